@@ -1,0 +1,30 @@
+/**
+ * Where things lie in the one WebAssembly.Memory that an engine owns. Addresses and lengths in bytes.
+ *
+ * The handlers of the interpreter address the CPU state by constants, so the state of the vCPU that runs is always
+ * at the same place; the states of the other vCPUs are copies outside, exchanged when the run loop changes vCPU.
+ */
+export const STATE_ADDRESS = 0x1000;
+export const STATE_BYTES = 0x1000;
+
+/** Direct-mapped cache from RIP to decoded block, 16 bytes an entry; see exec/jump-cache.ts. */
+export const JUMP_CACHE_ADDRESS = 0x1_0000;
+export const JUMP_CACHE_ENTRIES = 4096;
+
+/** The fast TLB: the wasm-readable, direct-mapped subset of the architectural TLB; see mmu/fast-tlb.ts. */
+export const FAST_TLB_ADDRESS = 0x4_0000;
+export const FAST_TLB_ENTRIES = 1024;
+export const FAST_TLB_ENTRY_BYTES = 32;
+/** Sets of the fast TLB: explicit supervisor accesses, user accesses, supervisor accesses with EFLAGS.AC set. */
+export const FAST_TLB_SETS = 3;
+export const FAST_TLB_SET_BYTES = FAST_TLB_ENTRIES * FAST_TLB_ENTRY_BYTES;
+
+/** Decoded instruction records. */
+export const CODE_CACHE_ADDRESS = 0x10_0000;
+export const CODE_CACHE_BYTES = 0x300_0000;
+
+/** Physical address 0 of the machine. */
+export const RAM_ADDRESS = 0x400_0000;
+export const PAGE_BYTES = 4096;
+/** RAM ends below the PCI hole, and everything fits 32-bit wasm addresses. */
+export const MAX_RAM_BYTES = 0xc000_0000;

@@ -1,0 +1,130 @@
+/**
+ * The layout of the CPU state in wasm memory: one table from which come the offsets that compiled code uses, the
+ * typed accessors that TypeScript uses (state.ts), and the names and descriptions that the debugger shows.
+ *
+ * Types: `u32` is a number; `u64` a bigint; `linear` is a 64-bit field read as a *signed* JavaScript number, exact for
+ * every canonical 48-bit address; `physical` a 64-bit field read as an unsigned number (52 bits).
+ */
+import { STATE_ADDRESS, STATE_BYTES } from './memory-map.ts';
+
+export type FieldType = 'u32' | 'u64' | 'linear' | 'physical';
+
+export interface FieldSpec {
+  readonly type: FieldType;
+  readonly doc: string;
+}
+
+const u32 = (doc: string) => ({ type: 'u32', doc }) as const;
+const u64 = (doc: string) => ({ type: 'u64', doc }) as const;
+const linear = (doc: string) => ({ type: 'linear', doc }) as const;
+const physical = (doc: string) => ({ type: 'physical', doc }) as const;
+
+/** Scalar fields. Names are the manual's where the manual has one. */
+export const fieldTable = {
+  zero: u64('always 0: the base or index of an address that has none'),
+  rip: linear('instruction pointer of the next instruction, valid whenever compiled code is not running'),
+  pageBase: linear('RIP value at the start of the code page that is executing'),
+  flagsResult: u64('lazy flags: ZF, SF and PF derive from it; see flags.ts'),
+  flagsAux: u64('lazy flags: CF in bit 63, CF^OF in bit 62, AF in bit 3, SF and PF corrections; see flags.ts'),
+  flagsOther: u32('the bits of RFLAGS other than CF PF AF ZF SF OF, bit 1 set'),
+
+  gdtrBase: linear('GDTR base'),
+  gdtrLimit: u32('GDTR limit'),
+  idtrBase: linear('IDTR base'),
+  idtrLimit: u32('IDTR limit'),
+
+  cr0: u32('CR0'),
+  cr2: u64('CR2: page-fault linear address'),
+  cr3: physical('CR3, without the no-flush bit'),
+  cr4: u32('CR4'),
+  cr8: u32('CR8: task priority'),
+  xcr0: u32('XCR0'),
+  dr0: u64('DR0'),
+  dr1: u64('DR1'),
+  dr2: u64('DR2'),
+  dr3: u64('DR3'),
+  dr6: u32('DR6'),
+  dr7: u32('DR7'),
+
+  efer: u32('IA32_EFER'),
+  star: u64('IA32_STAR'),
+  lstar: u64('IA32_LSTAR'),
+  cstar: u64('IA32_CSTAR'),
+  fmask: u32('IA32_FMASK'),
+  kernelGsBase: linear('IA32_KERNEL_GS_BASE'),
+  sysenterCs: u32('IA32_SYSENTER_CS'),
+  sysenterEsp: linear('IA32_SYSENTER_ESP'),
+  sysenterEip: linear('IA32_SYSENTER_EIP'),
+  tscAux: u32('IA32_TSC_AUX'),
+  apicBase: physical('IA32_APIC_BASE'),
+  pat: u64('IA32_PAT'),
+  miscEnable: u64('IA32_MISC_ENABLE'),
+  featureControl: u32('IA32_FEATURE_CONTROL'),
+  debugctl: u32('IA32_DEBUGCTL'),
+  tscAdjust: u64(
+    'value added to the retired-instruction clock to give the TSC (set by WRMSR to IA32_TIME_STAMP_COUNTER)',
+  ),
+
+  cpl: u32('current privilege level'),
+  mode: u32('CpuMode: operating mode and code size; derived, see modes.ts'),
+  activityState: u32('VMX encoding: 0 active, 1 HLT, 2 shutdown, 3 wait-for-SIPI'),
+  interruptibility: u32('VMX encoding: bit 0 blocking by STI, 1 by MOV SS, 2 by SMI, 3 by NMI'),
+  vmxOperation: u32('1 in VMX operation (between VMXON and VMXOFF)'),
+  nonRoot: u32('1 in VMX non-root operation'),
+  vmxonPointer: physical('VMXON pointer'),
+  currentVmcs: physical('VMCS pointer of the current VMCS, valid if currentVmcsValid'),
+  currentVmcsValid: u32('1 if there is a current VMCS'),
+
+  budget: u64('instructions that may still run in this slice (signed)'),
+  retired: u64('instructions retired since reset, of all slices that ended'),
+  tlbBase: u32('wasm address of the set of the fast TLB for the current privilege'),
+  jumpKey: u32('generation and mode of valid jump-cache entries'),
+  linkSite: u32('wasm address of the successor link to patch once the target block is known, or 0'),
+  exitRecord: u32('wasm address of the record that ended the slice'),
+} as const satisfies Record<string, FieldSpec>;
+
+export type FieldName = keyof typeof fieldTable;
+
+/** Segment registers in their encoding order, then the two system segments. */
+export const segmentNames = ['ES', 'CS', 'SS', 'DS', 'FS', 'GS', 'LDTR', 'TR'] as const;
+export type SegmentName = (typeof segmentNames)[number];
+
+/** One segment register with its hidden part. Offsets in bytes from the segment's address. */
+export const segmentLayout = {
+  /** i64: base; 0 in 64-bit mode for ES, CS, SS, DS as far as address generation goes is a matter of the decoder. */
+  base: 0,
+  /** i64, signed: largest offset a read may touch without the slow check, -1 if every access needs it. */
+  fastReadLimit: 8,
+  /** i64, signed: the same for writes. */
+  fastWriteLimit: 16,
+  /** u32: limit in bytes, granularity applied. */
+  limit: 24,
+  /** u32: access rights in the VMCS format (type, S, DPL, P, AVL, L, D/B, G; bit 16 = unusable). */
+  attributes: 28,
+  /** u32: selector. */
+  selector: 32,
+} as const;
+export const SEGMENT_BYTES = 40;
+
+export const gprNames = [
+  'RAX', 'RCX', 'RDX', 'RBX', 'RSP', 'RBP', 'RSI', 'RDI',
+  'R8', 'R9', 'R10', 'R11', 'R12', 'R13', 'R14', 'R15',
+] as const; // biome-ignore format: one row a register file
+export type GprName = (typeof gprNames)[number];
+
+/** Wasm addresses of the general-purpose registers: 8 bytes each, little-endian, so AH is at RAX + 1. */
+export const GPR_ADDRESS = STATE_ADDRESS;
+export const gprAddress = (index: number): number => GPR_ADDRESS + index * 8;
+
+const SEGMENTS_ADDRESS = GPR_ADDRESS + gprNames.length * 8;
+export const segmentAddress = (index: number): number => SEGMENTS_ADDRESS + index * SEGMENT_BYTES;
+
+const FIELDS_ADDRESS = SEGMENTS_ADDRESS + segmentNames.length * SEGMENT_BYTES;
+
+/** Wasm address of every scalar field; each takes 8 bytes. */
+export const fieldAddress: Readonly<Record<FieldName, number>> = Object.fromEntries(
+  Object.keys(fieldTable).map((name, index) => [name, FIELDS_ADDRESS + index * 8]),
+) as Record<FieldName, number>;
+
+const end = FIELDS_ADDRESS + Object.keys(fieldTable).length * 8;
+if (end > STATE_ADDRESS + STATE_BYTES) throw new Error(`CPU state needs ${end - STATE_ADDRESS} bytes`);

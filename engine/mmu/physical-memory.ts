@@ -1,0 +1,106 @@
+/**
+ * Host-physical memory: RAM in the wasm memory, MMIO through handlers. `read`/`write` have side effects on devices,
+ * `peek`/`poke` have none (and see only RAM and what a device allows to be peeked).
+ */
+import { PAGE_BYTES, RAM_ADDRESS } from '../cpu/memory-map.ts';
+
+/** What answers for physical addresses outside RAM. Sizes 1, 2 or 4 bytes; addresses are host-physical. */
+export interface MmioBus {
+  read(address: number, sizeBytes: number): number;
+  write(address: number, sizeBytes: number, value: number): void;
+  peek(address: number, sizeBytes: number): number;
+}
+
+/** An address space with nothing behind it: reads give ones, writes vanish. */
+export const emptyBus: MmioBus = {
+  read: (_address, sizeBytes) => ones(sizeBytes),
+  write: () => {},
+  peek: (_address, sizeBytes) => ones(sizeBytes),
+};
+
+const ones = (sizeBytes: number): number => (sizeBytes >= 4 ? 0xffff_ffff : 2 ** (sizeBytes * 8) - 1);
+
+export class PhysicalMemory {
+  readonly ramBytes: number;
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  bus: MmioBus = emptyBus;
+  /** 1 for each RAM page that holds decoded code; writes to such a page must call `onCodeWrite`. */
+  readonly codePages: Uint8Array;
+  /** Called before a write to a code page takes effect; set by the code cache. Offsets in bytes. */
+  onCodeWrite: (address: number, lengthBytes: number) => void = () => {};
+  /** 1 for each RAM page written since the last snapshot. */
+  readonly dirtyPages: Uint8Array;
+
+  constructor(buffer: ArrayBuffer, ramBytes: number) {
+    this.ramBytes = ramBytes;
+    this.view = new DataView(buffer, RAM_ADDRESS, ramBytes);
+    this.bytes = new Uint8Array(buffer, RAM_ADDRESS, ramBytes);
+    this.codePages = new Uint8Array(Math.ceil(ramBytes / PAGE_BYTES));
+    this.dirtyPages = new Uint8Array(Math.ceil(ramBytes / PAGE_BYTES));
+  }
+
+  isRam(address: number, lengthBytes = 1): boolean {
+    return address >= 0 && address + lengthBytes <= this.ramBytes;
+  }
+
+  /** Marks a write to RAM: dirty for snapshots, and decoded code under it is invalidated. */
+  touch(address: number, lengthBytes: number): void {
+    const first = Math.floor(address / PAGE_BYTES);
+    const last = Math.floor((address + lengthBytes - 1) / PAGE_BYTES);
+    for (let page = first; page <= last; page++) {
+      this.dirtyPages[page] = 1;
+      if (this.codePages[page]) this.onCodeWrite(address, lengthBytes);
+    }
+  }
+
+  readU8(address: number): number {
+    return this.isRam(address) ? this.view.getUint8(address) : this.bus.read(address, 1);
+  }
+  readU16(address: number): number {
+    return this.isRam(address, 2) ? this.view.getUint16(address, true) : this.bus.read(address, 2);
+  }
+  readU32(address: number): number {
+    return this.isRam(address, 4) ? this.view.getUint32(address, true) : this.bus.read(address, 4);
+  }
+  readU64(address: number): bigint {
+    if (this.isRam(address, 8)) return this.view.getBigUint64(address, true);
+    return BigInt(this.bus.read(address, 4) >>> 0) | (BigInt(this.bus.read(address + 4, 4) >>> 0) << 32n);
+  }
+  writeU8(address: number, value: number): void {
+    if (!this.isRam(address)) return this.bus.write(address, 1, value);
+    this.touch(address, 1);
+    this.view.setUint8(address, value);
+  }
+  writeU16(address: number, value: number): void {
+    if (!this.isRam(address, 2)) return this.bus.write(address, 2, value);
+    this.touch(address, 2);
+    this.view.setUint16(address, value, true);
+  }
+  writeU32(address: number, value: number): void {
+    if (!this.isRam(address, 4)) return this.bus.write(address, 4, value >>> 0);
+    this.touch(address, 4);
+    this.view.setUint32(address, value, true);
+  }
+  writeU64(address: number, value: bigint): void {
+    if (!this.isRam(address, 8)) {
+      this.bus.write(address, 4, Number(value & 0xffff_ffffn));
+      this.bus.write(address + 4, 4, Number((value >> 32n) & 0xffff_ffffn));
+      return;
+    }
+    this.touch(address, 8);
+    this.view.setBigUint64(address, value, true);
+  }
+
+  /** A copy of RAM bytes, or undefined where the range is not all RAM. No side effects. */
+  peek(address: number, lengthBytes: number): Uint8Array | undefined {
+    return this.isRam(address, lengthBytes) ? this.bytes.slice(address, address + lengthBytes) : undefined;
+  }
+  /** Writes RAM on behalf of the debugger or a loader; returns false where the range is not all RAM. */
+  poke(address: number, bytes: Uint8Array): boolean {
+    if (!this.isRam(address, bytes.length)) return false;
+    if (bytes.length > 0) this.touch(address, bytes.length);
+    this.bytes.set(bytes, address);
+    return true;
+  }
+}
