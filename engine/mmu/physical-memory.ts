@@ -68,17 +68,26 @@ export class PhysicalMemory {
     return BigInt(this.bus.read(address, 4) >>> 0) | (BigInt(this.bus.read(address + 4, 4) >>> 0) << 32n);
   }
   writeU8(address: number, value: number): void {
-    if (!this.isRam(address)) return this.bus.write(address, 1, value);
+    if (!this.isRam(address)) {
+      this.bus.write(address, 1, value);
+      return;
+    }
     this.touch(address, 1);
     this.view.setUint8(address, value);
   }
   writeU16(address: number, value: number): void {
-    if (!this.isRam(address, 2)) return this.bus.write(address, 2, value);
+    if (!this.isRam(address, 2)) {
+      this.bus.write(address, 2, value);
+      return;
+    }
     this.touch(address, 2);
     this.view.setUint16(address, value, true);
   }
   writeU32(address: number, value: number): void {
-    if (!this.isRam(address, 4)) return this.bus.write(address, 4, value >>> 0);
+    if (!this.isRam(address, 4)) {
+      this.bus.write(address, 4, value >>> 0);
+      return;
+    }
     this.touch(address, 4);
     this.view.setUint32(address, value, true);
   }
