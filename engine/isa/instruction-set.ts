@@ -12,7 +12,7 @@ export type InstructionSemantics = (m: Semantics, ...operands: Operand[]) => voi
 /** The table's functions are generic in a width that their operands share; the decoder guarantees that they do. */
 const table = { Add: ADD, Adc: ADC, Cmp: CMP };
 
-export const instructionSet: Readonly<Record<string, InstructionSemantics | undefined>> = table as Record<
+export const instructionSet: Readonly<Record<string, InstructionSemantics | undefined>> = table as unknown as Record<
   string,
-  never
+  InstructionSemantics | undefined
 >;
