@@ -11,6 +11,7 @@ import {
   clonePlain,
   type Device,
   type DeviceView,
+  earlier,
   type InterruptLine,
   type PortDevice,
   type TimedDevice,
@@ -119,9 +120,9 @@ export class CmosRtc implements Device<CmosRtcState>, PortDevice, TimedDevice {
 
   deadlineNs(): number | undefined {
     const enabled = this.#ram(R.B);
-    if (enabled & B.PIE && this.#periodNs() !== undefined) return this.#nextPeriodic();
-    if (enabled & B.SET || !(enabled & (B.UIE | B.AIE))) return undefined;
-    return this.#nextSecondNs(this.#s.seenNs);
+    const periodic = enabled & B.PIE && this.#periodNs() !== undefined ? this.#nextPeriodic() : undefined;
+    const updates = !(enabled & B.SET) && (enabled & (B.UIE | B.AIE)) !== 0;
+    return earlier(periodic, updates ? this.#nextSecondNs(this.#s.seenNs) : undefined);
   }
 
   service(_nowNs: number): void {

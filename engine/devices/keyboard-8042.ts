@@ -320,7 +320,7 @@ export class Keyboard8042 implements Device<Keyboard8042State>, PortDevice {
         this.#keyboardDefaults(true);
         break;
       case 0xfe: // Resend.
-        s.keyboardQueue.unshift(s.lastSent);
+        if (s.keyboardQueue.length < QUEUE_LIMIT) s.keyboardQueue.unshift(s.lastSent);
         break;
       case 0xff: // Reset, then the basic assurance test passes.
         this.#keyboardDefaults(true);

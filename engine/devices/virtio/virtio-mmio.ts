@@ -1,0 +1,452 @@
+/**
+ * The virtio-over-MMIO transport, version 2. Source: Virtio 1.2, 4.2 "Virtio Over MMIO", 2.1 "Device Status Field",
+ * 3.1 "Device Initialization".
+ *
+ * A write that the specification forbids in the present state has no effect and is told through `onDriverMistake`.
+ */
+import {
+  bitNames,
+  type Clock,
+  clonePlain,
+  type Device,
+  type DeviceView,
+  type DriverMistake,
+  type GuestMemory,
+  hex,
+  type InterruptLine,
+  type MmioDevice,
+  type TimedDevice,
+  type VirtqueueNotification,
+} from '../device.ts';
+import {
+  featureWords,
+  hasFeature,
+  TRANSPORT_FEATURES,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_RESET,
+  VIRTIO_F_VERSION_1,
+} from './features.ts';
+import { REGISTER, REGISTER_NAMES } from './mmio-registers.ts';
+import { VirtioViolation } from './violation.ts';
+import type { VirtioDevice, VirtioHost } from './virtio-device.ts';
+import { Virtqueue, type VirtqueueState } from './virtqueue.ts';
+
+export const VIRTIO_MMIO_BYTES = 0x200;
+
+/** Source: Virtio 1.2, 2.1 "Device Status Field". */
+export const STATUS = {
+  ACKNOWLEDGE: 1,
+  DRIVER: 2,
+  DRIVER_OK: 4,
+  FEATURES_OK: 8,
+  DEVICE_NEEDS_RESET: 64,
+  FAILED: 128,
+};
+export const STATUS_NAMES = [
+  'ACKNOWLEDGE',
+  'DRIVER',
+  'DRIVER_OK',
+  'FEATURES_OK',
+  undefined,
+  undefined,
+  'DEVICE_NEEDS_RESET',
+  'FAILED',
+];
+const INTERRUPT = { USED_BUFFER: 1, CONFIGURATION_CHANGE: 2 };
+const INTERRUPT_NAMES = ['Used Buffer Notification', 'Configuration Change Notification'];
+
+const MAGIC = 0x74726976;
+const VERSION = 2;
+/** 'RING' in ASCII, little-endian. */
+const VENDOR_ID = 0x474e4952;
+const NO_SHARED_MEMORY = 0xffff_ffff;
+const WORD = 2 ** 32;
+
+export interface VirtioMmioState {
+  status: number;
+  /** Why DEVICE_NEEDS_RESET is set; empty if it is not. */
+  needsResetReason: string;
+  deviceFeaturesSel: number;
+  driverFeaturesSel: number;
+  driverFeatures: [number, number];
+  queueSel: number;
+  interruptStatus: number;
+  configGeneration: number;
+  queues: VirtqueueState[];
+  /** Queues with chains left over from a notification that was too much for once. */
+  backlog: number[];
+  device: unknown;
+}
+
+export interface VirtioMmioPorts {
+  readonly clock: Clock;
+  readonly memory: GuestMemory;
+  readonly irq: InterruptLine;
+  /** Called before the device looks at the queue. */
+  readonly onNotify?: ((notification: VirtqueueNotification) => void) | undefined;
+  readonly onDriverMistake?: ((mistake: DriverMistake) => void) | undefined;
+}
+
+type Registers = Omit<VirtioMmioState, 'queues' | 'device'>;
+
+function initialRegisters(configGeneration: number): Registers {
+  return {
+    status: 0,
+    needsResetReason: '',
+    deviceFeaturesSel: 0,
+    driverFeaturesSel: 0,
+    driverFeatures: [0, 0],
+    queueSel: 0,
+    interruptStatus: 0,
+    configGeneration,
+    backlog: [],
+  };
+}
+
+export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDevice, VirtioHost {
+  readonly name: string;
+  readonly device: VirtioDevice;
+  readonly queues: readonly Virtqueue[];
+  readonly #ports: VirtioMmioPorts;
+  readonly #deviceFeatures;
+  #r = initialRegisters(0);
+
+  constructor(name: string, device: VirtioDevice, ports: VirtioMmioPorts) {
+    this.name = name;
+    this.device = device;
+    this.#ports = ports;
+    this.#deviceFeatures = featureWords([...device.features, ...TRANSPORT_FEATURES]);
+    this.queues = device.queues.map((queue, index) => new Virtqueue({ ...queue, index }, ports.memory));
+    device.attach(this);
+  }
+
+  get live(): boolean {
+    return (this.#r.status & (STATUS.DRIVER_OK | STATUS.DEVICE_NEEDS_RESET)) === STATUS.DRIVER_OK;
+  }
+
+  /** The registers that inspection shows beside `describe`. */
+  get negotiation() {
+    const { status, needsResetReason, driverFeatures } = this.#r;
+    return { status, needsResetReason, deviceFeatures: this.#deviceFeatures, driverFeatures } as const;
+  }
+
+  read(offset: number, sizeBytes: number): number {
+    if (offset < REGISTER.Config && (sizeBytes !== 4 || offset % 4 !== 0)) this.#mistakenAccess(offset, sizeBytes);
+    else if (REGISTER_NAMES.get(offset)?.access === 'W') {
+      this.#mistake(`read of the write-only register ${REGISTER_NAMES.get(offset)?.name}; it reads as 0`);
+    }
+    return this.peek(offset, sizeBytes);
+  }
+
+  peek(offset: number, sizeBytes: number): number {
+    if (offset >= REGISTER.Config) return this.#peekConfig(offset - REGISTER.Config, sizeBytes);
+    return sizeBytes === 4 ? this.#register(offset) >>> 0 : 0;
+  }
+
+  write(offset: number, sizeBytes: number, value: number): void {
+    if (offset >= REGISTER.Config) this.#writeConfig(offset - REGISTER.Config, sizeBytes, value);
+    else if (sizeBytes !== 4 || offset % 4 !== 0) this.#mistakenAccess(offset, sizeBytes);
+    else this.#writeRegister(offset, value >>> 0);
+  }
+
+  runQueue(index: number): void {
+    const queue = this.queues[index];
+    if (!queue?.state.ready || !this.live) return;
+    this.#guarded(() => {
+      this.#r.backlog = this.#r.backlog.filter((waiting) => waiting !== index);
+      if (!this.device.processQueue(queue)) this.#r.backlog.push(index);
+      if (queue.wantsInterrupt()) this.#raise(INTERRUPT.USED_BUFFER);
+    });
+  }
+
+  configChanged(): void {
+    this.#r.configGeneration = (this.#r.configGeneration + 1) >>> 0;
+    if (this.#r.status & STATUS.DRIVER_OK) this.#raise(INTERRUPT.CONFIGURATION_CHANGE);
+  }
+
+  deadlineNs(): number | undefined {
+    return this.#r.backlog.length > 0 ? this.#ports.clock() : undefined;
+  }
+
+  service(_nowNs: number): void {
+    for (const index of [...this.#r.backlog]) this.runQueue(index);
+  }
+
+  reset(): void {
+    this.#r = initialRegisters(this.#r.configGeneration);
+    for (const queue of this.queues) queue.reset();
+    this.device.reset();
+    this.#ports.irq.set(false);
+  }
+
+  saveState(): VirtioMmioState {
+    return {
+      ...clonePlain(this.#r),
+      queues: this.queues.map((queue) => queue.saveState()),
+      device: this.device.saveState(),
+    };
+  }
+
+  restoreState(state: VirtioMmioState): void {
+    const { queues, device, ...registers } = state;
+    this.#r = clonePlain(registers);
+    for (const [index, queue] of this.queues.entries()) {
+      const saved = queues[index];
+      if (saved) queue.restoreState(saved);
+    }
+    this.device.restoreState(device);
+    this.#ports.irq.set(this.#r.interruptStatus !== 0);
+  }
+
+  describe(): DeviceView {
+    const meanings = new Map<number, string>([
+      [REGISTER.Status, bitNames(this.#r.status, STATUS_NAMES)],
+      [REGISTER.InterruptStatus, bitNames(this.#r.interruptStatus, INTERRUPT_NAMES)],
+      [REGISTER.DeviceID, this.device.type],
+    ]);
+    const registers = [...REGISTER_NAMES].flatMap(([offset, { name, access }]) => {
+      if (access === 'W') return [];
+      const meaning = meanings.get(offset);
+      return [{ name, value: this.peek(offset, 4), widthBits: 32, ...(meaning === undefined ? {} : { meaning }) }];
+    });
+    return { device: this.name, registers };
+  }
+
+  get #queue(): Virtqueue | undefined {
+    return this.queues[this.#r.queueSel];
+  }
+
+  #register(offset: number): number {
+    const r = this.#r;
+    switch (offset) {
+      case REGISTER.MagicValue:
+        return MAGIC;
+      case REGISTER.Version:
+        return VERSION;
+      case REGISTER.DeviceID:
+        return this.device.deviceId;
+      case REGISTER.VendorID:
+        return VENDOR_ID;
+      case REGISTER.DeviceFeatures:
+        return this.#deviceFeatures[r.deviceFeaturesSel] ?? 0;
+      case REGISTER.QueueNumMax:
+        return this.#queue?.config.maxSize ?? 0;
+      case REGISTER.QueueReady:
+        return this.#queue?.state.ready ? 1 : 0;
+      case REGISTER.InterruptStatus:
+        return r.interruptStatus;
+      case REGISTER.Status:
+        return r.status;
+      case REGISTER.SHMLenLow:
+      case REGISTER.SHMLenHigh:
+      case REGISTER.SHMBaseLow:
+      case REGISTER.SHMBaseHigh:
+        return NO_SHARED_MEMORY;
+      case REGISTER.ConfigGeneration:
+        return r.configGeneration;
+      default:
+        return 0;
+    }
+  }
+
+  #writeRegister(offset: number, value: number): void {
+    const r = this.#r;
+    switch (offset) {
+      case REGISTER.DeviceFeaturesSel:
+        r.deviceFeaturesSel = value;
+        break;
+      case REGISTER.DriverFeatures:
+        this.#writeDriverFeatures(value);
+        break;
+      case REGISTER.DriverFeaturesSel:
+        r.driverFeaturesSel = value;
+        break;
+      case REGISTER.QueueSel:
+        r.queueSel = value;
+        break;
+      case REGISTER.QueueNotify:
+        this.#notify(value);
+        break;
+      case REGISTER.InterruptACK:
+        r.interruptStatus &= ~value;
+        this.#ports.irq.set(r.interruptStatus !== 0);
+        break;
+      case REGISTER.Status:
+        this.#writeStatus(value);
+        break;
+      case REGISTER.SHMSel:
+        break;
+      default:
+        this.#writeQueueRegister(offset, value);
+    }
+  }
+
+  #writeDriverFeatures(value: number): void {
+    const { status, driverFeaturesSel: word, driverFeatures } = this.#r;
+    if (!(status & STATUS.DRIVER) || status & STATUS.FEATURES_OK) {
+      this.#mistake('DriverFeatures written outside of feature negotiation (after DRIVER, before FEATURES_OK)');
+    } else if (word === 0 || word === 1) {
+      driverFeatures[word] = value;
+    } else if (value !== 0) {
+      this.#mistake(`DriverFeatures ${hex(value)} written for word ${word}; there are two words, 0 and 1`);
+    }
+  }
+
+  /** QueueNum, QueueReady, the queue's addresses and QueueReset. */
+  #writeQueueRegister(offset: number, value: number): void {
+    const register = REGISTER_NAMES.get(offset);
+    const queue = this.#queue;
+    if (!register || register.access === 'R') {
+      this.#mistake(
+        `write of ${hex(value)} to ${register?.name ?? `the reserved offset ${hex(offset, 3)}`}, which is read-only`,
+      );
+    } else if (!queue) {
+      this.#mistake(
+        `${register.name} written with QueueSel ${this.#r.queueSel}; the device has ${this.queues.length} queues`,
+      );
+    } else if (!(this.#r.status & STATUS.FEATURES_OK)) {
+      this.#mistake(`${register.name} written before FEATURES_OK`);
+    } else if (offset === REGISTER.QueueReady) {
+      this.#writeQueueReady(queue, value);
+    } else if (offset === REGISTER.QueueReset) {
+      this.#writeQueueReset(queue, value);
+    } else if (queue.state.ready) {
+      this.#mistake(`${register.name} written while QueueReady is 1; write 0 to QueueReady or reset first`);
+    } else if (offset === REGISTER.QueueNum) {
+      this.#writeQueueNum(queue, value);
+    } else {
+      this.#writeQueueAddress(queue.state, offset, value);
+    }
+  }
+
+  #writeQueueNum(queue: Virtqueue, value: number): void {
+    const powerOf2 = value > 0 && (value & (value - 1)) === 0;
+    if (powerOf2 && value <= queue.config.maxSize) queue.state.size = value;
+    else this.#mistake(`QueueNum: expected a power of 2 up to QueueNumMax, ${queue.config.maxSize}, found ${value}`);
+  }
+
+  #writeQueueAddress(state: VirtqueueState, offset: number, value: number): void {
+    const withLow = (address: number) => Math.floor(address / WORD) * WORD + value;
+    const withHigh = (address: number) => value * WORD + (address % WORD);
+    if (offset === REGISTER.QueueDescLow) state.descriptorArea = withLow(state.descriptorArea);
+    else if (offset === REGISTER.QueueDescHigh) state.descriptorArea = withHigh(state.descriptorArea);
+    else if (offset === REGISTER.QueueDriverLow) state.driverArea = withLow(state.driverArea);
+    else if (offset === REGISTER.QueueDriverHigh) state.driverArea = withHigh(state.driverArea);
+    else if (offset === REGISTER.QueueDeviceLow) state.deviceArea = withLow(state.deviceArea);
+    else state.deviceArea = withHigh(state.deviceArea);
+  }
+
+  #writeQueueReady(queue: Virtqueue, value: number): void {
+    if (value & 1) {
+      if (queue.state.ready) return;
+      const has = (bit: number) => hasFeature(this.#r.driverFeatures, bit);
+      this.#guarded(() => queue.enable({ eventIndex: has(VIRTIO_F_EVENT_IDX), indirect: has(VIRTIO_F_INDIRECT_DESC) }));
+    } else {
+      queue.state.ready = false;
+    }
+  }
+
+  /** Source: Virtio 1.2, 2.6.1 "Virtqueue Reset". It is done at once, so QueueReset reads as 0. */
+  #writeQueueReset(queue: Virtqueue, value: number): void {
+    if (!hasFeature(this.#r.driverFeatures, VIRTIO_F_RING_RESET)) {
+      this.#mistake('QueueReset written, but VIRTIO_F_RING_RESET was not negotiated');
+    } else if (value === 1) {
+      queue.reset();
+      this.#r.backlog = this.#r.backlog.filter((index) => index !== queue.config.index);
+    }
+  }
+
+  #writeStatus(value: number): void {
+    const r = this.#r;
+    if (value === 0) {
+      this.reset();
+      return;
+    }
+    const old = r.status;
+    const cleared = old & ~value & ~STATUS.DEVICE_NEEDS_RESET;
+    if (cleared) this.#mistake(`Status bits may only be added; cleared: ${bitNames(cleared, STATUS_NAMES)}; kept`);
+    let added = value & ~old & ~STATUS.DEVICE_NEEDS_RESET;
+    if (added & STATUS.FEATURES_OK && !this.#acceptFeatures()) added &= ~STATUS.FEATURES_OK;
+    if (added & STATUS.DRIVER_OK && !((old | added) & STATUS.FEATURES_OK)) {
+      this.#mistake('DRIVER_OK written without FEATURES_OK; ignored');
+      added &= ~STATUS.DRIVER_OK;
+    }
+    r.status = old | added;
+    if (added & STATUS.DRIVER_OK) this.#start();
+  }
+
+  /** A subset of what is offered, VIRTIO_F_VERSION_1 in it: this device has no legacy interface. */
+  #acceptFeatures(): boolean {
+    const { driverFeatures } = this.#r;
+    const excess = [0, 1].some((word) => (driverFeatures[word] ?? 0) & ~(this.#deviceFeatures[word] ?? 0));
+    if (excess) this.#mistake('FEATURES_OK refused: the driver accepts features that the device does not offer');
+    const modern = hasFeature(driverFeatures, VIRTIO_F_VERSION_1);
+    if (!modern) this.#mistake('FEATURES_OK refused: the driver does not accept VIRTIO_F_VERSION_1');
+    return !excess && modern;
+  }
+
+  /** Chains made available before DRIVER_OK need no notification anew, so the queues are looked at. */
+  #start(): void {
+    this.device.activate(this.#r.driverFeatures);
+    for (const queue of this.queues) this.runQueue(queue.config.index);
+  }
+
+  #notify(index: number): void {
+    this.#ports.onNotify?.({ device: this.name, queue: index });
+    if (!this.queues[index]) {
+      this.#mistake(`QueueNotify of queue ${index}; the device has ${this.queues.length} queues`);
+    } else if (!(this.#r.status & STATUS.DRIVER_OK)) {
+      this.#mistake(`QueueNotify of queue ${index} before DRIVER_OK`);
+    } else if (!this.queues[index]?.state.ready) {
+      this.#mistake(`QueueNotify of queue ${index} while its QueueReady is 0`);
+    } else {
+      this.runQueue(index);
+    }
+  }
+
+  #peekConfig(offset: number, sizeBytes: number): number {
+    const space = this.device.configSpace();
+    let value = 0;
+    for (let i = sizeBytes - 1; i >= 0; i--) value = value * 256 + (space[offset + i] ?? 0);
+    return value;
+  }
+
+  #writeConfig(offset: number, sizeBytes: number, value: number): void {
+    const bytes = Uint8Array.from({ length: sizeBytes }, (_, i) => (value >>> (8 * i)) & 0xff);
+    if (!this.device.writeConfig(offset, bytes)) {
+      this.#mistake(
+        `write of ${hex(value)} to offset ${hex(offset, 2)} of the configuration space, which is read-only`,
+      );
+    }
+  }
+
+  #raise(cause: number): void {
+    this.#r.interruptStatus |= cause;
+    this.#ports.irq.set(true);
+  }
+
+  /** A violation makes the device stop until it is reset and tells the driver so, as 2.1.2 requires. */
+  #guarded(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof VirtioViolation)) throw error;
+      this.#r.status |= STATUS.DEVICE_NEEDS_RESET;
+      this.#r.needsResetReason = error.message;
+      this.#r.backlog = [];
+      this.#mistake(`${error.message}; DEVICE_NEEDS_RESET set`);
+      if (this.#r.status & STATUS.DRIVER_OK) this.#raise(INTERRUPT.CONFIGURATION_CHANGE);
+    }
+  }
+
+  #mistakenAccess(offset: number, sizeBytes: number): void {
+    this.#mistake(
+      `access of ${sizeBytes} bytes to offset ${hex(offset, 3)}; registers take aligned accesses of 4 bytes`,
+    );
+  }
+
+  #mistake(message: string): void {
+    this.#ports.onDriverMistake?.({ device: this.name, message });
+  }
+}
