@@ -100,6 +100,8 @@ export type Transfer =
 export interface Operation {
   readonly name: string;
   readonly operands: readonly Operand[];
+  /** If given and false, the instruction does nothing but go on to the next one (REP with a count of zero). */
+  readonly guard: Expr<1> | undefined;
   readonly reads: readonly (LoadStatement | RaiseStatement)[];
   readonly stores: readonly StoreStatement[];
   readonly commits: readonly Commit[];

@@ -29,6 +29,8 @@ export interface InstructionSizes {
   readonly operandSize: 16 | 32 | 64;
   readonly addressSize: 16 | 32 | 64;
   readonly stackSize: 16 | 32 | 64;
+  /** Repeat prefix of a string instruction. */
+  readonly repeat: 'none' | 'rep' | 'repe' | 'repne';
 }
 
 /** Numbers of the general-purpose registers. */
@@ -54,6 +56,7 @@ export class Semantics {
   readonly #reads: (LoadStatement | RaiseStatement)[] = [];
   readonly #stores: StoreStatement[] = [];
   readonly #commits: Commit[] = [];
+  #guard: Expr<1> | undefined;
   #flags: FlagsCommit | undefined;
   #directionFlag: Expr<1> | undefined;
   #transfer: Transfer | undefined;
@@ -62,6 +65,11 @@ export class Semantics {
   constructor(operands: readonly Operand[], sizes: InstructionSizes) {
     this.#operands = operands;
     this.sizes = sizes;
+  }
+
+  /** The instruction does nothing but go on to the next one unless this holds (REP with a count of zero). */
+  guard(condition: Expr<1>): void {
+    this.#guard = condition;
   }
 
   // ---- reads -------------------------------------------------------------------------------------------------------
@@ -203,6 +211,7 @@ export class Semantics {
     return {
       name,
       operands: this.#operands,
+      guard: this.#guard,
       reads: this.#reads,
       stores: this.#stores,
       commits: this.#commits,

@@ -1,0 +1,19 @@
+/** Why compiled code returned to the run loop. `Exit` values are what a handler returns. */
+export const Exit = {
+  /** `state.rip` is the next instruction; its block must be found (and `state.linkSite` patched, if set). */
+  Lookup: 0,
+  /** An event (fault, VM exit …) stopped the instruction of `state.exitRecord`, which has changed nothing. */
+  Event: 1,
+  /** The slice's budget does not cover the block at `state.rip`. */
+  Budget: 2,
+  /** `state.rip` is at a marked instruction (breakpoint), not executed yet. */
+  Mark: 3,
+  /** The instruction of `state.exitRecord` completed and asks for the run loop; the next one follows it. */
+  StopAfter: 4,
+  /** The last instruction of a block completed and asks for the run loop; `state.rip` is set. */
+  StopAtTarget: 5,
+} as const;
+export type Exit = (typeof Exit)[keyof typeof Exit];
+
+/** What the slow path of a memory access answers. */
+export const SlowStatus = { Done: 0, Event: 1, DoneStopAfter: 2 } as const;

@@ -1,0 +1,250 @@
+/** The interpreter's handlers: an Operation with its operands taken from the decoded record and the CPU state. */
+import { fieldAddress, gprAddress, segmentAddress } from '../cpu/state-layout.ts';
+import type { InstructionForm } from '../isa/form.ts';
+import type { OperandWidth } from '../isa/operand.ts';
+import type { AddressRef, RegisterRef, SegmentRef } from '../isa/operation.ts';
+import { FunctionBody, memoryOp, op } from '../wasm/encoder.ts';
+import { Exit } from './exits.ts';
+import { type AddressingForm, OperationEmitter } from './operation-emitter.ts';
+import { LINK_DISPATCH, LINK_UNRESOLVED, RECORD_BYTES, record } from './record.ts';
+import { emitEnterBlock, SharedFunction, SharedType } from './shared-functions.ts';
+
+/** Index of the only parameter of a handler: the record's address. */
+const REC = 0;
+
+/** What distinguishes two handlers. */
+export interface HandlerForm extends AddressingForm {
+  readonly form: InstructionForm;
+  readonly hasIndex: boolean;
+}
+
+export const handlerKey = (handler: HandlerForm): string =>
+  `${handler.form.key} ${handler.segmentation}${handler.hasIndex ? '+index' : ''}`;
+
+/** Encodes the body of the handler. */
+export function emitHandler(handler: HandlerForm): Uint8Array {
+  return new HandlerEmitter(handler).run();
+}
+
+class HandlerEmitter extends OperationEmitter {
+  readonly #handler: HandlerForm;
+
+  constructor(handler: HandlerForm) {
+    super(new FunctionBody(1), handler);
+    this.#handler = handler;
+  }
+
+  run(): Uint8Array {
+    const { operation } = this.#handler.form;
+    const { condition, target } = this.emitOperation(operation);
+    const { transfer } = operation;
+    if (!transfer) this.#next();
+    else if (transfer.kind === 'indirect') this.#indirect(target as number);
+    else if (transfer.kind === 'repeat') this.#conditional(condition as number, false);
+    else if (condition !== undefined) this.#conditional(condition, true);
+    else this.#follow(record.taken, () => this.#emitBranchTarget(true));
+    return this.body.bytes();
+  }
+
+  #state(name: keyof typeof fieldAddress): FunctionBody {
+    return this.body.i32(fieldAddress[name]);
+  }
+  #field(opcode: number, offset: number): FunctionBody {
+    return this.body.get(REC).memory(opcode, offset);
+  }
+
+  // ---- operands ----------------------------------------------------------------------------------------------------
+
+  #emitRegisterAddress(register: RegisterRef): void {
+    if (register.kind === 'operand') this.#field(memoryOp.i32Load, record.register + 4 * register.position);
+    else this.body.i32(gprAddress(register.number) + (register.high ? 1 : 0));
+  }
+  protected override emitRegister(register: RegisterRef): void {
+    this.#emitRegisterAddress(register);
+    this.body.memory(registerLoad[register.width]);
+  }
+  protected override beginCommit(register: RegisterRef): void {
+    this.#emitRegisterAddress(register);
+  }
+  protected override endCommit(register: RegisterRef): void {
+    const { body } = this;
+    if (register.width === 8) body.memory(memoryOp.i32Store8);
+    else if (register.width === 16) body.memory(memoryOp.i32Store16);
+    else if (register.width === 32) body.emit(op.i64ExtendI32U).memory(memoryOp.i64Store);
+    else body.memory(memoryOp.i64Store);
+  }
+  protected override emitImmediate(position: number, width: OperandWidth): void {
+    const immediates = this.#handler.form.operands.filter((o) => o.kind === 'immediate');
+    const second = immediates.findIndex((o) => o.position === position) === 1;
+    const offset = second ? record.immediate2 : record.immediate;
+    this.#field(width === 64 ? memoryOp.i64Load : memoryOp.i32Load, offset);
+  }
+  protected override emitEffectiveAddress(): void {
+    const { body } = this;
+    this.#field(memoryOp.i32Load, record.base).memory(memoryOp.i64Load);
+    if (this.#handler.hasIndex) {
+      this.#field(memoryOp.i32Load, record.index).memory(memoryOp.i64Load);
+      this.#field(memoryOp.i64Load32U, record.shift).emit(op.i64Shl, op.i64Add);
+    }
+    this.#field(memoryOp.i64Load, record.displacement).emit(op.i64Add);
+    if (this.form.addressSize < 64) body.i64((1n << BigInt(this.form.addressSize)) - 1n).emit(op.i64And);
+  }
+  protected override emitSegmentBase(address: AddressRef): void {
+    this.emitSegmentAddress(address);
+    this.body.memory(memoryOp.i64Load);
+  }
+  protected override emitSegmentAddress(address: AddressRef): void {
+    const segment: SegmentRef = address.kind === 'operand' ? { kind: 'operand' } : address.segment;
+    if (segment.kind === 'operand') this.#field(memoryOp.i32Load, record.segment);
+    else this.body.i32(fixedSegmentAddress(segment.index, this.form));
+  }
+  protected override emitNextIp(): void {
+    this.#state('pageBase').memory(memoryOp.i64Load);
+    this.#field(memoryOp.i64Load32U, record.nextOffset).emit(op.i64Add);
+    this.#cutToCode();
+  }
+  /** A branch with a 16-bit operand size cuts RIP to 16 bits; a REP that repeats does not. */
+  #emitBranchTarget(branches: boolean): void {
+    this.#state('pageBase').memory(memoryOp.i64Load);
+    this.#field(memoryOp.i64Load, record.immediate).emit(op.i64Add);
+    this.#cutToCode();
+    if (branches && this.#handler.form.sizes.operandSize === 16) this.body.i64(0xffffn).emit(op.i64And);
+  }
+  #cutToCode(): void {
+    if (this.form.segmentation === 'legacy') this.body.i64(0xffff_ffffn).emit(op.i64And);
+  }
+
+  // ---- flags -------------------------------------------------------------------------------------------------------
+
+  protected override emitFlagsResult(): void {
+    this.#state('flagsResult').memory(memoryOp.i64Load);
+  }
+  protected override emitFlagsAux(): void {
+    this.#state('flagsAux').memory(memoryOp.i64Load);
+  }
+  protected override storeFlagsResult(emitValue: () => void): void {
+    this.#state('flagsResult');
+    emitValue();
+    this.body.memory(memoryOp.i64Store);
+  }
+  protected override storeFlagsAux(emitValue: () => void): void {
+    this.#state('flagsAux');
+    emitValue();
+    this.body.memory(memoryOp.i64Store);
+  }
+
+  // ---- leaving -----------------------------------------------------------------------------------------------------
+
+  protected override emitRecord(): void {
+    this.body.get(REC);
+  }
+  protected override emitEventExit(): void {
+    this.#state('exitRecord').get(REC).memory(memoryOp.i32Store);
+    this.body.i32(Exit.Event).emit(op.return);
+  }
+
+  #next(): void {
+    const { body } = this;
+    if (this.stopLocal !== undefined) {
+      body.get(this.stopLocal).if();
+      this.#state('exitRecord').get(REC).memory(memoryOp.i32Store);
+      body.i32(Exit.StopAfter).emit(op.return).end();
+    }
+    body.get(REC).i32(RECORD_BYTES).emit(op.i32Add).tee(REC);
+    body.get(REC).memory(memoryOp.i32Load, record.handler).returnCallIndirect(SharedType.handler);
+  }
+
+  /** Leaves at `state.rip` if a memory access asked to. */
+  #stopAtTarget(emitTarget: () => void): void {
+    if (this.stopLocal === undefined) return;
+    this.body.get(this.stopLocal).if();
+    this.#setRip(emitTarget);
+    this.body.i32(Exit.StopAtTarget).emit(op.return).end();
+  }
+
+  #setRip(emitTarget: () => void): void {
+    this.#state('rip');
+    emitTarget();
+    this.body.memory(memoryOp.i64Store);
+  }
+
+  #indirect(target: number): void {
+    const emitTarget = () => {
+      this.body.get(target);
+      this.#cutToCode();
+    };
+    this.#stopAtTarget(emitTarget);
+    this.#setRip(emitTarget);
+    this.body.get(REC).returnCall(SharedFunction.dispatch);
+  }
+
+  #conditional(condition: number, branches: boolean): void {
+    this.body.get(condition).if();
+    this.#follow(record.taken, () => this.#emitBranchTarget(branches));
+    this.body.end();
+    this.#follow(record.fallThrough, () => this.emitNextIp());
+  }
+
+  /** Goes to a direct successor: by its link if it is resolved, else through the jump cache or the run loop. */
+  #follow(linkOffset: number, emitTarget: () => void): void {
+    const { body } = this;
+    this.#stopAtTarget(emitTarget);
+    const link = body.local(0x7f);
+    this.#field(memoryOp.i32Load, linkOffset).tee(link).i32(LINK_DISPATCH).emit(op.i32LeU).if();
+    this.#setRip(emitTarget);
+    body.get(link).i32(LINK_UNRESOLVED).emit(op.i32Eq).if();
+    this.#state('linkSite').get(REC).i32(linkOffset).emit(op.i32Add).memory(memoryOp.i32Store);
+    body.i32(Exit.Lookup).emit(op.return).end();
+    body.get(REC).returnCall(SharedFunction.dispatch).end();
+    emitEnterBlock(body, link, () => this.#setRip(emitTarget));
+  }
+}
+
+const registerLoad: Readonly<Record<OperandWidth, number>> = {
+  8: memoryOp.i32Load8U,
+  16: memoryOp.i32Load16U,
+  32: memoryOp.i32Load,
+  64: memoryOp.i64Load,
+};
+
+/** In 64-bit code the bases of ES, CS, SS and DS are taken as 0 (SDM volume 1, "Segmentation in 64-Bit Mode"). */
+export function fixedSegmentAddress(index: number, form: AddressingForm): number {
+  return form.segmentation === 'long' && index < 4 ? fieldAddress.zero : segmentAddress(index);
+}
+
+/** Handler of the pseudo-record that ends a block without a transfer: goes on at the next instruction. */
+export function emitFallThrough(): Uint8Array {
+  const f = new FunctionBody(1);
+  const link = f.local(0x7f);
+  const setRip = () => {
+    f.i32(fieldAddress.rip).i32(fieldAddress.pageBase).memory(memoryOp.i64Load);
+    f.get(REC).memory(memoryOp.i64Load32U, record.nextOffset).emit(op.i64Add).memory(memoryOp.i64Store);
+  };
+  f.get(REC).memory(memoryOp.i32Load, record.fallThrough).tee(link).i32(LINK_DISPATCH).emit(op.i32LeU).if();
+  setRip();
+  f.get(link).i32(LINK_UNRESOLVED).emit(op.i32Eq).if();
+  f.i32(fieldAddress.linkSite).get(REC).i32(record.fallThrough).emit(op.i32Add).memory(memoryOp.i32Store);
+  f.i32(Exit.Lookup).emit(op.return).end();
+  f.get(REC).returnCall(SharedFunction.dispatch).end();
+  emitEnterBlock(f, link, setRip);
+  return f.bytes();
+}
+
+/** Handler of a system instruction: a TypeScript function, after which execution goes on at `state.rip`. */
+export function emitSystemHandler(): Uint8Array {
+  const f = new FunctionBody(1);
+  const exit = f.local(0x7f);
+  f.get(REC).call(SharedFunction.system).tee(exit).if();
+  f.get(exit).i32(1).emit(op.i32Sub, op.return).end();
+  f.get(REC).returnCall(SharedFunction.dispatch);
+  return f.bytes();
+}
+
+/** Handler of a marked instruction: leaves before it. */
+export function emitMarkHandler(): Uint8Array {
+  const f = new FunctionBody(1);
+  f.i32(fieldAddress.exitRecord).get(REC).memory(memoryOp.i32Store);
+  f.i32(fieldAddress.rip).i32(fieldAddress.pageBase).memory(memoryOp.i64Load);
+  f.get(REC).memory(memoryOp.i64Load32U, record.nextOffset).emit(op.i64Add).memory(memoryOp.i64Store);
+  return f.i32(Exit.Mark).bytes();
+}

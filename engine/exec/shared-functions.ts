@@ -1,0 +1,174 @@
+/**
+ * The functions that every module of compiled code has at the same indices: imports from the runtime first, then
+ * arithmetic that WebAssembly lacks, then the dispatcher (in the handler module only, as it needs the table).
+ */
+
+import { JUMP_CACHE_ADDRESS, JUMP_CACHE_ENTRIES } from '../cpu/memory-map.ts';
+import { fieldAddress } from '../cpu/state-layout.ts';
+import {
+  type DefinedFunction,
+  F64,
+  FunctionBody,
+  type FunctionImport,
+  type FunctionType,
+  I32,
+  I64,
+  memoryOp,
+  op,
+} from '../wasm/encoder.ts';
+import { Exit } from './exits.ts';
+import { record } from './record.ts';
+
+export const SharedType = { handler: 0, slowAccess: 1, segmentCheck: 2, raise: 3, ternary64: 4, binary64: 5 } as const;
+
+export const sharedTypes: readonly FunctionType[] = [
+  { parameters: [I32], results: [I32] },
+  { parameters: [F64, I32, I32], results: [I32] },
+  { parameters: [I32, F64, I32, I32], results: [I32] },
+  { parameters: [I32, I32, I32], results: [] },
+  { parameters: [I64, I64, I64], results: [I64] },
+  { parameters: [I64, I64], results: [I64] },
+];
+
+export const SharedFunction = {
+  /** (linear, sizeBytes, record) → SlowStatus; the value is in `state.scratch`. sizeBytes + 16: read for writing. */
+  slowRead: 0,
+  /** (linear, sizeBytes, record) → SlowStatus; the value is in `state.scratch`. */
+  slowWrite: 1,
+  /** (record, offset, segment address, sizeBytes + 16 if for writing) → SlowStatus. */
+  segmentCheck: 2,
+  /** (record, vector, error code or -1): leaves the exception as the pending event. */
+  raise: 3,
+  /** (record) → 0 to go on at `state.rip`, or an Exit + 1. */
+  system: 4,
+  divideUnsigned128: 5,
+  multiplyHighUnsigned: 6,
+  multiplyHighSigned: 7,
+  /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
+  dispatch: 8,
+} as const;
+
+export const sharedImports: readonly FunctionImport[] = [
+  { module: 'runtime', name: 'slowRead', type: SharedType.slowAccess },
+  { module: 'runtime', name: 'slowWrite', type: SharedType.slowAccess },
+  { module: 'runtime', name: 'segmentCheck', type: SharedType.segmentCheck },
+  { module: 'runtime', name: 'raise', type: SharedType.raise },
+  { module: 'runtime', name: 'system', type: SharedType.handler },
+];
+
+/** The arithmetic, in the order of its indices. */
+export function sharedArithmetic(): DefinedFunction[] {
+  return [
+    { type: SharedType.ternary64, body: divideUnsigned128() },
+    { type: SharedType.binary64, body: multiplyHighUnsigned() },
+    { type: SharedType.binary64, body: multiplyHighSigned() },
+  ];
+}
+
+/** Shift-and-subtract division of 128 by 64 bits; high < divisor. 64 rounds: rare in compiled code. */
+function divideUnsigned128(): Uint8Array {
+  const [high, low, divisor] = [0, 1, 2];
+  const f = new FunctionBody(3);
+  const round = f.local(I32);
+  const carry = f.local(I32);
+  f.get(high).emit(op.i64Eqz).if();
+  f.get(low).get(divisor).emit(op.i64DivU, op.return).end();
+  f.i32(64).set(round).loop();
+  f.get(high).i64(0n).emit(op.i64LtS).set(carry);
+  f.get(high).i64(1n).emit(op.i64Shl).get(low).i64(63n).emit(op.i64ShrU, op.i64Or).set(high);
+  f.get(low).i64(1n).emit(op.i64Shl).set(low);
+  f.get(carry).get(high).get(divisor).emit(op.i64GeU, op.i32Or).if();
+  f.get(high).get(divisor).emit(op.i64Sub).set(high);
+  f.get(low).i64(1n).emit(op.i64Or).set(low).end();
+  f.get(round).i32(1).emit(op.i32Sub).tee(round).branchIf(0).end();
+  return f.get(low).bytes();
+}
+
+/** High half of a 64 × 64-bit product from four 32-bit products. */
+function multiplyHighUnsigned(): Uint8Array {
+  const [a, b] = [0, 1];
+  const f = new FunctionBody(2);
+  const middle = f.local(I64);
+  const other = f.local(I64);
+  const low32 = (x: number) => f.get(x).i64(0xffff_ffffn).emit(op.i64And);
+  const high32 = (x: number) => f.get(x).i64(32n).emit(op.i64ShrU);
+  low32(a);
+  low32(b);
+  f.emit(op.i64Mul).i64(32n).emit(op.i64ShrU);
+  high32(a);
+  low32(b);
+  f.emit(op.i64Mul, op.i64Add).set(middle);
+  low32(a);
+  high32(b);
+  f.emit(op.i64Mul);
+  low32(middle);
+  f.emit(op.i64Add).set(other);
+  high32(a);
+  high32(b);
+  f.emit(op.i64Mul);
+  high32(middle);
+  f.emit(op.i64Add);
+  high32(other);
+  return f.emit(op.i64Add).bytes();
+}
+
+function multiplyHighSigned(): Uint8Array {
+  const [a, b] = [0, 1];
+  const f = new FunctionBody(2);
+  f.get(a).get(b).call(SharedFunction.multiplyHighUnsigned);
+  f.get(a).i64(63n).emit(op.i64ShrS).get(b).emit(op.i64And, op.i64Sub);
+  f.get(b).i64(63n).emit(op.i64ShrS).get(a).emit(op.i64And, op.i64Sub);
+  return f.bytes();
+}
+
+/** Offsets in a jump-cache entry. */
+export const jumpCacheEntry = { rip: 0, record: 8, key: 12 } as const;
+const JUMP_CACHE_ENTRY_BYTES = 16;
+
+/** Index of an RIP's entry; the same formula in TypeScript (JumpCache) and in `dispatch`. */
+export function jumpCacheAddress(rip: number): number {
+  const low = (rip % 0x1_0000_0000) | 0;
+  return JUMP_CACHE_ADDRESS + ((low ^ (low >>> 12)) & (JUMP_CACHE_ENTRIES - 1)) * JUMP_CACHE_ENTRY_BYTES;
+}
+
+/** Goes to the block at `state.rip` if the jump cache knows it and the budget covers it, else leaves. */
+export function dispatchFunction(): Uint8Array {
+  const f = new FunctionBody(1);
+  const rec = 0;
+  const low = f.local(I32);
+  const entry = f.local(I32);
+  const rip = f.local(I64);
+  const state = (name: keyof typeof fieldAddress) => f.i32(fieldAddress[name]);
+  state('rip').memory(memoryOp.i64Load).tee(rip).emit(op.i32WrapI64).tee(low);
+  f.get(low)
+    .i32(12)
+    .emit(op.i32ShrU, op.i32Xor)
+    .i32(JUMP_CACHE_ENTRIES - 1)
+    .emit(op.i32And);
+  f.i32(JUMP_CACHE_ENTRY_BYTES).emit(op.i32Mul).i32(JUMP_CACHE_ADDRESS).emit(op.i32Add).set(entry);
+  f.get(entry).memory(memoryOp.i64Load, jumpCacheEntry.rip).get(rip).emit(op.i64Eq);
+  f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.key);
+  state('jumpKey').memory(memoryOp.i32Load).emit(op.i32Eq, op.i32And, op.i32Eqz).if();
+  state('linkSite').i32(0).memory(memoryOp.i32Store).i32(Exit.Lookup).emit(op.return).end();
+  f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.record).set(rec);
+  state('pageBase').get(rip).get(rec).memory(memoryOp.i32Load16U, record.pageOffset);
+  f.emit(op.i64ExtendI32U, op.i64Sub).memory(memoryOp.i64Store);
+  emitEnterBlock(f, rec, () => {});
+  return f.bytes();
+}
+
+/**
+ * Takes the budget of the block at `rec` and tail-calls its first handler; if the budget does not cover it,
+ * `setRip` runs and the code returns Exit.Budget.
+ */
+export function emitEnterBlock(f: FunctionBody, rec: number, setRip: () => void): void {
+  const left = f.local(I64);
+  f.i32(fieldAddress.budget).memory(memoryOp.i64Load);
+  f.get(rec).memory(memoryOp.i32Load16U, record.blockCount).emit(op.i64ExtendI32U, op.i64Sub).tee(left);
+  f.i64(0n).emit(op.i64LtS).if();
+  setRip();
+  f.i32(Exit.Budget).emit(op.return).end();
+  f.i32(fieldAddress.budget).get(left).memory(memoryOp.i64Store);
+  f.get(rec).get(rec).memory(memoryOp.i32Load, record.handler).returnCallIndirect(SharedType.handler);
+  f.release(I64, left);
+}

@@ -1,0 +1,272 @@
+/** Decoding, through iced-x86, into plain data: what the semantics, the interpreter and the views need to know. */
+import {
+  Code,
+  Decoder,
+  DecoderOptions,
+  type Instruction,
+  MemorySizeExt,
+  Mnemonic,
+  OpKind,
+  Register,
+  RegisterExt,
+} from 'iced-x86';
+import type { Operand, OperandWidth } from './operand.ts';
+
+export type CodeSize = 16 | 32 | 64;
+
+/** A register that an operand names: a general-purpose one, a segment register, a control or debug register. */
+export interface RegisterOperand {
+  readonly kind: 'gpr' | 'segment' | 'control' | 'debug' | 'other';
+  /** Number in its file, 0 = RAX, ES, CR0, DR0. */
+  readonly number: number;
+  /** AH, CH, DH, BH (number is then that of the whole register). */
+  readonly high: boolean;
+  readonly width: number;
+  readonly name: string;
+}
+
+export interface MemoryOperand {
+  /** Number of the segment register, overrides applied. */
+  readonly segment: number;
+  /** Register number, `ip` for RIP-relative, or undefined. */
+  readonly base: number | 'ip' | undefined;
+  readonly index: number | undefined;
+  readonly shift: number;
+  /** Signed; for RIP-relative operands, relative to the next instruction. */
+  readonly displacement: bigint;
+  /** Bytes; 0 if the instruction does not access memory there (LEA, INVLPG). */
+  readonly sizeBytes: number;
+}
+
+export interface DecodedOperand {
+  readonly kind: 'register' | 'memory' | 'immediate' | 'near-branch' | 'far-branch' | 'string';
+  readonly register?: RegisterOperand;
+  /** Value of an immediate, already extended to its width (unsigned); target of a near branch. */
+  readonly value?: bigint;
+  readonly widthBits: number;
+  /** Selector of a far branch (its offset is `value`). */
+  readonly selector?: number;
+}
+
+export interface DecodedInstruction {
+  /** iced-x86 Code and its name (an instruction form), and the mnemonic as iced-x86 spells it. */
+  readonly code: number;
+  readonly codeName: string;
+  readonly mnemonic: string;
+  readonly lengthBytes: number;
+  /** Linear or RIP-space address of the instruction, as given to the decoder. */
+  readonly ip: number;
+  readonly operandSize: 16 | 32 | 64;
+  readonly addressSize: 16 | 32 | 64;
+  readonly repeat: 'none' | 'rep' | 'repe' | 'repne';
+  readonly lock: boolean;
+  readonly operands: readonly DecodedOperand[];
+  readonly memory: MemoryOperand | undefined;
+  readonly codeSize: CodeSize;
+}
+
+/** Decodes up to `count` instructions; stops at the end of the bytes. An invalid instruction has mnemonic `INVALID`. */
+export function* decodeInstructions(bytes: Uint8Array, codeSize: CodeSize, ip: number): Generator<DecodedInstruction> {
+  const decoder = new Decoder(codeSize, bytes, DecoderOptions.None);
+  try {
+    decoder.ip = BigInt.asUintN(64, BigInt(ip));
+    let address = ip;
+    while (decoder.canDecode) {
+      const instruction = decoder.decode();
+      try {
+        const decoded = describe(instruction, codeSize, address);
+        address += decoded.lengthBytes;
+        yield decoded;
+      } finally {
+        instruction.free();
+      }
+    }
+  } finally {
+    decoder.free();
+  }
+}
+
+/** The first instruction of the bytes, or undefined if there is none (invalid or cut short). */
+export function decodeOne(bytes: Uint8Array, codeSize: CodeSize, ip: number): DecodedInstruction | undefined {
+  for (const instruction of decodeInstructions(bytes, codeSize, ip)) {
+    return instruction.mnemonic === 'INVALID' ? undefined : instruction;
+  }
+  return undefined;
+}
+
+/** Properties that depend on the Code alone; asking iced-x86 for them allocates. */
+interface CodeProperties {
+  readonly operandSize: number;
+  readonly addressSize: number;
+}
+const codeProperties = new Map<number, CodeProperties>();
+
+function propertiesOf(instruction: Instruction): CodeProperties {
+  let properties = codeProperties.get(instruction.code);
+  if (!properties) {
+    const info = instruction.opCode;
+    properties = { operandSize: info.operandSize, addressSize: info.addressSize };
+    info.free();
+    codeProperties.set(instruction.code, properties);
+  }
+  return properties;
+}
+
+function describe(instruction: Instruction, codeSize: CodeSize, ip: number): DecodedInstruction {
+  const properties = propertiesOf(instruction);
+  const operands: DecodedOperand[] = [];
+  for (let i = 0; i < instruction.opCount; i++) operands.push(describeOperand(instruction, i));
+  const memory = operands.some((o) => o.kind === 'memory' || o.kind === 'string')
+    ? describeMemory(instruction)
+    : undefined;
+  return {
+    code: instruction.code,
+    codeName: Code[instruction.code] as string,
+    mnemonic: Mnemonic[instruction.mnemonic] as string,
+    lengthBytes: instruction.length,
+    ip,
+    operandSize: (properties.operandSize || (codeSize === 64 ? 32 : codeSize)) as 16 | 32 | 64,
+    addressSize: addressSizeOf(instruction, properties, codeSize),
+    repeat: repeatOf(instruction),
+    lock: instruction.hasLockPrefix,
+    operands,
+    memory,
+    codeSize,
+  };
+}
+
+const comparesAndRepeats = new Set<string>(['Cmpsb', 'Cmpsw', 'Cmpsd', 'Cmpsq', 'Scasb', 'Scasw', 'Scasd', 'Scasq']);
+
+function repeatOf(instruction: Instruction): DecodedInstruction['repeat'] {
+  if (!instruction.isStringInstruction) return 'none';
+  const compares = comparesAndRepeats.has(Mnemonic[instruction.mnemonic] as string);
+  if (instruction.hasRepePrefix) return compares ? 'repe' : 'rep';
+  if (instruction.hasRepnePrefix) return compares ? 'repne' : 'rep';
+  return 'none';
+}
+
+function addressSizeOf(instruction: Instruction, properties: CodeProperties, codeSize: CodeSize): 16 | 32 | 64 {
+  if (properties.addressSize) return properties.addressSize as 16 | 32 | 64;
+  for (let i = 0; i < instruction.opCount; i++) {
+    const size = stringAddressSize[instruction.opKind(i)];
+    if (size) return size;
+    if (instruction.opKind(i) === OpKind.Memory) return memoryAddressSize(instruction, codeSize);
+  }
+  return codeSize;
+}
+
+function memoryAddressSize(instruction: Instruction, codeSize: CodeSize): 16 | 32 | 64 {
+  for (const register of [instruction.memoryBase, instruction.memoryIndex]) {
+    if (register === Register.EIP) return 32;
+    if (register === Register.RIP) return 64;
+    if (register !== Register.None) return (RegisterExt.size(register) * 8) as 16 | 32 | 64;
+  }
+  const bytes = instruction.memoryDisplSize;
+  return bytes >= 2 ? ((bytes * 8) as 16 | 32 | 64) : codeSize;
+}
+
+/** Address size of the implicit operands of string instructions. */
+const stringAddressSize: Readonly<Record<number, 16 | 32 | 64 | undefined>> = {
+  [OpKind.MemorySegSI]: 16,
+  [OpKind.MemorySegESI]: 32,
+  [OpKind.MemorySegRSI]: 64,
+  [OpKind.MemorySegDI]: 16,
+  [OpKind.MemorySegEDI]: 32,
+  [OpKind.MemorySegRDI]: 64,
+  [OpKind.MemoryESDI]: 16,
+  [OpKind.MemoryESEDI]: 32,
+  [OpKind.MemoryESRDI]: 64,
+};
+
+/** Width of an immediate, by its kind. */
+const immediateWidth: Readonly<Record<number, OperandWidth | undefined>> = {
+  [OpKind.Immediate8]: 8,
+  [OpKind.Immediate8_2nd]: 8,
+  [OpKind.Immediate16]: 16,
+  [OpKind.Immediate32]: 32,
+  [OpKind.Immediate64]: 64,
+  [OpKind.Immediate8to16]: 16,
+  [OpKind.Immediate8to32]: 32,
+  [OpKind.Immediate8to64]: 64,
+  [OpKind.Immediate32to64]: 64,
+};
+
+function describeOperand(instruction: Instruction, index: number): DecodedOperand {
+  const kind = instruction.opKind(index);
+  if (kind === OpKind.Register) {
+    const register = registerOperand(instruction.opRegister(index));
+    return { kind: 'register', register, widthBits: register.width };
+  }
+  const width = immediateWidth[kind];
+  if (width) return { kind: 'immediate', value: BigInt.asUintN(width, instruction.immediate(index)), widthBits: width };
+  switch (kind) {
+    case OpKind.Memory:
+      return { kind: 'memory', widthBits: MemorySizeExt.size(instruction.memorySize) * 8 };
+    case OpKind.NearBranch16:
+    case OpKind.NearBranch32:
+    case OpKind.NearBranch64:
+      return { kind: 'near-branch', value: instruction.nearBranchTarget, widthBits: 64 };
+    case OpKind.FarBranch16:
+    case OpKind.FarBranch32: {
+      const wide = kind === OpKind.FarBranch32;
+      const value = BigInt(wide ? instruction.farBranch32 : instruction.farBranch16);
+      return { kind: 'far-branch', value, selector: instruction.farBranchSelector, widthBits: wide ? 32 : 16 };
+    }
+    default:
+      return { kind: 'string', widthBits: MemorySizeExt.size(instruction.memorySize) * 8 };
+  }
+}
+
+function describeMemory(instruction: Instruction): MemoryOperand {
+  const { memoryBase: base, memoryIndex: index } = instruction;
+  const ipRelative = base === Register.RIP || base === Register.EIP;
+  const displacement = BigInt.asIntN(64, instruction.memoryDisplacement);
+  const nextIp = BigInt.asIntN(64, instruction.nextIP);
+  return {
+    segment: RegisterExt.number(instruction.memorySegment),
+    base: ipRelative ? 'ip' : numberOf(base),
+    index: numberOf(index),
+    shift: Math.log2(instruction.memoryIndexScale || 1),
+    // iced-x86 gives the target of RIP-relative operands.
+    displacement: ipRelative ? displacement - nextIp : displacement,
+    sizeBytes: MemorySizeExt.size(instruction.memorySize),
+  };
+}
+
+const numberOf = (register: Register): number | undefined =>
+  register === Register.None ? undefined : RegisterExt.number(register);
+
+const registerOperands = new Map<number, RegisterOperand>();
+
+function registerOperand(register: Register): RegisterOperand {
+  let operand = registerOperands.get(register);
+  if (!operand) registerOperands.set(register, (operand = describeRegister(register)));
+  return operand;
+}
+
+function describeRegister(register: Register): RegisterOperand {
+  const name = Register[register] as string;
+  const high = name === 'AH' || name === 'CH' || name === 'DH' || name === 'BH';
+  const number = RegisterExt.number(RegisterExt.isGPR8(register) ? RegisterExt.fullRegister(register) : register);
+  return { kind: registerKind(register), number, high, width: RegisterExt.size(register) * 8, name };
+}
+
+function registerKind(register: Register): RegisterOperand['kind'] {
+  if (RegisterExt.isGPR(register)) return 'gpr';
+  if (RegisterExt.isSegmentRegister(register)) return 'segment';
+  if (RegisterExt.isCR(register)) return 'control';
+  if (RegisterExt.isDR(register)) return 'debug';
+  return 'other';
+}
+
+/** The operands as the semantics sees them: string operands are implied, memory without a size takes its peer's. */
+export function symbolicOperands(instruction: DecodedInstruction): Operand[] {
+  const { operands } = instruction;
+  if (operands.some((o) => o.kind === 'string')) return [];
+  const widest = Math.max(...operands.filter((o) => o.kind === 'register').map((o) => o.widthBits), 8);
+  return operands.map((operand, position) => ({
+    kind: operand.kind === 'register' || operand.kind === 'memory' ? operand.kind : 'immediate',
+    position,
+    width: (operand.widthBits || widest) as OperandWidth,
+  }));
+}

@@ -1,0 +1,37 @@
+/**
+ * An instruction form: what all instructions share that differ only in which registers, which address and which
+ * immediate they name. A form has one Operation, recorded once.
+ */
+import { type DecodedInstruction, symbolicOperands } from './decode.ts';
+import { instructionSet } from './instruction-set.ts';
+import type { Operand } from './operand.ts';
+import type { Operation } from './operation.ts';
+import { type InstructionSizes, Semantics } from './semantics-builder.ts';
+
+export interface InstructionForm {
+  /** Same key, same Operation. */
+  readonly key: string;
+  readonly operation: Operation;
+  readonly operands: readonly Operand[];
+  readonly sizes: InstructionSizes;
+}
+
+const forms = new Map<string, InstructionForm>();
+
+/** The form of a decoded instruction, or undefined if the instruction has no recorded semantics (system or unknown). */
+export function formOf(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): InstructionForm | undefined {
+  const semantics = instructionSet[instruction.mnemonic];
+  if (!semantics || instruction.operands.some((o) => o.register && o.register.kind !== 'gpr')) return undefined;
+  const { operandSize, addressSize, codeSize, repeat, mnemonic } = instruction;
+  const operands = symbolicOperands(instruction);
+  const kinds = operands.map((o) => `${o.kind[0]}${o.width}`).join(',');
+  const key = `${mnemonic} ${kinds} ${codeSize}/${operandSize}/${addressSize}/${stackSize} ${repeat}`;
+  let form = forms.get(key);
+  if (!form) {
+    const sizes = { codeSize, operandSize, addressSize, stackSize, repeat };
+    const m = new Semantics(operands, sizes);
+    semantics(m, ...operands);
+    forms.set(key, (form = { key, operation: m.finish(mnemonic), operands, sizes }));
+  }
+  return form;
+}

@@ -1,0 +1,245 @@
+/**
+ * WebAssembly binary encoder: modules of functions, imports and one shared table. It knows nothing of x86 and checks
+ * nothing: V8's validator does. Source: WebAssembly Core Specification, "Binary Format", and the tail-call proposal.
+ */
+
+/** Value types, as encoded. */
+export const I32 = 0x7f;
+export const I64 = 0x7e;
+export const F64 = 0x7c;
+export type ValueType = typeof I32 | typeof I64 | typeof F64;
+/** Block type of a block that leaves nothing on the stack. */
+export const VOID = 0x40;
+
+export interface FunctionType {
+  readonly parameters: readonly ValueType[];
+  readonly results: readonly ValueType[];
+}
+
+/** Opcodes that take no immediate. */
+export const op = {
+  unreachable: 0x00, else: 0x05, end: 0x0b, return: 0x0f, drop: 0x1a, select: 0x1b,
+  i32Eqz: 0x45, i32Eq: 0x46, i32Ne: 0x47, i32LtS: 0x48, i32LtU: 0x49, i32GtS: 0x4a, i32GtU: 0x4b,
+  i32LeS: 0x4c, i32LeU: 0x4d, i32GeS: 0x4e, i32GeU: 0x4f,
+  i64Eqz: 0x50, i64Eq: 0x51, i64Ne: 0x52, i64LtS: 0x53, i64LtU: 0x54, i64GtS: 0x55, i64GtU: 0x56,
+  i64LeS: 0x57, i64LeU: 0x58, i64GeS: 0x59, i64GeU: 0x5a,
+  i32Clz: 0x67, i32Ctz: 0x68, i32Popcnt: 0x69, i32Add: 0x6a, i32Sub: 0x6b, i32Mul: 0x6c, i32DivU: 0x6e,
+  i32RemU: 0x70, i32And: 0x71, i32Or: 0x72, i32Xor: 0x73, i32Shl: 0x74, i32ShrS: 0x75, i32ShrU: 0x76,
+  i32Rotl: 0x77, i32Rotr: 0x78,
+  i64Clz: 0x79, i64Ctz: 0x7a, i64Popcnt: 0x7b, i64Add: 0x7c, i64Sub: 0x7d, i64Mul: 0x7e, i64DivU: 0x80,
+  i64RemU: 0x82, i64And: 0x83, i64Or: 0x84, i64Xor: 0x85, i64Shl: 0x86, i64ShrS: 0x87, i64ShrU: 0x88,
+  i64Rotl: 0x89, i64Rotr: 0x8a,
+  i32WrapI64: 0xa7, i64ExtendI32S: 0xac, i64ExtendI32U: 0xad, f64ConvertI64S: 0xb9,
+  i32Extend8S: 0xc0, i32Extend16S: 0xc1, i64Extend8S: 0xc2, i64Extend16S: 0xc3, i64Extend32S: 0xc4,
+} as const; // biome-ignore format: grouped by operand type
+
+/** Opcodes of loads and stores. */
+export const memoryOp = {
+  i32Load: 0x28, i64Load: 0x29, i32Load8U: 0x2d, i32Load16U: 0x2f, i64Load8U: 0x31, i64Load16U: 0x33, i64Load32U: 0x35,
+  i32Store: 0x36, i64Store: 0x37, i32Store8: 0x3a, i32Store16: 0x3b, i64Store32: 0x3e,
+} as const; // biome-ignore format: grouped by direction
+
+export function unsignedLeb(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value >>> 0;
+  do {
+    const low = rest & 0x7f;
+    rest >>>= 7;
+    bytes.push(rest === 0 ? low : low | 0x80);
+  } while (rest !== 0);
+  return bytes;
+}
+
+export function signedLeb(value: bigint): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  for (;;) {
+    const low = Number(rest & 0x7fn);
+    rest >>= 7n;
+    const done = (rest === 0n && !(low & 0x40)) || (rest === -1n && low & 0x40);
+    bytes.push(done ? low : low | 0x80);
+    if (done) return bytes;
+  }
+}
+
+/** The body of one function: instructions are appended; locals are numbered after the parameters. */
+export class FunctionBody {
+  readonly #code: number[] = [];
+  readonly #locals: ValueType[] = [];
+  readonly #parameterCount: number;
+  readonly #free = new Map<ValueType, number[]>();
+
+  constructor(parameterCount: number) {
+    this.#parameterCount = parameterCount;
+  }
+
+  local(type: ValueType): number {
+    const reused = this.#free.get(type)?.pop();
+    if (reused !== undefined) return reused;
+    this.#locals.push(type);
+    return this.#parameterCount + this.#locals.length - 1;
+  }
+  /** The local may be handed out again. */
+  release(type: ValueType, index: number): void {
+    const list = this.#free.get(type);
+    if (list) list.push(index);
+    else this.#free.set(type, [index]);
+  }
+
+  emit(...opcodes: number[]): this {
+    for (const opcode of opcodes) this.#code.push(opcode);
+    return this;
+  }
+  i32(value: number): this {
+    return this.emit(0x41, ...signedLeb(BigInt(value | 0)));
+  }
+  i64(value: bigint): this {
+    return this.emit(0x42, ...signedLeb(BigInt.asIntN(64, value)));
+  }
+  get(local: number): this {
+    return this.emit(0x20, ...unsignedLeb(local));
+  }
+  set(local: number): this {
+    return this.emit(0x21, ...unsignedLeb(local));
+  }
+  tee(local: number): this {
+    return this.emit(0x22, ...unsignedLeb(local));
+  }
+  /** A load or store; the address (and the value) are on the stack. Alignment is only a hint: none is given. */
+  memory(opcode: number, offset = 0): this {
+    return this.emit(opcode, 0, ...unsignedLeb(offset));
+  }
+  block(): this {
+    return this.emit(0x02, VOID);
+  }
+  loop(): this {
+    return this.emit(0x03, VOID);
+  }
+  if(type: number = VOID): this {
+    return this.emit(0x04, type);
+  }
+  else(): this {
+    return this.emit(op.else);
+  }
+  end(): this {
+    return this.emit(op.end);
+  }
+  branch(depth: number): this {
+    return this.emit(0x0c, ...unsignedLeb(depth));
+  }
+  branchIf(depth: number): this {
+    return this.emit(0x0d, ...unsignedLeb(depth));
+  }
+  call(functionIndex: number): this {
+    return this.emit(0x10, ...unsignedLeb(functionIndex));
+  }
+  /** Tail call of a function of the module; the arguments are on the stack. */
+  returnCall(functionIndex: number): this {
+    return this.emit(0x12, ...unsignedLeb(functionIndex));
+  }
+  /** Tail call through table 0; the arguments and the table index are on the stack. */
+  returnCallIndirect(typeIndex: number): this {
+    return this.emit(0x13, ...unsignedLeb(typeIndex), 0);
+  }
+
+  /** The encoded body with its locals, as it stands in the code section (without the size). */
+  bytes(): Uint8Array {
+    const groups = this.#locals.flatMap((type) => [1, type]);
+    return Uint8Array.from([...unsignedLeb(this.#locals.length), ...groups, ...this.#code, op.end]);
+  }
+}
+
+export interface FunctionImport {
+  readonly module: string;
+  readonly name: string;
+  readonly type: number;
+}
+
+export interface DefinedFunction {
+  readonly type: number;
+  readonly body: Uint8Array;
+  /** Name under which the function is exported, if it is. */
+  readonly export?: string;
+}
+
+export interface ModuleSpec {
+  readonly types: readonly FunctionType[];
+  readonly imports: readonly FunctionImport[];
+  readonly functions: readonly DefinedFunction[];
+  /** Imports table 0 as `env.table` (only the dispatcher may: an instance pays for a copy of it). */
+  readonly importsTable: boolean;
+}
+
+/** Encodes a module that imports its memory as `env.memory`. Function indices: imports first, then definitions. */
+export function encodeModule(spec: ModuleSpec): Uint8Array {
+  const out = new ByteSink();
+  out.push([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
+  section(out, 1, vector(spec.types.map(encodeType)));
+  section(out, 2, vector(encodeImports(spec)));
+  section(out, 3, vector(spec.functions.map((f) => unsignedLeb(f.type))));
+  const exported = spec.functions.flatMap((f, index) =>
+    f.export === undefined ? [] : [[...name(f.export), 0x00, ...unsignedLeb(spec.imports.length + index)]],
+  );
+  section(out, 7, vector(exported));
+  codeSection(out, spec.functions);
+  return out.toBytes();
+}
+
+const encodeType = (type: FunctionType): number[] => [
+  0x60,
+  ...unsignedLeb(type.parameters.length),
+  ...type.parameters,
+  ...unsignedLeb(type.results.length),
+  ...type.results,
+];
+
+function encodeImports(spec: ModuleSpec): number[][] {
+  const imports = spec.imports.map((i) => [...name(i.module), ...name(i.name), 0x00, ...unsignedLeb(i.type)]);
+  imports.push([...name('env'), ...name('memory'), 0x02, 0x00, 0x00]);
+  if (spec.importsTable) imports.push([...name('env'), ...name('table'), 0x01, 0x70, 0x00, 0x00]);
+  return imports;
+}
+
+function codeSection(out: ByteSink, functions: readonly DefinedFunction[]): void {
+  const content = new ByteSink();
+  content.push(unsignedLeb(functions.length));
+  for (const { body } of functions) {
+    content.push(unsignedLeb(body.length));
+    content.push(body);
+  }
+  out.push([10]);
+  out.push(unsignedLeb(content.length));
+  out.push(content.toBytes());
+}
+
+function section(out: ByteSink, id: number, content: number[]): void {
+  out.push([id, ...unsignedLeb(content.length)]);
+  out.push(content);
+}
+
+const vector = (items: readonly number[][]): number[] => [...unsignedLeb(items.length), ...items.flat()];
+
+const name = (text: string): number[] => {
+  const bytes = new TextEncoder().encode(text);
+  return [...unsignedLeb(bytes.length), ...bytes];
+};
+
+/** Bytes collected in pieces, joined once. */
+class ByteSink {
+  readonly #pieces: ArrayLike<number>[] = [];
+  length = 0;
+
+  push(bytes: ArrayLike<number>): void {
+    this.#pieces.push(bytes);
+    this.length += bytes.length;
+  }
+  toBytes(): Uint8Array {
+    const joined = new Uint8Array(this.length);
+    let at = 0;
+    for (const piece of this.#pieces) {
+      joined.set(piece, at);
+      at += piece.length;
+    }
+    return joined;
+  }
+}
