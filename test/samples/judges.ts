@@ -1,0 +1,176 @@
+/**
+ * Runs a sample on machines that are not ours, to hear from them what it prints: QEMU (TCG), and Bochs for what needs
+ * VT-x. Neither is needed for Ringside itself; tests that ask a judge are skipped where there is none.
+ */
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const TIME_LIMIT_MS = 30_000;
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+export const SAMPLES = path.join(HERE, '../../samples');
+
+export interface JudgedRun {
+  /** What the guest wrote to its console, byte for byte (latin1). */
+  readonly output: string;
+  /** What the guest wrote to the debug-exit port; Bochs has no such port. */
+  readonly exitCode?: number;
+}
+
+/** How QEMU is to start a sample: the machine, and the options that load the image. */
+interface QemuSetup {
+  readonly image: 'asm' | 'elf32';
+  readonly options: (image: string, folder: string) => string[];
+}
+
+const DEBUG_CONSOLE = ['-debugcon', 'stdio'];
+const KERNEL: QemuSetup = { image: 'asm', options: (image) => [...DEBUG_CONSOLE, '-kernel', image] };
+
+const QEMU_SETUPS: Readonly<Record<string, QemuSetup>> = {
+  'c-program': { ...KERNEL, image: 'elf32' },
+  paging: KERNEL,
+  rings: { image: 'asm', options: (image) => [...DEBUG_CONSOLE, '-drive', `format=raw,if=ide,file=${image}`] },
+  sensitive: KERNEL,
+  'virtio-block': { image: 'asm', options: microvmOptions },
+};
+
+export const QEMU_SAMPLES = Object.keys(QEMU_SETUPS);
+
+/** Whether all of these programs can be started here. */
+export function available(...programs: string[]): boolean {
+  return programs.every((program) => {
+    try {
+      execFileSync('which', [program], { stdio: 'ignore' });
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Builds the sample with the real NASM, or takes its ELF32 as committed, and runs it to its end under QEMU. */
+export function runUnderQemu(sample: string): Promise<JudgedRun> {
+  const setup = QEMU_SETUPS[sample];
+  if (setup === undefined) {
+    throw new Error(`QEMU cannot judge the sample ${sample}; it can judge ${QEMU_SAMPLES.join(', ')}`);
+  }
+  return inTemporaryFolder(async (folder) => {
+    const image = path.join(folder, 'image');
+    if (setup.image === 'asm') {
+      assemble(path.join(SAMPLES, sample, `${sample}.asm`), image);
+    } else {
+      cpSync(path.join(SAMPLES, sample, `${sample}.elf32`), image);
+    }
+    const common = ['-accel', 'tcg', '-cpu', 'max', '-m', '64', '-display', 'none', '-no-reboot', '-nodefaults'];
+    const debugExit = ['-device', 'isa-debug-exit,iobase=0xf4,iosize=1'];
+    const run = await start('qemu-system-x86_64', [...common, ...debugExit, ...setup.options(image, folder)]);
+    if (run.status === null || run.status % 2 === 0) {
+      throw new Error(`The guest did not end by its debug-exit port: ${run.stdout}\n${run.stderr}`);
+    }
+    return { output: run.stdout, exitCode: (run.status - 1) / 2 };
+  });
+}
+
+/** QEMU's "microvm" has virtio-mmio at the same places as Ringside. Both consoles go to standard output. */
+function microvmOptions(image: string, folder: string): string[] {
+  const disk = path.join(folder, 'disk');
+  writeFileSync(disk, '');
+  truncateSync(disk, 64 * 1024);
+  return [
+    ...['-M', 'microvm', '-global', 'virtio-mmio.force-legacy=false'],
+    ...['-chardev', 'stdio,id=out,mux=on,signal=off', '-device', 'isa-debugcon,iobase=0xe9,chardev=out'],
+    ...['-drive', `id=disk,if=none,format=raw,file=${disk}`, '-device', 'virtio-blk-device,drive=disk'],
+    ...['-device', 'virtio-serial-device', '-device', 'virtconsole,chardev=out'],
+    ...['-kernel', image],
+  ];
+}
+
+/** Builds a multiboot sample with the real NASM, puts it into a ROM, and runs it under Bochs with an Intel CPU model. */
+export function runUnderBochs(sample: string): Promise<JudgedRun> {
+  return inTemporaryFolder(async (folder) => {
+    const image = path.join(folder, 'image');
+    assemble(path.join(SAMPLES, sample, `${sample}.asm`), image);
+    assemble(path.join(HERE, 'bochs-rom.asm'), path.join(folder, 'rom'), `-DIMAGE="${image}"`);
+    writeFileSync(path.join(folder, 'vgarom'), new Uint8Array(32 * 1024));
+    writeFileSync(path.join(folder, 'bochsrc'), bochsConfiguration(folder));
+    writeFileSync(path.join(folder, 'commands'), 'continue\n');
+    const options = ['-q', '-f', path.join(folder, 'bochsrc'), '-rc', path.join(folder, 'commands')];
+    // Bochs has no debug-exit port: every sample halts behind its OUT to it, and that is in the log.
+    const run = await start('bochs', options, 'HLT instruction with IF=0');
+    const prompt = /^\(0\) \[.*\n/m.exec(run.stdout);
+    if (prompt === null || !run.ended) {
+      throw new Error(`Bochs did not run the guest to its end: ${run.stdout}\n${run.stderr}`);
+    }
+    return { output: run.stdout.slice(prompt.index + prompt[0].length) };
+  });
+}
+
+/** The smallest machine, with the remote display, for want of one that shows nothing. */
+function bochsConfiguration(folder: string): string {
+  return `
+plugin_ctrl: biosdev=0, gameport=0, serial=0, parallel=0, extfpuirq=0, speaker=0
+memory: guest=64, host=64
+romimage: file=${folder}/rom
+vgaromimage: file=${folder}/vgarom
+cpu: model=corei7_sandy_bridge_2600k, ips=1000000, reset_on_triple_fault=0
+port_e9_hack: enabled=1
+display_library: rfb, options="timeout=0"
+sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+panic: action=fatal
+log: /dev/stderr
+`;
+}
+
+/** Assembles as a user does: in the source's folder, so that %include finds what lies beside it. */
+export function assemble(source: string, image: string, ...options: string[]): void {
+  execFileSync('nasm', ['-f', 'bin', ...options, '-o', image, path.basename(source)], { cwd: path.dirname(source) });
+}
+
+interface Ended {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** Exit status, or null if the program was killed. */
+  readonly status: number | null;
+  /** Whether the text to wait for has come. */
+  readonly ended: boolean;
+}
+
+/** Runs a program until it ends, or has written `lastWords` to stderr, or the time is up. */
+function start(program: string, options: string[], lastWords?: string): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, options, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let stdout = '';
+    let stderr = '';
+    let ended = false;
+    const timer = setTimeout(() => child.kill('SIGKILL'), TIME_LIMIT_MS);
+    child.stdout.setEncoding('latin1').on('data', (text: string) => void (stdout += text));
+    child.stderr.setEncoding('latin1').on('data', (text: string) => {
+      stderr += text;
+      if (!ended && lastWords !== undefined && stderr.includes(lastWords)) {
+        ended = true;
+        child.kill('SIGKILL');
+      }
+    });
+    child.on('error', reject);
+    child.on('close', (status) => {
+      clearTimeout(timer);
+      resolve({ stdout, stderr, status, ended });
+    });
+  });
+}
+
+async function inTemporaryFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'ringside-sample-'));
+  try {
+    return await work(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What the sample's `expected.json` says. */
+export function readExpected(sample: string): { exitCode: number } {
+  return JSON.parse(readFileSync(path.join(SAMPLES, sample, 'expected.json'), 'utf8'));
+}
