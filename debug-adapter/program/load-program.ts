@@ -48,7 +48,7 @@ export interface LoadProgramRequest {
   readonly format?: ProgramKind | undefined;
   /** Guest-physical address of a flat binary: by default 0x7c00 in real mode, 1 MiB in the others. */
   readonly loadAddress?: number | undefined;
-  /** By default: real for a flat binary, else the code size of the program. */
+  /** By default: real for a flat binary, else the code size of the program. A Multiboot header then has no effect. */
   readonly entryMode?: EntryMode | undefined;
   /** Linear address of the first instruction of a flat or assembled program, if it is not the lowest. */
   readonly entryAddress?: bigint | undefined;
@@ -117,7 +117,7 @@ function detectKind(bytes: Uint8Array, request: LoadProgramRequest): ProgramKind
     return 'assembly';
   }
   if (isElf(bytes)) {
-    return findMultibootHeader(bytes) === undefined ? 'elf' : 'multiboot';
+    return request.entryMode !== undefined || findMultibootHeader(bytes) === undefined ? 'elf' : 'multiboot';
   }
   if (SOURCE_EXTENSIONS.includes(extension)) {
     throw new UserError('The program is a source file', {
