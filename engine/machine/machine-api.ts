@@ -1,0 +1,215 @@
+/**
+ * The public face of the engine: what a debugger, a command line or a test does with a machine. Addresses and register
+ * values are bigints here (unsigned); inside the engine they are numbers where exact.
+ */
+
+export type Virtualization = 'none' | 'hardware';
+
+/** A guest program, already loaded from its file: bytes at guest-physical addresses and an entry state. */
+export interface GuestProgram {
+  readonly segments: readonly GuestSegment[];
+  readonly entry: GuestEntry;
+}
+export interface GuestSegment {
+  /** Guest-physical address. */
+  readonly address: number;
+  readonly bytes: Uint8Array;
+  /** Zero bytes that follow (bss). */
+  readonly zeroBytes?: number;
+}
+export interface GuestEntry {
+  /** `real`: 16-bit, CS = 0; `protected`: flat 32-bit, paging off; `long`: 64-bit, 4 GiB identity-mapped, ring 0. */
+  readonly mode: 'real' | 'protected' | 'long';
+  /** RIP. */
+  readonly address: number;
+  /** Initial general-purpose registers by name (`rax`, `rbx` …). */
+  readonly registers?: Readonly<Record<string, bigint>>;
+}
+
+export interface MachineConfig {
+  readonly program: GuestProgram;
+  /** Of the guest, a multiple of 4096; 1 MiB to 3 GiB less what the hypervisor needs. */
+  readonly memoryBytes: number;
+  readonly cpus: number;
+  readonly virtualization: Virtualization;
+  readonly devices?: {
+    /** Contents of a virtio block device (copied); written sectors stay in the machine. */
+    readonly disk?: Uint8Array;
+    readonly diskReadOnly?: boolean;
+    /** A virtio console beside the UART. */
+    readonly console?: boolean;
+  };
+}
+
+/** Where guest output comes from. */
+export type OutputSource = 'serial' | 'debug-console' | 'virtio-console';
+
+/** What happened that a filter can stop at. */
+export const stopFilters = [
+  'vm-exit',
+  'vm-entry',
+  'vm-entry-failure',
+  'sensitive-instruction',
+  'privileged-instruction',
+  'page-fault',
+  'ept-violation',
+  'exception',
+  'ring-change',
+  'triple-fault',
+  'hypercall',
+  'virtqueue-notification',
+] as const;
+export type StopFilter = (typeof stopFilters)[number];
+
+/** An occurrence, as filters' conditions and explanations see it. */
+export interface MachineEvent {
+  readonly filter: StopFilter;
+  readonly vcpu: number;
+  /** One line, e.g. "VM exit: EPT violation (48)". */
+  readonly title: string;
+  /** Named values for conditions, by the specification's words in snake case: reason, qualification, vector, port … */
+  readonly values: Readonly<Record<string, bigint | string>>;
+  /** Paragraphs that tell what happened, why, and what comes next. */
+  readonly explanation: readonly string[];
+}
+
+export type Stop =
+  /** The instruction limit of the call was reached. */
+  | { readonly kind: 'limit' }
+  /** `pause` was called. */
+  | { readonly kind: 'paused' }
+  | { readonly kind: 'breakpoint'; readonly vcpu: number; readonly address: bigint }
+  | { readonly kind: 'watch'; readonly vcpu: number; readonly address: bigint; readonly access: 'read' | 'write' }
+  | { readonly kind: 'event'; readonly event: MachineEvent }
+  /** The guest ended the run: debug exit, or power off. */
+  | { readonly kind: 'exited'; readonly code: number; readonly how: string }
+  /** Every vCPU waits for an interrupt that nothing will raise. */
+  | { readonly kind: 'halted'; readonly vcpu: number; readonly explanation: string }
+  /** Shutdown state after a triple fault. */
+  | { readonly kind: 'shutdown'; readonly vcpu: number; readonly explanation: string }
+  /** The guest asked for something the engine does not implement. */
+  | { readonly kind: 'unimplemented'; readonly vcpu: number; readonly what: string };
+
+export type AddressSpaceName = 'linear' | 'guest-physical' | 'host-physical';
+
+export interface RegisterView {
+  /** As the manual names it: RAX, CS, CR0, IA32_EFER … */
+  readonly name: string;
+  readonly value: bigint;
+  readonly widthBits: number;
+  /** Fields of the register, decoded: flags, selector parts, hidden parts. */
+  readonly parts?: readonly { readonly name: string; readonly value: string; readonly description: string }[];
+  readonly description?: string;
+  readonly writable: boolean;
+}
+export interface RegisterGroup {
+  readonly name: 'General' | 'Flags' | 'Segment' | 'Control' | 'Debug' | 'MSRs';
+  readonly registers: readonly RegisterView[];
+}
+
+/** The CPU mode view. All strings are for people; numbers carry the codes. */
+export interface CpuModeView {
+  readonly vcpu: number;
+  readonly vmxOperation: 'off' | 'root' | 'non-root';
+  readonly ring: number;
+  readonly operatingMode: string;
+  readonly codeSize: 16 | 32 | 64;
+  readonly pagingMode: string;
+  readonly nestedPaging: string | undefined;
+  readonly activityState: string;
+  readonly interruptibility: readonly string[];
+  readonly interruptsEnabled: boolean;
+  readonly vpid: number;
+  readonly currentVmcs: bigint | undefined;
+}
+
+/** A frame of the built-in hypervisor's handler, above the guest's frames while an exit is handled. */
+export interface HandlerFrame {
+  readonly name: string;
+  /** Kernel half or user half. */
+  readonly half: 'kernel' | 'user';
+  readonly explanation: string;
+}
+
+export interface VmcsFieldView {
+  readonly name: string;
+  readonly encoding: number;
+  readonly group: string;
+  readonly widthBits: number;
+  readonly value: bigint;
+  readonly description: string;
+  /** Bits of a control or decoded parts. */
+  readonly parts: readonly { readonly name: string; readonly value: string; readonly description: string }[];
+}
+export interface VmcsView {
+  readonly address: bigint;
+  readonly launchState: 'clear' | 'launched';
+  readonly fields: readonly VmcsFieldView[];
+}
+
+/** One vCPU, as seen from outside. Reads never disturb the guest. */
+export interface Vcpu {
+  readonly index: number;
+  readonly rip: bigint;
+  /** Linear address of the next instruction (CS base added). */
+  readonly instructionAddress: bigint;
+  /** Value of a register by any of its names (`rax`, `al`, `cs.base`, `cr3`, `IA32_LSTAR` …), or undefined. */
+  readRegister(name: string): bigint | undefined;
+  /** Returns why not, or undefined when written. */
+  writeRegister(name: string, value: bigint): string | undefined;
+  registers(): readonly RegisterGroup[];
+  /** Bytes from the address on, fewer where memory ends or is not mapped. */
+  peek(space: AddressSpaceName, address: bigint, lengthBytes: number): Uint8Array;
+  /** Number of bytes written. */
+  poke(space: AddressSpaceName, address: bigint, bytes: Uint8Array): number;
+  mode(): CpuModeView;
+  vmcs(): VmcsView | undefined;
+  /** VMCS field by the manual's name or encoding. */
+  readVmcs(field: string): bigint | undefined;
+  writeVmcs(field: string, value: bigint): string | undefined;
+  /** Stages of the hypervisor's handler, innermost first; empty while the guest runs. */
+  handlerFrames(): readonly HandlerFrame[];
+}
+
+export interface RunOptions {
+  /** Stop after this many instructions (all vCPUs together). */
+  readonly instructions?: number;
+  /** Breakpoints do not stop at the instruction the run starts from. Default true. */
+  readonly skipFirstBreakpoint?: boolean;
+  /** Run only this vCPU. */
+  readonly vcpu?: number;
+}
+
+export interface RunStatistics {
+  readonly instructions: number;
+  readonly exitsByReason: Readonly<Record<string, number>>;
+  readonly tlbHits: number;
+  readonly tlbMisses: number;
+}
+
+export interface MachineControl {
+  readonly config: MachineConfig;
+  readonly vcpus: readonly Vcpu[];
+  /** The vCPU that ran last. */
+  readonly currentVcpu: number;
+  /** Instructions retired since power-on: the machine's time. */
+  readonly instructionCount: number;
+  onOutput: (source: OutputSource, bytes: Uint8Array) => void;
+  /** Called for each occurrence while the filter is observed (the exit log); independent of stopping. */
+  onEvent: ((event: MachineEvent) => void) | undefined;
+  /** Runs until something stops it. Call in slices to stay responsive. */
+  run(options?: RunOptions): Stop;
+  /** One instruction, or one stage of the hypervisor's handler. */
+  step(vcpu?: number): Stop;
+  /** Input to the guest, entering now. */
+  input(source: OutputSource, bytes: Uint8Array): void;
+  /** Linear addresses (in any address space of the loaded vCPU) to stop before. */
+  setBreakpoints(addresses: readonly bigint[]): void;
+  /** Physical ranges whose access stops. */
+  setWatches(watches: readonly { address: bigint; lengthBytes: number; read: boolean; write: boolean }[]): void;
+  /** Arms a filter; the condition, if given, decides. */
+  setFilter(filter: StopFilter, armed: boolean, condition?: (event: MachineEvent) => boolean): void;
+  statistics(): RunStatistics;
+  /** Digest of the whole state: same inputs, same hash. */
+  stateHash(): string;
+}
