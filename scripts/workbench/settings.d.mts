@@ -1,0 +1,1 @@
+export const quietSettings: Record<string, unknown>;

@@ -1,0 +1,16 @@
+/** Settings of a quiet window: nothing but the workspace and Ringside, and nothing sent anywhere. */
+export const quietSettings = {
+  'telemetry.telemetryLevel': 'off',
+  'workbench.startupEditor': 'none',
+  'security.workspace.trust.enabled': false,
+  'workbench.secondarySideBar.defaultVisibility': 'hidden',
+  'chat.disableAIFeatures': true,
+  'extensions.autoUpdate': false,
+  'extensions.autoCheckUpdates': false,
+  'extensions.ignoreRecommendations': true,
+  'update.showReleaseNotes': false,
+  'git.enabled': false,
+  'workbench.reduceMotion': 'on',
+  'workbench.tips.enabled': false,
+  'explorer.compactFolders': false,
+};
