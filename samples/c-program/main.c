@@ -81,9 +81,9 @@ __attribute__((noinline)) static int schedule(void)
 
     if (heap_size == 0)
         return 0;
-    task = heap_remove(); /* BREAKPOINT: once for every unit of work */
+    task = heap_remove();
     print("  ");
-    print_padded(task->name, 8);
+    print_padded(task->name, 8); /* BREAKPOINT: once for every unit of work */
     print(" priority ");
     print_unsigned(task->priority);
     task->work--;
