@@ -1,0 +1,254 @@
+/**
+ * The run loop of one loaded vCPU: finds blocks, lets compiled code run them within an exact instruction budget, and
+ * deals with what brings it back. What an event means (delivery, VM exit, stop) is decided by the owner.
+ */
+import { GP } from '../cpu/events.ts';
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
+import type { Processor } from '../cpu/processor.ts';
+import { type CpuState, CS, readSigned } from '../cpu/state.ts';
+import { fieldAddress } from '../cpu/state-layout.ts';
+import { Access, Privilege } from '../mmu/access.ts';
+import type { Mmu } from '../mmu/mmu.ts';
+import type { Block, CodeCache, CodeLocation } from './code-cache.ts';
+import { Exit } from './exits.ts';
+import type { HandlerLibrary } from './handler-library.ts';
+import { record } from './record.ts';
+import type { Runtime } from './runtime.ts';
+import { jumpCacheAddress, jumpCacheEntry } from './shared-functions.ts';
+
+/** Why `run` returned. */
+export type RunEnd = 'limit' | 'stop-requested' | 'mark';
+
+/** What the owner of the executor decides. */
+export interface ExecutorOwner {
+  /** Deals with a GuestFault, VmExit or Unimplemented: changes the state, or rethrows what ends the run. */
+  handleEvent(event: unknown): void;
+  /** Asked before each entry into compiled code; true to leave the run loop (interrupt pending, stop …). */
+  interrupted(): boolean;
+  /** An instruction about to run is marked; true to stop before it. */
+  stopAtMark(): boolean;
+  /** A block was entered through the run loop: the compiler may want it. */
+  onBlock?(block: Block): void;
+}
+
+/** With a shadow (STI, MOV SS) or TF, instructions run one at a time so that its end is seen. */
+const SHADOWS = 0b11;
+
+export class Executor {
+  readonly #state: CpuState;
+  readonly #processor: Processor;
+  readonly #mmu: Mmu;
+  readonly #cache: CodeCache;
+  readonly #library: HandlerLibrary;
+  readonly #runtime: Runtime;
+  readonly #owner: ExecutorOwner;
+  readonly #budget: BigInt64Array;
+  #generation = 1;
+  #limit = 0;
+  #skipMarkAt: number | undefined;
+
+  constructor(parts: {
+    processor: Processor;
+    mmu: Mmu;
+    cache: CodeCache;
+    library: HandlerLibrary;
+    runtime: Runtime;
+    owner: ExecutorOwner;
+  }) {
+    this.#processor = parts.processor;
+    this.#state = parts.processor.state;
+    this.#mmu = parts.mmu;
+    this.#cache = parts.cache;
+    this.#library = parts.library;
+    this.#runtime = parts.runtime;
+    this.#owner = parts.owner;
+    this.#budget = new BigInt64Array(this.#state.view.buffer, fieldAddress.budget, 1);
+    parts.cache.onInvalidate = () => {
+      this.translationsChanged();
+      this.#runtime.stopRequested = true;
+    };
+    parts.runtime.codeCache = parts.cache;
+  }
+
+  /** Instructions executed so far in the current `run`; exact whenever TypeScript runs at an instruction boundary. */
+  get executed(): number {
+    return this.#limit - this.#budgetLeft;
+  }
+
+  /** As `executed`, while the system instruction or memory access of a record is under way: counts those before it. */
+  executedBefore(recordAddress: number): number {
+    return this.executed - this.#view.getUint16(recordAddress + record.blockCount, true);
+  }
+
+  /** Translations, privileges or code changed: jump-cache entries made so far are void. */
+  translationsChanged(): void {
+    this.#generation = (this.#generation + 1) & 0x1ff_ffff;
+    this.refreshJumpKey();
+  }
+
+  /** The key that jump-cache entries of the current mode carry. */
+  refreshJumpKey(): void {
+    const state = this.#state;
+    const sizes = (codeSize(state) >> 5) * 3 + (stackSize(state) >> 5);
+    this.#state.jumpKey = this.#generation * 128 + (state.nonRoot << 6) + sizes * 4 + state.cpl;
+  }
+
+  /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */
+  run(limit: number, skipMarkAt?: number): RunEnd {
+    this.#limit = limit;
+    this.#budgetLeft = limit;
+    this.#skipMarkAt = skipMarkAt;
+    this.#runtime.stopRequested = false;
+    this.refreshJumpKey();
+    this.#state.linkSite = 0;
+    while (this.#budgetLeft > 0) {
+      const { rip } = this.#state;
+      if (this.#owner.interrupted()) return 'stop-requested';
+      // A link may only be patched with the block its branch asked for, not with an interrupt's handler.
+      if (this.#state.rip !== rip) this.#state.linkSite = 0;
+      const end = this.#enter();
+      if (end) return end;
+    }
+    return 'limit';
+  }
+
+  get #view(): DataView {
+    return this.#state.view;
+  }
+  get #budgetLeft(): number {
+    return Number(this.#budget[0]);
+  }
+  set #budgetLeft(value: number) {
+    this.#budget[0] = BigInt(value);
+  }
+
+  /** One trip into compiled code and back. */
+  #enter(): RunEnd | undefined {
+    const state = this.#state;
+    const shadow = state.interruptibility & SHADOWS;
+    const single = shadow !== 0 || (state.flagsOther & 0x100) !== 0;
+    let block: Block;
+    try {
+      block = this.#block(single ? 1 : undefined);
+    } catch (event) {
+      this.#deal(event);
+      return undefined;
+    }
+    if (block.count === 0) return this.#atMark();
+    const exit = this.#library.enter(block.record) as Exit;
+    if (shadow && exit !== Exit.Event) state.interruptibility &= ~shadow;
+    return this.#leave(exit, block);
+  }
+
+  #leave(exit: Exit, entered: Block): RunEnd | undefined {
+    switch (exit) {
+      case Exit.Lookup:
+      case Exit.Budget:
+        return undefined;
+      case Exit.Mark:
+        return this.#atMark();
+      case Exit.Event:
+        this.#retireTo(this.#state.exitRecord, 0);
+        this.#event();
+        return undefined;
+      case Exit.StopAfter:
+        this.#retireTo(this.#state.exitRecord, 1);
+        break;
+      case Exit.StopAtTarget:
+        break;
+      default:
+        throw new Error(`compiled code at ${entered.location.rip} returned ${exit}`);
+    }
+    this.refreshJumpKey();
+    return undefined;
+  }
+
+  /** RIP and budget as of the record's instruction, `done` of it (0 or 1) executed. */
+  #retireTo(recordAddress: number, done: 0 | 1): void {
+    const view = this.#view;
+    const length = done ? 0 : view.getUint16(recordAddress + record.length, true);
+    const pageBase = readSigned(view, fieldAddress.pageBase);
+    const rip = pageBase + view.getUint32(recordAddress + record.nextOffset, true) - length;
+    this.#state.rip = is64Bit(this.#state) ? rip : rip >>> 0;
+    this.#budgetLeft += view.getUint16(recordAddress + record.blockCount, true) - done;
+  }
+
+  #event(): void {
+    const event = this.#runtime.pendingEvent;
+    this.#runtime.pendingEvent = undefined;
+    this.#deal(event);
+  }
+
+  #deal(event: unknown): void {
+    this.#state.linkSite = 0;
+    this.#owner.handleEvent(event);
+    this.refreshJumpKey();
+  }
+
+  #atMark(): RunEnd | undefined {
+    const { rip } = this.#state;
+    const skip = rip === this.#skipMarkAt || !this.#owner.stopAtMark();
+    if (!skip) return 'mark';
+    this.#skipMarkAt = undefined;
+    let block: Block;
+    try {
+      block = this.#block(1);
+    } catch (event) {
+      this.#deal(event);
+      return undefined;
+    }
+    return this.#leave(this.#library.enter(block.record) as Exit, block);
+  }
+
+  /** The block at RIP; cut to `limit` instructions or to the budget. Throws the fetch's event. */
+  #block(limit: number | undefined): Block {
+    const location = this.#locate();
+    const nextPage = (): number => this.#translate(location.rip - location.pageOffset + PAGE_BYTES);
+    let block = this.#cache.find(location, nextPage, limit);
+    const left = this.#budgetLeft;
+    if (block.count > left) block = this.#cache.find(location, nextPage, left);
+    else if (limit === undefined) {
+      this.#link(block);
+      block.heat++;
+      this.#owner.onBlock?.(block);
+    }
+    const state = this.#state;
+    state.linkSite = 0;
+    state.pageBase = location.rip - location.pageOffset;
+    // Decoding may have dropped blocks to make room; that alone is no reason to leave compiled code.
+    this.#runtime.stopRequested = false;
+    return block;
+  }
+
+  #locate(): CodeLocation {
+    const state = this.#state;
+    const { rip } = state;
+    const size = codeSize(state);
+    const cs = state.segment(CS);
+    if (size !== 64 && rip > cs.limit) throw GP(0);
+    const linear = size === 64 ? rip : (cs.base + rip) >>> 0;
+    const physical = this.#mmu.translate(linear, Access.Execute, Privilege.Current);
+    const pageOffset = linear & (PAGE_BYTES - 1);
+    return { physical, rip, pageOffset, codeSize: size, stackSize: stackSize(state) };
+  }
+
+  /** Host-physical address of a RIP-space address, for a fetch. */
+  #translate(rip: number): number {
+    const state = this.#state;
+    const linear = is64Bit(state) ? rip : (state.segment(CS).base + rip) >>> 0;
+    return this.#mmu.translate(linear, Access.Execute, Privilege.Current);
+  }
+
+  /** Lets the next transfer find the block without the run loop: through the asking link, and the jump cache. */
+  #link(block: Block): void {
+    const view = this.#view;
+    const { linkSite, rip, jumpKey } = this.#state;
+    if (linkSite && block.count > 0 && block.pages.length === 1) view.setUint32(linkSite, block.record, true);
+    if (block.count === 0) return;
+    const entry = jumpCacheAddress(rip);
+    view.setBigInt64(entry + jumpCacheEntry.rip, BigInt(rip), true);
+    view.setUint32(entry + jumpCacheEntry.record, block.record, true);
+    view.setUint32(entry + jumpCacheEntry.key, jumpKey, true);
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * The handlers that exist, and the table that a machine calls them through.
+ *
+ * Handlers are made when an instruction form is first decoded. New ones come in small modules; as tail calls between
+ * instances cost four times those within one, `settle` compiles all of them into one module again.
+ */
+
+import {
+  emitFallThrough,
+  emitHandler,
+  emitMarkHandler,
+  emitSystemHandler,
+  type HandlerForm,
+  handlerKey,
+} from './handler-emitter.ts';
+import { DefinedFunctionList } from './module-parts.ts';
+import { SharedType } from './shared-functions.ts';
+
+/** Table slots of the handlers that belong to no form. */
+export const FALL_THROUGH_HANDLER = 0;
+export const SYSTEM_HANDLER = 1;
+export const MARK_HANDLER = 2;
+
+/** Slots from here on are for compiled blocks. */
+export const FIRST_BLOCK_SLOT = 8192;
+const TABLE_SLOTS = 16384;
+
+/** Bodies by slot, shared by all machines of the process: the code does not depend on the machine. */
+const bodies: Uint8Array[] = [emitFallThrough(), emitSystemHandler(), emitMarkHandler()];
+const slots = new Map<string, number>();
+let settledModule: { readonly module: WebAssembly.Module; readonly count: number } | undefined;
+
+/** Slot of a handler; its body is made if it is new. */
+function slotOf(handler: HandlerForm): number {
+  const key = handlerKey(handler);
+  let slot = slots.get(key);
+  if (slot === undefined) {
+    slot = bodies.length;
+    if (slot >= FIRST_BLOCK_SLOT) throw new Error('the handler table is full');
+    bodies.push(emitHandler(handler));
+    slots.set(key, slot);
+  }
+  return slot;
+}
+
+export type Handler = (record: number) => number;
+
+export class HandlerLibrary {
+  readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SLOTS });
+  readonly #imports: Record<string, Record<string, unknown>>;
+  /** Enters a block: takes its budget and runs until something needs the run loop. Returns an Exit. */
+  enter: Handler = () => {
+    throw new Error('no handlers are installed');
+  };
+  /** Handlers below this are installed. */
+  #installed = 0;
+  #settled = 0;
+  #nextBlockSlot = FIRST_BLOCK_SLOT;
+
+  /** `runtime` holds the functions of sharedImports. */
+  constructor(memory: WebAssembly.Memory, runtime: Record<string, unknown>) {
+    this.#imports = { runtime, env: { memory, table: this.table } };
+    this.settle();
+  }
+
+  slotOf(handler: HandlerForm): number {
+    return slotOf(handler);
+  }
+
+  /** Installs what has been asked for since; call before running new records. */
+  install(): void {
+    if (this.#installed === bodies.length) return;
+    this.#link(new WebAssembly.Module(handlerModule(this.#installed, bodies.length)), this.#installed, bodies.length);
+  }
+
+  /** True while some handlers lie outside the one module. */
+  get isScattered(): boolean {
+    return this.#settled !== this.#installed;
+  }
+
+  /** Puts all handlers into one instance. */
+  settle(): void {
+    if (settledModule?.count !== bodies.length) {
+      settledModule = { module: new WebAssembly.Module(handlerModule(0, bodies.length)), count: bodies.length };
+    }
+    this.#link(settledModule.module, 0, settledModule.count);
+    this.#settled = settledModule.count;
+  }
+
+  /** Adds a compiled block; returns its slot, or undefined if the table is full. */
+  addBlock(handler: Handler): number | undefined {
+    if (this.#nextBlockSlot >= TABLE_SLOTS) return undefined;
+    const slot = this.#nextBlockSlot++;
+    this.table.set(slot, handler);
+    return slot;
+  }
+  /** Forgets all compiled blocks; nothing may refer to their slots any more. */
+  dropBlocks(): void {
+    for (let slot = FIRST_BLOCK_SLOT; slot < this.#nextBlockSlot; slot++) this.table.set(slot, null);
+    this.#nextBlockSlot = FIRST_BLOCK_SLOT;
+  }
+
+  #link(module: WebAssembly.Module, from: number, to: number): void {
+    const { exports } = new WebAssembly.Instance(module, this.#imports);
+    for (let slot = from; slot < to; slot++) this.table.set(slot, exports[`h${slot}`]);
+    if (from === 0) this.enter = exports.enter as Handler;
+    this.#installed = to;
+  }
+}
+
+function handlerModule(from: number, to: number): Uint8Array {
+  const parts = new DefinedFunctionList({ withDispatcher: true });
+  for (let slot = from; slot < to; slot++) {
+    parts.add({ type: SharedType.handler, body: bodies[slot] as Uint8Array, export: `h${slot}` });
+  }
+  return parts.encode();
+}

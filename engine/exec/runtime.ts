@@ -1,0 +1,130 @@
+/**
+ * What compiled code calls back: slow memory accesses, segment checks, exceptions, system instructions. Nothing thrown
+ * crosses wasm frames: it is kept as the pending event and a status is returned.
+ */
+import type { Unimplemented } from '../cpu/events.ts';
+import { GuestFault, UD } from '../cpu/events.ts';
+import type { SystemInstruction } from '../cpu/instruction.ts';
+import type { Processor } from '../cpu/processor.ts';
+import { readSigned } from '../cpu/state.ts';
+import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
+import type { DecodedInstruction } from '../isa/decode.ts';
+import type { Mmu } from '../mmu/mmu.ts';
+import type { CodeCache } from './code-cache.ts';
+import { Exit, SlowStatus } from './exits.ts';
+import { record } from './record.ts';
+import { SystemSite } from './system-site.ts';
+
+/** Added to the size of a slow access that is, or goes on to be, a write. */
+const FOR_WRITE = 16;
+
+export interface RuntimeParts {
+  readonly processor: Processor;
+  readonly mmu: Mmu;
+  readonly systemInstructions: Readonly<Record<string, SystemInstruction | undefined>>;
+  /** Limit and type check of a legacy segment access, with all its faults. */
+  readonly checkSegment: (processor: Processor, segment: number, offset: number, size: number, write: boolean) => void;
+  readonly unimplemented: (instruction: DecodedInstruction) => Unimplemented;
+}
+
+export class Runtime {
+  /** What ended the instruction: GuestFault, VmExit, Unimplemented. Anything else is an internal bug. */
+  pendingEvent: unknown;
+  /** Set to leave compiled code after the instruction that runs. */
+  stopRequested = false;
+  /** Set by the run loop once the cache exists. */
+  codeCache: CodeCache | undefined;
+  /** Called after each system instruction: control state may have changed. Returns true to leave. */
+  afterSystem: () => boolean = () => false;
+  /** Told before each system instruction, with the instruction; may request a stop by throwing. */
+  beforeSystem: ((instruction: DecodedInstruction) => void) | undefined;
+  readonly #parts: RuntimeParts;
+  readonly #sites = new WeakMap<DecodedInstruction, SystemSite>();
+
+  constructor(parts: RuntimeParts) {
+    this.#parts = parts;
+  }
+
+  /** The imports of compiled code, by the names in sharedImports. */
+  imports(): Record<string, unknown> {
+    return {
+      slowRead: (linear: number, size: number) => this.#guarded(() => this.#read(linear, size)),
+      slowWrite: (linear: number, size: number) => this.#guarded(() => this.#write(linear, size)),
+      segmentCheck: (_record: number, offset: number, segment: number, size: number) =>
+        this.#guarded(() => this.#checkSegment(offset, segment, size)) === SlowStatus.Event ? 1 : 0,
+      raise: (_record: number, vector: number, errorCode: number) => {
+        this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
+      },
+      system: (recordAddress: number) => this.#system(recordAddress),
+    };
+  }
+
+  #guarded(access: () => void): number {
+    try {
+      access();
+    } catch (event) {
+      this.pendingEvent = event;
+      return SlowStatus.Event;
+    }
+    return this.stopRequested ? SlowStatus.DoneStopAfter : SlowStatus.Done;
+  }
+
+  #read(linear: number, size: number): void {
+    const { mmu, processor } = this.#parts;
+    const { view } = processor.state;
+    const bytes = size & (FOR_WRITE - 1);
+    if (size & FOR_WRITE) mmu.probeWrite(linear, bytes);
+    if (bytes === 8) view.setBigUint64(fieldAddress.scratch, mmu.slowRead64(linear), true);
+    else view.setUint32(fieldAddress.scratch, mmu.slowRead(linear, bytes), true);
+  }
+
+  #write(linear: number, size: number): void {
+    const { mmu, processor } = this.#parts;
+    const { view } = processor.state;
+    if (size === 8) mmu.slowWrite64(linear, view.getBigUint64(fieldAddress.scratch, true));
+    else mmu.slowWrite(linear, size, view.getUint32(fieldAddress.scratch, true));
+  }
+
+  #checkSegment(offset: number, address: number, size: number): void {
+    const index = (address - segmentAddress(0)) / SEGMENT_BYTES;
+    // The zero field stands for a segment of 64-bit code, which has no limit.
+    if (!Number.isInteger(index) || index < 0 || index > 7) return;
+    const write = (size & FOR_WRITE) !== 0;
+    this.#parts.checkSegment(this.#parts.processor, index, offset, size & (FOR_WRITE - 1), write);
+  }
+
+  #system(recordAddress: number): number {
+    const { processor, systemInstructions } = this.#parts;
+    const { state } = processor;
+    const decoded = (this.codeCache as CodeCache).instructionOf(recordAddress);
+    const nextOffset = state.view.getUint32(recordAddress + record.nextOffset, true);
+    const pageBase = readSigned(state.view, fieldAddress.pageBase);
+    const ip = pageBase + nextOffset - decoded.lengthBytes;
+    state.rip = ip;
+    processor.transferred = false;
+    try {
+      this.beforeSystem?.(decoded);
+      const execute = systemInstructions[decoded.mnemonic];
+      if (!execute) throw decoded.mnemonic === 'INVALID' ? UD() : this.#parts.unimplemented(decoded);
+      const nextIp = this.#cut(ip + decoded.lengthBytes, decoded.codeSize);
+      execute(processor, this.#site(decoded).at(ip, nextIp));
+      if (!processor.transferred) state.rip = nextIp;
+    } catch (event) {
+      this.pendingEvent = event;
+      state.exitRecord = recordAddress;
+      return Exit.Event + 1;
+    }
+    const leave = this.afterSystem();
+    return leave || this.stopRequested ? Exit.StopAtTarget + 1 : 0;
+  }
+
+  #cut(rip: number, codeSize: number): number {
+    return codeSize === 64 ? rip : rip >>> 0;
+  }
+
+  #site(decoded: DecodedInstruction): SystemSite {
+    let site = this.#sites.get(decoded);
+    if (!site) this.#sites.set(decoded, (site = new SystemSite(decoded, this.#parts.processor.state)));
+    return site;
+  }
+}
