@@ -101,6 +101,15 @@ export class PhysicalMemory {
     this.view.setBigUint64(address, value, true);
   }
 
+  /** 32 bits as `readU32` would read them, without the side effects a device may have. */
+  peekU32(address: number): number {
+    return this.isRam(address, 4) ? this.view.getUint32(address, true) : this.bus.peek(address, 4) >>> 0;
+  }
+  /** 8 bits as `readU8` would read them, without the side effects a device may have. */
+  peekU8(address: number): number {
+    return this.isRam(address) ? this.view.getUint8(address) : this.bus.peek(address, 1) & 0xff;
+  }
+
   /** A copy of RAM bytes, or undefined where the range is not all RAM. No side effects. */
   peek(address: number, lengthBytes: number): Uint8Array | undefined {
     return this.isRam(address, lengthBytes) ? this.bytes.slice(address, address + lengthBytes) : undefined;

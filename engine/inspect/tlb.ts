@@ -1,0 +1,151 @@
+/** The architectural TLB as plain data, with a mark on every entry that a fresh walk would contradict. */
+import { Access, EPT_FLAGS_SHIFT, EptRight, MappingFlag } from '../mmu/access.ts';
+import type { Mmu } from '../mmu/mmu.ts';
+import { PagingMode } from '../mmu/paging-structures.ts';
+import { type Mapping, NO_EPT } from '../mmu/tlb.ts';
+import { type AddressSpace, eptContext, Outcome, Walk } from '../mmu/walk.ts';
+
+export type MappingKind = 'linear' | 'guest-physical' | 'combined';
+
+export interface TlbRights {
+  readonly read: boolean;
+  readonly write: boolean;
+  readonly execute: boolean;
+  /** User-mode accesses; undefined for guest-physical mappings. */
+  readonly user: boolean | undefined;
+}
+
+export interface TlbEntryView {
+  readonly kind: MappingKind;
+  readonly slot: number;
+  /** First address of the page: linear (signed), or guest-physical for a guest-physical mapping. */
+  readonly page: number;
+  /** Host-physical address of the page. */
+  readonly physical: number;
+  readonly pageBytes: number;
+  /** Size of the guest's page, of which the mapping may be a part. */
+  readonly guestPageBytes: number;
+  /** undefined where the kind of mapping has no such tag. */
+  readonly vpid: number | undefined;
+  readonly pcid: number | undefined;
+  readonly eptrta: number | undefined;
+  readonly global: boolean;
+  readonly dirty: boolean;
+  readonly rights: TlbRights;
+  /** Whether the current context can use it. */
+  readonly usable: boolean;
+  /** Why a walk made now would not give this mapping, or undefined if it would. */
+  readonly stale: { readonly reason: string } | undefined;
+  /** Why that is not known: the tables that the mapping came from cannot be found again. */
+  readonly unknown: string | undefined;
+}
+
+/** All entries: linear and combined mappings first, then guest-physical ones. */
+export function tlbEntries(mmu: Mmu): TlbEntryView[] {
+  return [
+    ...mmu.tlb.linear.entries().map((mapping) => linearEntryView(mmu, mapping)),
+    ...mmu.tlb.guestPhysical.entries().map((mapping) => guestPhysicalEntryView(mmu, mapping)),
+  ];
+}
+
+/** A linear or combined mapping as plain data. */
+export function linearEntryView(mmu: Mmu, mapping: Mapping): TlbEntryView {
+  const global = (mapping.flags & MappingFlag.Global) !== 0;
+  const usable = mmu.pagingMode !== PagingMode.None && mmu.isCurrentTag(mapping, global);
+  const hasEpt = mapping.eptRoot !== NO_EPT;
+  const space = spaceOfMapping(mmu, mapping, usable);
+  return {
+    ...common(mapping),
+    kind: hasEpt ? 'combined' : 'linear',
+    vpid: mapping.vpid,
+    pcid: mapping.pcid,
+    eptrta: hasEpt ? mapping.eptRoot : undefined,
+    rights: rightsOf(mapping.flags, true),
+    usable,
+    stale: space ? staleness(mmu, mapping, space) : undefined,
+    unknown: space ? undefined : 'the PDPTE registers of its address space are not loaded',
+  };
+}
+
+function guestPhysicalEntryView(mmu: Mmu, mapping: Mapping): TlbEntryView {
+  const { ept } = mmu.context;
+  const space = mmu.spaceOf(PagingMode.None, 0, eptContext(mapping.root));
+  return {
+    ...common(mapping),
+    kind: 'guest-physical',
+    vpid: undefined,
+    pcid: undefined,
+    eptrta: mapping.eptRoot,
+    rights: rightsOf(mapping.flags, false),
+    usable: ept?.root === mapping.eptRoot,
+    stale: staleness(mmu, mapping, space),
+    unknown: undefined,
+  };
+}
+
+function common(mapping: Mapping) {
+  return {
+    slot: mapping.slot,
+    page: mapping.page,
+    physical: mapping.physical,
+    pageBytes: 2 ** mapping.pageShift,
+    guestPageBytes: 2 ** mapping.guestPageShift,
+    global: (mapping.flags & MappingFlag.Global) !== 0,
+    dirty: (mapping.flags & MappingFlag.Dirty) !== 0,
+  };
+}
+
+function rightsOf(flags: number, isLinear: boolean): TlbRights {
+  const ept = flags >> EPT_FLAGS_SHIFT;
+  return {
+    read: (ept & EptRight.Read) !== 0,
+    write: (ept & EptRight.Write) !== 0 && (flags & MappingFlag.Write) !== 0,
+    execute: (ept & EptRight.Execute) !== 0 && (flags & MappingFlag.Execute) !== 0,
+    user: isLinear ? (flags & MappingFlag.User) !== 0 : undefined,
+  };
+}
+
+/** The address space to hold a mapping against: the current one if its tags are current, else the one it came from. */
+function spaceOfMapping(mmu: Mmu, mapping: Mapping, isCurrent: boolean): AddressSpace | undefined {
+  if (isCurrent) return mmu.currentSpace();
+  if (mapping.mode === PagingMode.PAE) return undefined;
+  const current = mmu.context.ept;
+  const other = mapping.eptRoot === NO_EPT ? undefined : eptContext(mapping.eptRoot);
+  const ept = other && current?.root === other.root ? current : other;
+  return mmu.spaceOf(mapping.mode as PagingMode, mapping.root, ept);
+}
+
+/** What a fresh walk contradicts in a mapping, first things first. */
+function staleness(mmu: Mmu, mapping: Mapping, space: AddressSpace): { reason: string } | undefined {
+  const walk = freshWalk(mmu, mapping.page, space);
+  if (walk.outcome === Outcome.PageFault) {
+    return { reason: walk.errorCode & 8 ? 'a reserved bit is set in its tables' : 'the page is not present any more' };
+  }
+  if (walk.outcome === Outcome.EptViolation) return { reason: 'EPT does not map the page any more' };
+  if (walk.outcome === Outcome.EptMisconfiguration) return { reason: 'an EPT entry is misconfigured' };
+  if (walk.physical !== mapping.physical) {
+    return { reason: `the tables now map the page to physical address ${hex(walk.physical)}` };
+  }
+  const isLinear = space.mode !== PagingMode.None;
+  return rightsDifference(rightsOf(mapping.flags, isLinear), rightsOf(walk.flags, isLinear));
+}
+
+/** Walks as nobody in particular: a read that no rights but EPT's refuse; a fetch where EPT allows nothing else. */
+function freshWalk(mmu: Mmu, page: number, space: AddressSpace): Walk {
+  const walk = new Walk(false);
+  mmu.walker.walk(space, page, Access.Read, 0, walk);
+  const mayExecute = walk.outcome === Outcome.EptViolation && walk.eptQualification >> 3 === EptRight.Execute;
+  if (mayExecute && !walk.inPageWalk) mmu.walker.walk(space, page, Access.Execute, 0, walk);
+  return walk;
+}
+
+function rightsDifference(cached: TlbRights, fresh: TlbRights): { reason: string } | undefined {
+  const words = { read: 'reads', write: 'writes', execute: 'instruction fetches', user: 'user-mode accesses' } as const;
+  for (const right of ['write', 'user', 'execute', 'read'] as const) {
+    if (cached[right] === fresh[right]) continue;
+    return { reason: `the tables now ${fresh[right] ? 'allow' : 'deny'} ${words[right]}` };
+  }
+  return undefined;
+}
+
+const hex = (address: number): string => `0x${address.toString(16)}`;

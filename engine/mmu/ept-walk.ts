@@ -1,0 +1,122 @@
+/** The walk of the extended page tables (SDM volume 3, "EPT Translation Mechanism" and "EPT-Induced VM Exits"). */
+import { ALL_GUEST_RIGHTS, EPT_FLAGS_SHIFT, EptRight, EptViolationBit, MappingFlag } from './access.ts';
+import { type EntryFormat, EptEntry, eptFormat, isEptMemoryType, type PagingFormat } from './paging-structures.ts';
+import type { PhysicalMemory } from './physical-memory.ts';
+import type { MappingStore, MappingTag } from './tlb.ts';
+import { type EptContext, Outcome, type Walk } from './walk.ts';
+
+/** Where guest-physical mappings are cached, and under which tag. */
+export interface GuestPhysicalCache {
+  readonly store: MappingStore;
+  readonly tag: MappingTag;
+}
+
+export class EptWalker {
+  readonly format: PagingFormat;
+  readonly #physical: PhysicalMemory;
+
+  constructor(physical: PhysicalMemory, physicalAddressBits: number) {
+    this.#physical = physical;
+    this.format = eptFormat(physicalAddressBits);
+  }
+
+  /**
+   * Translates a guest-physical address, from cached guest-physical mappings if they allow the access, into the
+   * `ept…` registers of the walk. A mapping that does not is dropped, and what the walk finds cached. `rights` are the EptRight bits that the access needs. False if it causes a VM exit.
+   */
+  translate(ept: EptContext, guestPhysical: number, rights: number, walk: Walk, cache?: GuestPhysicalCache): boolean {
+    if (!cache) return this.walk(ept, guestPhysical, rights, walk);
+    const { store, tag } = cache;
+    const found = store.find(guestPhysical, tag);
+    if (found >= 0 && fromCache(store, found, guestPhysical, rights, walk)) return true;
+    if (found >= 0 && walk.effects) store.dropAddress(guestPhysical, tag);
+    if (!this.walk(ept, guestPhysical, rights, walk)) return false;
+    if (!walk.effects) return true;
+    const flags = (walk.eptRights << EPT_FLAGS_SHIFT) | ALL_GUEST_RIGHTS | (walk.eptDirty ? MappingFlag.Dirty : 0);
+    const shift = walk.eptPageShift;
+    store.insert(guestPhysical, walk.eptPhysical, shift, shift, flags, tag);
+    return true;
+  }
+
+  /** Translates through the tables in memory. */
+  walk(ept: EptContext, guestPhysical: number, rights: number, walk: Walk): boolean {
+    walk.guestPhysical = guestPhysical;
+    let table = ept.root;
+    let allowed: number = EptRight.All;
+    for (const level of this.format.levels) {
+      const index = Math.floor(guestPhysical / level.bytes) % 512;
+      const address = table + index * 8;
+      const low = walk.read32(this.#physical, address);
+      const high = walk.read32(this.#physical, address + 4);
+      walk.trace?.eptEntry(level, index, address, low, high);
+      allowed &= low;
+      if ((low & EptEntry.RightsMask) === 0) return violation(walk, rights, 0);
+      if (isMisconfigured(level, low, high)) return misconfiguration(walk);
+      const base = (high & this.format.addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
+      if (level.isLast || (level.mayMapPage && low & EptEntry.PS)) {
+        if ((rights & ~allowed) !== 0) return violation(walk, rights, allowed);
+        this.#mapped(ept, level, guestPhysical, rights, walk, address, low, base);
+        walk.eptRights = allowed;
+        return true;
+      }
+      if (ept.accessedDirty) this.#setFlags(walk, address, low, EptEntry.A);
+      table = base;
+    }
+    throw new Error('EPT walk ran past the last level');
+  }
+
+  #mapped(
+    ept: EptContext,
+    level: EntryFormat,
+    guestPhysical: number,
+    rights: number,
+    walk: Walk,
+    address: number,
+    low: number,
+    base: number,
+  ): void {
+    const isWrite = (rights & EptRight.Write) !== 0;
+    if (ept.accessedDirty) this.#setFlags(walk, address, low, EptEntry.A | (isWrite ? EptEntry.D : 0));
+    walk.eptPhysical = base + (guestPhysical % level.bytes);
+    walk.eptPageShift = level.shift;
+    walk.eptDirty = !ept.accessedDirty || isWrite || (low & EptEntry.D) !== 0;
+  }
+
+  #setFlags(walk: Walk, address: number, low: number, flags: number): void {
+    if (walk.effects && (low & flags) !== flags) this.#physical.writeU32(address, (low | flags) >>> 0);
+  }
+}
+
+function fromCache(store: MappingStore, found: number, guestPhysical: number, rights: number, walk: Walk): boolean {
+  const flags = store.flagsAt(found);
+  const allowed = (flags >> EPT_FLAGS_SHIFT) & EptRight.All;
+  if ((rights & ~allowed) !== 0) return false;
+  const dirty = (flags & MappingFlag.Dirty) !== 0;
+  if (rights & EptRight.Write && !dirty) return false;
+  walk.guestPhysical = guestPhysical;
+  walk.eptPhysical = store.physicalOf(found, guestPhysical);
+  walk.eptPageShift = store.shiftAt(found);
+  walk.eptRights = allowed;
+  walk.eptDirty = dirty;
+  return true;
+}
+
+/** SDM volume 3, "EPT Misconfigurations"; execute-only translations are supported. */
+function isMisconfigured(level: EntryFormat, low: number, high: number): boolean {
+  if ((low & (EptRight.Read | EptRight.Write)) === EptRight.Write) return true;
+  const mapsPage = level.isLast || (level.mayMapPage && (low & EptEntry.PS) !== 0);
+  if (!mapsPage) return (low & level.tableReservedLow) !== 0 || (high & level.tableReservedHigh) !== 0;
+  if ((low & level.pageReservedLow) !== 0 || (high & level.pageReservedHigh) !== 0) return true;
+  return !isEptMemoryType((low >> EptEntry.MemoryTypeShift) & 7);
+}
+
+function violation(walk: Walk, rights: number, allowed: number): false {
+  walk.outcome = Outcome.EptViolation;
+  walk.eptQualification = rights | (allowed << EptViolationBit.AllowedShift);
+  return false;
+}
+
+function misconfiguration(walk: Walk): false {
+  walk.outcome = Outcome.EptMisconfiguration;
+  return false;
+}

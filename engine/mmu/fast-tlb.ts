@@ -1,0 +1,154 @@
+/**
+ * The fast TLB: a direct-mapped table in wasm memory that compiled code reads itself. It holds a subset of what the
+ * architectural TLB (or, without paging, the identity) translates, and only what needs no further care: RAM pages,
+ * and for writes pages whose dirty flag is set, that hold no decoded code and that nobody watches.
+ *
+ * An entry (32 bytes): i64 read tag, i64 write tag, i32 addend. A tag is the linear address of the page, or has bit 0
+ * set if the entry is invalid for that access. Wasm address = low 32 bits of the linear address + addend, wrapping.
+ */
+import {
+  FAST_TLB_ADDRESS,
+  FAST_TLB_ENTRIES,
+  FAST_TLB_ENTRY_BYTES,
+  FAST_TLB_SET_BYTES,
+  FAST_TLB_SETS,
+  PAGE_BYTES,
+  RAM_ADDRESS,
+} from '../cpu/memory-map.ts';
+
+/** Sets, in the order of memory-map.ts. */
+export const FastSet = { Supervisor: 0, User: 1, SupervisorAc: 2 } as const;
+
+export const fastSetAddress = (set: number): number => FAST_TLB_ADDRESS + set * FAST_TLB_SET_BYTES;
+
+/** An entry as plain data: the linear page, the RAM page it leads to, and what it is valid for. */
+export interface FastTlbEntry {
+  readonly set: number;
+  readonly page: number;
+  readonly physical: number;
+  readonly read: boolean;
+  readonly write: boolean;
+}
+
+const SLOTS = FAST_TLB_SETS * FAST_TLB_ENTRIES;
+const WORDS = FAST_TLB_ENTRY_BYTES / 4;
+const READ = 0;
+const WRITE = 2;
+const ADDEND = 4;
+const INVALID = 1;
+/** Up to so many filled slots are remembered one by one; beyond, dropping everything sweeps the table. */
+const LOG_CAPACITY = 512;
+
+export class FastTlb {
+  readonly #words: Int32Array;
+  /** RAM page number behind each slot, -1 for an empty one. */
+  readonly #pageOf = new Int32Array(SLOTS).fill(-1);
+  readonly #log = new Int32Array(LOG_CAPACITY);
+  #filled = 0;
+
+  constructor(buffer: ArrayBuffer) {
+    this.#words = new Int32Array(buffer, FAST_TLB_ADDRESS, SLOTS * WORDS);
+    for (let slot = 0; slot < SLOTS; slot++) this.#invalidate(slot);
+  }
+
+  /**
+   * Makes the slot of a linear page translate to a RAM page for reads, writes or both. Rights that the slot has
+   * already for the same translation stay.
+   */
+  fill(set: number, linear: number, physical: number, read: boolean, write: boolean): void {
+    const slot = set * FAST_TLB_ENTRIES + ((linear >>> 12) & (FAST_TLB_ENTRIES - 1));
+    const at = slot * WORDS;
+    const low = linear & ~0xfff;
+    const high = Math.floor(linear / 0x1_0000_0000) | 0;
+    const ramPage = Math.floor(physical / PAGE_BYTES);
+    if (
+      this.#pageOf[slot] !== ramPage ||
+      !(this.#hasTag(at + READ, low, high) || this.#hasTag(at + WRITE, low, high))
+    ) {
+      this.#remember(slot);
+      this.#invalidate(slot);
+      this.#pageOf[slot] = ramPage;
+      this.#words[at + ADDEND] = (RAM_ADDRESS + ramPage * PAGE_BYTES - (low >>> 0)) | 0;
+    }
+    if (read) this.#setTag(at + READ, low, high);
+    if (write) this.#setTag(at + WRITE, low, high);
+  }
+
+  #hasTag(at: number, low: number, high: number): boolean {
+    return this.#words[at] === low && this.#words[at + 1] === high;
+  }
+  #setTag(at: number, low: number, high: number): void {
+    this.#words[at] = low;
+    this.#words[at + 1] = high;
+  }
+
+  #remember(slot: number): void {
+    if (this.#pageOf[slot] !== -1) return;
+    if (this.#filled < LOG_CAPACITY) this.#log[this.#filled] = slot;
+    this.#filled++;
+  }
+
+  #invalidate(slot: number): void {
+    const at = slot * WORDS;
+    this.#setTag(at + READ, INVALID, 0);
+    this.#setTag(at + WRITE, INVALID, 0);
+  }
+
+  #dropSlot(slot: number): void {
+    this.#invalidate(slot);
+    this.#pageOf[slot] = -1;
+  }
+
+  /** Empties the table; costs as much as was filled since the last time. */
+  dropAll(): void {
+    if (this.#filled > LOG_CAPACITY) for (let slot = 0; slot < SLOTS; slot++) this.#dropSlot(slot);
+    else for (let i = 0; i < this.#filled; i++) this.#dropSlot(this.#log[i] as number);
+    this.#filled = 0;
+  }
+
+  /** Drops the translations of a linear page in every set. The slots stay remembered as filled. */
+  dropPage(linear: number): void {
+    const low = linear & ~0xfff;
+    const high = Math.floor(linear / 0x1_0000_0000) | 0;
+    for (let set = 0; set < FAST_TLB_SETS; set++) {
+      const at = (set * FAST_TLB_ENTRIES + ((linear >>> 12) & (FAST_TLB_ENTRIES - 1))) * WORDS;
+      if (this.#hasTag(at + READ, low, high)) this.#setTag(at + READ, INVALID, 0);
+      if (this.#hasTag(at + WRITE, low, high)) this.#setTag(at + WRITE, INVALID, 0);
+    }
+  }
+
+  /** Drops every translation to a RAM page, of writes only or of reads as well. */
+  dropRamPage(ramPage: number, reads: boolean): void {
+    this.#forEachFilled((slot) => {
+      if (this.#pageOf[slot] !== ramPage) return;
+      if (reads) this.#invalidate(slot);
+      else this.#setTag(slot * WORDS + WRITE, INVALID, 0);
+    });
+  }
+
+  /** Drops all translations of writes. */
+  dropWriteTags(): void {
+    this.#forEachFilled((slot) => this.#setTag(slot * WORDS + WRITE, INVALID, 0));
+  }
+
+  #forEachFilled(visit: (slot: number) => void): void {
+    if (this.#filled > LOG_CAPACITY) for (let slot = 0; slot < SLOTS; slot++) visit(slot);
+    else for (let i = 0; i < this.#filled; i++) visit(this.#log[i] as number);
+  }
+
+  /** The valid entries, for inspection. */
+  entries(): FastTlbEntry[] {
+    const all: FastTlbEntry[] = [];
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const at = slot * WORDS;
+      const read = ((this.#words[at + READ] as number) & INVALID) === 0;
+      const write = ((this.#words[at + WRITE] as number) & INVALID) === 0;
+      if (!read && !write) continue;
+      const tag = at + (read ? READ : WRITE);
+      const page = (this.#words[tag + 1] as number) * 0x1_0000_0000 + ((this.#words[tag] as number) >>> 0);
+      const address = ((page | 0) + (this.#words[at + ADDEND] as number)) >>> 0;
+      all.push({ set: Math.floor(slot / FAST_TLB_ENTRIES), page, physical: address - RAM_ADDRESS, read, write });
+    }
+    return all;
+  }
+}

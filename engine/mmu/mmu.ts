@@ -1,0 +1,278 @@
+/** The MMU of the loaded vCPU: typed accesses to linear memory, on top of translation. */
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { CS, readSigned } from '../cpu/state.ts';
+import { Access, Privilege } from './access.ts';
+import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
+import type { TranslationContext } from './translation.ts';
+import { TranslationControl } from './translation-control.ts';
+import { Outcome } from './walk.ts';
+
+/** CS.L in the access-rights format of the VMCS. */
+const CODE_64 = 1 << 13;
+const WATCH_READ = 1;
+const WATCH_WRITE = 2;
+const BYTE = 0x100;
+
+/** Told of an access to a watched page, before it is made. Addresses: linear (signed) and host-physical. */
+export type WatchListener = (linear: number, physical: number, lengthBytes: number, access: Access) => void;
+
+/** An access to a linear address may touch two pages: two physical addresses and the bytes in the first. */
+interface Split {
+  readonly first: number;
+  readonly second: number;
+  readonly firstBytes: number;
+}
+
+export class Mmu extends TranslationControl {
+  onWatchedAccess: WatchListener = () => {};
+  /** Bits for each RAM page: 1 reads, 2 writes are watched. */
+  readonly #watched = new Uint8Array(Math.ceil(this.physical.ramBytes / PAGE_BYTES));
+
+  /** Watches the RAM page that holds a host-physical address; its accesses take the slow path from now on. */
+  watch(physicalAddress: number, reads: boolean, writes: boolean): void {
+    const page = Math.floor(physicalAddress / PAGE_BYTES);
+    if (page >= this.#watched.length) return;
+    this.#watched[page] = (reads ? WATCH_READ : 0) | (writes ? WATCH_WRITE : 0);
+    this.fast.dropRamPage(page, true);
+  }
+  watchRead(physicalAddress: number): void {
+    this.watch(physicalAddress, true, this.isWatched(physicalAddress, Access.Write));
+  }
+  watchWrite(physicalAddress: number): void {
+    this.watch(physicalAddress, this.isWatched(physicalAddress, Access.Read), true);
+  }
+  clearWatches(): void {
+    this.#watched.fill(0);
+  }
+  isWatched(physicalAddress: number, access: Access): boolean {
+    const bits = this.#watched[Math.floor(physicalAddress / PAGE_BYTES)] ?? 0;
+    return (bits & (access === Access.Write ? WATCH_WRITE : WATCH_READ)) !== 0;
+  }
+
+  /** A snapshot was taken: writes must mark pages dirty anew. */
+  dropWriteTags(): void {
+    this.fast.dropWriteTags();
+  }
+  /** A RAM page now holds decoded code: writes to it must be noticed. */
+  dropWriteTagsOfPage(ramPage: number): void {
+    this.fast.dropRamPage(ramPage, false);
+  }
+
+  /** Translates for an access that stays in its page, tells who watches, and fills the fast TLB. */
+  #access(linear: number, lengthBytes: number, access: Access, privilege: Privilege): number {
+    const physical = this.translate(linear, access, privilege);
+    const { ramBytes } = this.physical;
+    if (physical >= ramBytes) return physical;
+    const page = Math.floor(physical / PAGE_BYTES);
+    const watched = this.#watched[page] as number;
+    if (watched !== 0 && this.isWatched(physical, access)) this.onWatchedAccess(linear, physical, lengthBytes, access);
+    if ((privilege & ~4) === Privilege.Current && (page + 1) * PAGE_BYTES <= ramBytes) {
+      this.#fillFast(linear, physical, page, access, watched);
+    }
+    return physical;
+  }
+
+  #fillFast(linear: number, physical: number, page: number, access: Access, watched: number): void {
+    const read = (watched & WATCH_READ) === 0;
+    const write = access === Access.Write && (watched & WATCH_WRITE) === 0 && this.physical.codePages[page] === 0;
+    if (!read && !write) return;
+    if (write) this.physical.dirtyPages[page] = 1;
+    this.fast.fill(this.fastSet(), linear, physical, read, write);
+  }
+
+  /** Translates both pages of an access that crosses into the next; the faults of both come before any effect. */
+  #split(linear: number, lengthBytes: number, access: Access, privilege: Privilege): Split {
+    const firstBytes = PAGE_BYTES - (linear & 0xfff);
+    const next = this.#wrap(linear + firstBytes);
+    if (access === Access.Write) {
+      this.#raiseFault(linear, access, privilege);
+      this.#raiseFault(next, access, privilege);
+    }
+    const first = this.#access(linear, firstBytes, access, privilege);
+    const second = this.#access(next, lengthBytes - firstBytes, access, privilege);
+    return { first, second, firstBytes };
+  }
+
+  /** Outside 64-bit mode linear addresses are 32 bits wide and wrap. */
+  #wrap(linear: number): number {
+    if (linear < 0x1_0000_0000) return linear;
+    const { state } = this;
+    const is64 = (state.efer & Efer.LMA) !== 0 && (state.segment(CS).attributes & CODE_64) !== 0;
+    return is64 ? linear : linear % 0x1_0000_0000;
+  }
+
+  /** Throws what an access would throw, and has no effect otherwise. */
+  #raiseFault(linear: number, access: Access, privilege: Privilege): void {
+    if (this.peekTranslate(linear, access, privilege).outcome !== Outcome.Mapped) {
+      this.translate(linear, access, privilege);
+    }
+  }
+
+  /** Throws what a write of `lengthBytes` would throw, and has no effect otherwise. */
+  probeWrite(linear: number, lengthBytes: number, privilege: Privilege = Privilege.Current): void {
+    this.#probe(linear, lengthBytes, Access.Write, privilege);
+  }
+  /** Throws what a read of `lengthBytes` would throw, and has no effect otherwise. */
+  probeRead(linear: number, lengthBytes: number, privilege: Privilege = Privilege.Current): void {
+    this.#probe(linear, lengthBytes, Access.Read, privilege);
+  }
+  #probe(linear: number, lengthBytes: number, access: Access, privilege: Privilege): void {
+    if (lengthBytes <= 0) return;
+    this.#raiseFault(linear, access, privilege);
+    for (let offset = PAGE_BYTES - (linear & 0xfff); offset < lengthBytes; offset += PAGE_BYTES) {
+      this.#raiseFault(this.#wrap(linear + offset), access, privilege);
+    }
+  }
+
+  readU8(linear: number, privilege: Privilege = Privilege.Current): number {
+    return this.physical.readU8(this.#access(linear, 1, Access.Read, privilege));
+  }
+  readU16(linear: number, privilege: Privilege = Privilege.Current): number {
+    if ((linear & 0xfff) > 0xffe) return this.#readCrossing(linear, 2, privilege);
+    return this.physical.readU16(this.#access(linear, 2, Access.Read, privilege));
+  }
+  readU32(linear: number, privilege: Privilege = Privilege.Current): number {
+    if ((linear & 0xfff) > 0xffc) return this.#readCrossing(linear, 4, privilege);
+    return this.physical.readU32(this.#access(linear, 4, Access.Read, privilege));
+  }
+  readU64(linear: number, privilege: Privilege = Privilege.Current): bigint {
+    if ((linear & 0xfff) > 0xff8) return this.#readCrossing64(linear, privilege);
+    return this.physical.readU64(this.#access(linear, 8, Access.Read, privilege));
+  }
+
+  /** 64 bits as a signed number, exact for canonical addresses. */
+  readLinearNumber64(linear: number, privilege: Privilege = Privilege.Current): number {
+    if ((linear & 0xfff) > 0xff8) return Number(BigInt.asIntN(64, this.#readCrossing64(linear, privilege)));
+    const physical = this.#access(linear, 8, Access.Read, privilege);
+    if (this.physical.isRam(physical, 8)) return readSigned(this.physical.view, physical);
+    return Number(BigInt.asIntN(64, this.physical.readU64(physical)));
+  }
+
+  writeU8(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
+    this.physical.writeU8(this.#access(linear, 1, Access.Write, privilege), value);
+  }
+  writeU16(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
+    if ((linear & 0xfff) > 0xffe) return this.#writeCrossing(linear, 2, value, privilege);
+    this.physical.writeU16(this.#access(linear, 2, Access.Write, privilege), value);
+  }
+  writeU32(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
+    if ((linear & 0xfff) > 0xffc) return this.#writeCrossing(linear, 4, value, privilege);
+    this.physical.writeU32(this.#access(linear, 4, Access.Write, privilege), value);
+  }
+  writeU64(linear: number, value: bigint, privilege: Privilege = Privilege.Current): void {
+    if ((linear & 0xfff) > 0xff8) return this.#writeCrossing64(linear, value, privilege);
+    this.physical.writeU64(this.#access(linear, 8, Access.Write, privilege), value);
+  }
+
+  /** What compiled code calls when the fast TLB misses, for explicit accesses of 1, 2 or 4 bytes. */
+  slowRead(linear: number, sizeBytes: number): number {
+    if (sizeBytes === 4) return this.readU32(linear);
+    return sizeBytes === 2 ? this.readU16(linear) : this.readU8(linear);
+  }
+  slowRead64(linear: number): bigint {
+    return this.readU64(linear);
+  }
+  slowWrite(linear: number, sizeBytes: number, value: number): void {
+    if (sizeBytes === 4) this.writeU32(linear, value);
+    else if (sizeBytes === 2) this.writeU16(linear, value);
+    else this.writeU8(linear, value);
+  }
+  slowWrite64(linear: number, value: bigint): void {
+    this.writeU64(linear, value);
+  }
+
+  #readCrossing(linear: number, lengthBytes: number, privilege: Privilege): number {
+    const at = this.#split(linear, lengthBytes, Access.Read, privilege);
+    let value = 0;
+    for (let i = lengthBytes - 1; i >= 0; i--) value = value * BYTE + this.physical.readU8(byteOf(at, i));
+    return value;
+  }
+  #readCrossing64(linear: number, privilege: Privilege): bigint {
+    const at = this.#split(linear, 8, Access.Read, privilege);
+    let value = 0n;
+    for (let i = 7; i >= 0; i--) value = (value << 8n) | BigInt(this.physical.readU8(byteOf(at, i)));
+    return value;
+  }
+  #writeCrossing(linear: number, lengthBytes: number, value: number, privilege: Privilege): void {
+    const at = this.#split(linear, lengthBytes, Access.Write, privilege);
+    for (let i = 0; i < lengthBytes; i++) this.physical.writeU8(byteOf(at, i), (value >>> (8 * i)) & 0xff);
+  }
+  #writeCrossing64(linear: number, value: bigint, privilege: Privilege): void {
+    const at = this.#split(linear, 8, Access.Write, privilege);
+    for (let i = 0; i < 8; i++) this.physical.writeU8(byteOf(at, i), Number((value >> BigInt(8 * i)) & 0xffn));
+  }
+
+  /**
+   * The bytes the CPU would read from a linear address now, rights aside: as many as are mapped, up to `lengthBytes`.
+   * No side effects.
+   */
+  peek(linear: number, lengthBytes: number): Uint8Array {
+    const bytes = new Uint8Array(lengthBytes);
+    const done = this.#forEachPiece(linear, lengthBytes, (physical, offset, count) => {
+      for (let i = 0; i < count; i++) bytes[offset + i] = this.physical.peekU8(physical + i);
+      return true;
+    });
+    return bytes.subarray(0, done);
+  }
+
+  /** Writes on behalf of the debugger, rights aside; the number of bytes written, up to the first not in mapped RAM. */
+  poke(linear: number, bytes: Uint8Array): number {
+    return this.#forEachPiece(linear, bytes.length, (physical, offset, count) =>
+      this.physical.poke(physical, bytes.subarray(offset, offset + count)),
+    );
+  }
+
+  /** Visits the parts of a range that lie in one page each; stops where `visit` says false or nothing is mapped. */
+  #forEachPiece(
+    linear: number,
+    lengthBytes: number,
+    visit: (physical: number, offset: number, count: number) => boolean,
+  ): number {
+    let offset = 0;
+    while (offset < lengthBytes) {
+      const at = this.#wrap(linear + offset);
+      const count = Math.min(lengthBytes - offset, PAGE_BYTES - (at & 0xfff));
+      const physical = this.#locate(at);
+      if (physical === undefined || !visit(physical, offset, count)) break;
+      offset += count;
+    }
+    return offset;
+  }
+
+  /** Where a linear address leads now, whoever asks. */
+  #locate(linear: number): number | undefined {
+    const asSupervisor = this.peekTranslate(linear, Access.Read, Privilege.Supervisor).physical;
+    // SMAP denies a supervisor the user's pages, so the user is asked as well.
+    return asSupervisor ?? this.peekTranslate(linear, Access.Read, Privilege.User).physical;
+  }
+
+  /** The paging mode in force. */
+  get pagingMode(): PagingMode {
+    const { cr0, cr4, efer } = this.state;
+    return pagingMode(cr0, cr4, efer);
+  }
+
+  /** A copy of everything the MMU remembers for the loaded vCPU, for `restore`. */
+  save(): SavedMmu {
+    const { tlb, pdptes, vpid, ept } = this.vcpu;
+    return { tlb: tlb.save(), pdptes: [...pdptes], vpid, ept };
+  }
+  /** Puts a saved state back; to be called once the registers and memory are restored. */
+  restore(saved: SavedMmu): void {
+    this.vcpu.tlb.restore(saved.tlb);
+    this.vcpu.pdptes.set(saved.pdptes);
+    this.vcpu.vpid = saved.vpid;
+    this.vcpu.ept = saved.ept;
+    this.contextChanged();
+  }
+}
+
+export interface SavedMmu {
+  readonly tlb: ReturnType<TranslationContext['tlb']['save']>;
+  readonly pdptes: readonly number[];
+  readonly vpid: number;
+  readonly ept: TranslationContext['ept'];
+}
+
+const byteOf = (at: Split, index: number): number =>
+  index < at.firstBytes ? at.first + index : at.second + (index - at.firstBytes);

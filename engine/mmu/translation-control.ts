@@ -1,0 +1,196 @@
+/**
+ * What changes translations: control registers, INVLPG, INVPCID, INVEPT, INVVPID, VM entries and VM exits, each with
+ * exactly the invalidations the manual prescribes (SDM volume 3, "Invalidation of TLBs and Paging-Structure Caches"
+ * and "Invalidating Cached Translation Information").
+ */
+import { GP } from '../cpu/events.ts';
+import { EptRight } from './access.ts';
+import { Cr0, Cr4, Efer, PagingMode, PDPTE_RESERVED_LOW, pagingMode, pdpteReservedHigh } from './paging-structures.ts';
+import type { InvalidationScope } from './tlb.ts';
+import { Translation } from './translation.ts';
+import { eptContext } from './walk.ts';
+
+/** INVPCID types (SDM volume 2, "INVPCID"). */
+export const InvpcidType = {
+  IndividualAddress: 0,
+  SingleContext: 1,
+  AllContexts: 2,
+  AllContextsRetainingGlobals: 3,
+} as const;
+/** INVVPID types (SDM volume 3, "INVVPID"). */
+export const InvvpidType = {
+  IndividualAddress: 0,
+  SingleContext: 1,
+  AllContexts: 2,
+  SingleContextRetainingGlobals: 3,
+} as const;
+/** INVEPT types (SDM volume 3, "INVEPT"). */
+export const InveptType = { SingleContext: 1, AllContexts: 2 } as const;
+
+/** Changes of these reload the PDPTE registers under PAE paging. */
+const CR0_PAGING_BITS = Cr0.PG | Cr0.CD | Cr0.NW;
+const CR4_PAGING_BITS = Cr4.PAE | Cr4.PGE | Cr4.PSE | Cr4.SMEP;
+
+export class TranslationControl extends Translation {
+  /**
+   * MOV to CR3: loads the PDPTE registers under PAE paging, writes `state.cr3`, and invalidates unless `noFlush`
+   * (bit 63 of the source operand with CR4.PCIDE = 1; `value` is without it).
+   *
+   * @throws GuestFault #GP(0) for reserved bits in a PDPTE, VmExit from EPT; nothing is changed then
+   */
+  writeCr3(value: number, noFlush = false): void {
+    const { cr0, cr4, efer, vpid } = this.#controls();
+    if (pagingMode(cr0, cr4, efer) === PagingMode.PAE) this.vcpu.pdptes.set(this.readPdptes(value));
+    this.state.cr3 = value;
+    if (!noFlush) this.tlb.linear.dropAll({ vpid, pcid: this.#pcid(), keepGlobal: true });
+    this.contextChanged();
+  }
+
+  /**
+   * Writes `state.cr0` (whose legality the caller has checked; IA32_EFER.LMA is the caller's too), with the PDPTE loads
+   * and invalidations of MOV to CR0. Throws as `writeCr3`.
+   */
+  writeCr0(value: number): void {
+    const { cr0, cr4, efer, vpid } = this.#controls();
+    if ((cr0 ^ value) & CR0_PAGING_BITS) this.#loadPdptesFor(value, cr4, efer);
+    this.state.cr0 = value >>> 0;
+    if (cr0 & Cr0.PG && !(value & Cr0.PG)) this.tlb.linear.dropAll({ vpid });
+    if ((cr0 ^ value) & (Cr0.PG | Cr0.WP)) this.contextChanged();
+  }
+
+  /** Writes `state.cr4`, with the PDPTE loads and invalidations of MOV to CR4. Throws as `writeCr3`. */
+  writeCr4(value: number): void {
+    const { cr0, cr4, efer, vpid } = this.#controls();
+    const changed = cr4 ^ value;
+    if (changed & CR4_PAGING_BITS) this.#loadPdptesFor(cr0, value, efer);
+    const pcid = this.#pcid();
+    this.state.cr4 = value >>> 0;
+    if (changed & Cr4.PGE || (cr4 & Cr4.PCIDE && !(value & Cr4.PCIDE))) this.tlb.linear.dropAll({ vpid });
+    else if (changed & Cr4.PAE || (value & changed & Cr4.SMEP) !== 0) this.tlb.linear.dropAll({ vpid, pcid });
+    if (changed) this.contextChanged();
+  }
+
+  /** Writes `state.efer`. WRMSR invalidates nothing by itself. */
+  writeEfer(value: number): void {
+    const changed = this.state.efer ^ value;
+    this.state.efer = value >>> 0;
+    if (changed & (Efer.NXE | Efer.LMA | Efer.LME)) this.contextChanged();
+  }
+
+  #controls() {
+    const { cr0, cr4, efer } = this.state;
+    return { cr0, cr4, efer, vpid: this.vcpu.vpid };
+  }
+
+  #pcid(): number {
+    return this.state.cr4 & Cr4.PCIDE ? this.state.cr3 % 4096 : 0;
+  }
+
+  #loadPdptesFor(cr0: number, cr4: number, efer: number): void {
+    if (pagingMode(cr0, cr4, efer) !== PagingMode.PAE) return;
+    this.vcpu.pdptes.set(this.readPdptes(this.state.cr3));
+  }
+
+  /**
+   * The four PDPTEs that a CR3 value points to, checked (SDM volume 3, "PDPTE Registers").
+   *
+   * @throws GuestFault #GP(0) for reserved bits in a present one; VmExit from EPT
+   */
+  readPdptes(cr3: number): number[] {
+    const low = cr3 % 0x1_0000_0000;
+    const table = low - (low % 32);
+    const reservedHigh = pdpteReservedHigh(this.physicalAddressBits);
+    const rights = this.vcpu.ept?.accessedDirty ? EptRight.Read | EptRight.Write : EptRight.Read;
+    return [0, 1, 2, 3].map((index) => {
+      const address = this.translateGuestPhysical(table + index * 8, rights);
+      const entryLow = this.physical.readU32(address);
+      const entryHigh = this.physical.readU32(address + 4);
+      if (entryLow & 1 && (entryLow & PDPTE_RESERVED_LOW || entryHigh & reservedHigh)) throw GP(0);
+      return entryHigh * 0x1_0000_0000 + entryLow;
+    });
+  }
+
+  /** INVLPG, and the loss of the mapping of one page for other reasons: current VPID and PCID, global mappings too. */
+  invlpg(linear: number): void {
+    this.tlb.linear.dropPage(linear, { vpid: this.vcpu.vpid, pcid: this.#pcid() });
+  }
+
+  /** INVPCID; the descriptor's legality is the caller's. */
+  invpcid(type: number, pcid: number, linear: number): void {
+    const { vpid } = this.vcpu;
+    const store = this.tlb.linear;
+    switch (type) {
+      case InvpcidType.IndividualAddress:
+        return store.dropPage(linear, { vpid, pcid, keepGlobal: true });
+      case InvpcidType.SingleContext:
+        return store.dropAll({ vpid, pcid, keepGlobal: true });
+      case InvpcidType.AllContexts:
+        return store.dropAll({ vpid });
+      case InvpcidType.AllContextsRetainingGlobals:
+        return store.dropAll({ vpid, keepGlobal: true });
+      default:
+        throw new Error(`INVPCID: expected type 0 to 3, found ${type}`);
+    }
+  }
+
+  /** INVVPID: linear and combined mappings; the descriptor's legality is the caller's. */
+  invvpid(type: number, vpid: number, linear: number): void {
+    const store = this.tlb.linear;
+    switch (type) {
+      case InvvpidType.IndividualAddress:
+        return store.dropPage(linear, { vpid });
+      case InvvpidType.SingleContext:
+        return store.dropAll({ vpid });
+      case InvvpidType.AllContexts:
+        return store.dropAll({ keepVpid0: true });
+      case InvvpidType.SingleContextRetainingGlobals:
+        return store.dropAll({ vpid, keepGlobal: true });
+      default:
+        throw new Error(`INVVPID: expected type 0 to 3, found ${type}`);
+    }
+  }
+
+  /** INVEPT: guest-physical and combined mappings. */
+  invept(type: number, eptp: number): void {
+    const scope: InvalidationScope = type === InveptType.SingleContext ? { eptRoot: eptContext(eptp).root } : {};
+    if (type !== InveptType.SingleContext && type !== InveptType.AllContexts) {
+      throw new Error(`INVEPT: expected type 1 or 2, found ${type}`);
+    }
+    this.tlb.linear.dropAll({ ...scope, combinedOnly: true });
+    this.tlb.guestPhysical.dropAll(scope);
+  }
+
+  /**
+   * The address-translation side of a VM entry, after the guest's registers are loaded: VPID (0 if the control is off)
+   * and EPTP (undefined if EPT is off). Without VPIDs all mappings of VPID 0000H go.
+   */
+  enterNonRoot(vpid: number, eptp: number | undefined): void {
+    this.#flushVpid0(vpid);
+    this.vcpu.vpid = vpid;
+    this.vcpu.ept = eptp === undefined ? undefined : eptContext(eptp);
+    this.contextChanged();
+  }
+
+  /** The address-translation side of a VM exit, after the host's registers are loaded. */
+  enterRoot(): void {
+    this.#flushVpid0(this.vcpu.vpid);
+    this.vcpu.vpid = 0;
+    this.vcpu.ept = undefined;
+    this.contextChanged();
+  }
+
+  /** "If the enable VPID VM-execution control is 0, VM entries and VM exits invalidate mappings of VPID 0000H." */
+  #flushVpid0(vpid: number): void {
+    if (vpid === 0) this.tlb.linear.dropAll({ vpid: 0 });
+  }
+
+  /** INIT and reset: everything goes. */
+  reset(): void {
+    this.tlb.linear.dropAll({});
+    this.tlb.guestPhysical.dropAll({});
+    this.vcpu.pdptes.fill(0);
+    this.vcpu.vpid = 0;
+    this.vcpu.ept = undefined;
+    this.contextChanged();
+  }
+}

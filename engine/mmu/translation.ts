@@ -1,0 +1,390 @@
+/** From linear to host-physical addresses for the loaded vCPU: the TLB, the walks behind it, the faults. */
+import { GP, type GuestFault, PF, SS_, VmExit } from '../cpu/events.ts';
+import type { CpuState } from '../cpu/state.ts';
+import { fieldAddress } from '../cpu/state-layout.ts';
+import {
+  Access,
+  EptViolationBit,
+  MappingFlag,
+  mappingServes,
+  Policy,
+  PRIVILEGE_MASK,
+  Privilege,
+  STACK_PRIVILEGE,
+} from './access.ts';
+import { FastSet, FastTlb, fastSetAddress } from './fast-tlb.ts';
+import { GuestWalker } from './guest-walk.ts';
+import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
+import type { PhysicalMemory } from './physical-memory.ts';
+import { ArchitecturalTlb, type MappingTag, NO_EPT } from './tlb.ts';
+import { type AddressSpace, type EptContext, Outcome, Walk } from './walk.ts';
+
+/** First linear address above the lower canonical half: 2^47. */
+const CANONICAL_LIMIT = 0x8000_0000_0000;
+/** RFLAGS.AC. */
+const ALIGNMENT_CHECK = 1 << 18;
+const EXIT_EPT_VIOLATION = 48;
+const EXIT_EPT_MISCONFIGURATION = 49;
+
+/** The part of a vCPU that lives in the MMU: what a run loop exchanges when it changes vCPU. */
+export class TranslationContext {
+  readonly tlb = new ArchitecturalTlb();
+  /** PDPTE registers of PAE paging; unsigned numbers. */
+  readonly pdptes = new Float64Array(4);
+  /** Current VPID; 0 in root operation and where VPIDs are not enabled. */
+  vpid = 0;
+  /** EPT in use, or undefined. */
+  ept: EptContext | undefined;
+}
+
+/** What a peek found. `physical` is there exactly if `outcome` is Mapped. */
+export interface PeekedTranslation {
+  readonly outcome: Outcome;
+  /** Host-physical address. */
+  readonly physical: number | undefined;
+  /** Page-fault error code, for PageFault. */
+  readonly errorCode: number;
+  /** Exit qualification, for EptViolation. */
+  readonly qualification: number;
+  /** Guest-physical address of the page, or of what EPT refused. */
+  readonly guestPhysical: number | undefined;
+  readonly pageShift: number;
+  /** MappingFlag bits, for Mapped. */
+  readonly flags: number;
+  /** Whether the TLB answered. */
+  readonly fromTlb: boolean;
+}
+
+export interface PeekOptions {
+  /** `cached`: as the CPU would translate now, stale mappings included; `walk`: from the tables alone. */
+  readonly mode?: 'cached' | 'walk';
+  /** Another address space than the current one; implies `walk`. */
+  readonly space?: AddressSpace;
+}
+
+export class Translation {
+  readonly state: CpuState;
+  readonly physical: PhysicalMemory;
+  readonly physicalAddressBits: number;
+  readonly walker: GuestWalker;
+  readonly fast: FastTlb;
+  /** Lookups of the architectural TLB that it answered, and that took a walk. Those the fast TLB answered are in neither. */
+  readonly statistics = { hits: 0, misses: 0 };
+  /** Bit 12 of the exit qualification of EPT violations: set by IRET while it undoes blocking by NMI. */
+  nmiUnblockingDueToIret = false;
+  /**
+   * Called when instruction fetches may translate differently from now on: for the `lengthBytes` from a linear address,
+   * or for all addresses (undefined).
+   */
+  onCodeMappingsChanged: (linear: number | undefined, lengthBytes: number) => void = () => {};
+
+  #vcpu = new TranslationContext();
+  readonly #view: DataView;
+  readonly #walk = new Walk(true);
+  readonly #tag: MappingTag = { vpid: 0, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
+  readonly #guestPhysicalTag: MappingTag = { vpid: 0, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
+
+  /** `physicalAddressBits` is MAXPHYADDR, 36 to 48. */
+  constructor(state: CpuState, physical: PhysicalMemory, physicalAddressBits = DEFAULT_PHYSICAL_ADDRESS_BITS) {
+    this.state = state;
+    this.physical = physical;
+    this.physicalAddressBits = physicalAddressBits;
+    this.walker = new GuestWalker(physical, physicalAddressBits);
+    this.fast = new FastTlb(state.view.buffer as ArrayBuffer);
+    this.#view = state.view;
+    this.vcpu = this.#vcpu;
+  }
+
+  /** The MMU's part of the loaded vCPU. Assigning another one empties the fast TLB. */
+  get vcpu(): TranslationContext {
+    return this.#vcpu;
+  }
+  set vcpu(vcpu: TranslationContext) {
+    this.#vcpu = vcpu;
+    const dropped = (page: number, pageShift: number, flags: number) => this.#mappingDropped(page, pageShift, flags);
+    vcpu.tlb.linear.onDrop = dropped;
+    vcpu.tlb.guestPhysical.onDrop = dropped;
+    this.contextChanged();
+  }
+
+  get tlb(): ArchitecturalTlb {
+    return this.#vcpu.tlb;
+  }
+
+  /** VPID and EPT in force. */
+  get context(): { readonly vpid: number; readonly ept: EptContext | undefined } {
+    return { vpid: this.#vcpu.vpid, ept: this.#vcpu.ept };
+  }
+
+  /** A mapping left the architectural TLB: nothing faster may keep it. */
+  #mappingDropped(page: number, pageShift: number, flags: number): void {
+    if (pageShift === 12) this.fast.dropPage(page);
+    else this.fast.dropAll();
+    if (flags & MappingFlag.Executed) this.onCodeMappingsChanged(page, 2 ** pageShift);
+  }
+
+  /** To be called when registers that translation depends on were replaced: nothing fast survives. */
+  contextChanged(): void {
+    this.fast.dropAll();
+    this.privilegeChanged();
+    this.onCodeMappingsChanged(undefined, 0);
+  }
+
+  /** To be called when CPL, EFLAGS.AC or CR4.SMAP changed: chooses the set of the fast TLB. */
+  privilegeChanged(): void {
+    this.#view.setUint32(fieldAddress.tlbBase, fastSetAddress(this.fastSet()), true);
+  }
+
+  /** The set of the fast TLB for explicit accesses at the current privilege. */
+  protected fastSet(): number {
+    const view = this.#view;
+    if (view.getUint32(fieldAddress.cpl, true) === 3) return FastSet.User;
+    const smap = (view.getUint32(fieldAddress.cr4, true) & Cr4.SMAP) !== 0;
+    return smap && view.getUint32(fieldAddress.flagsOther, true) & ALIGNMENT_CHECK
+      ? FastSet.SupervisorAc
+      : FastSet.Supervisor;
+  }
+
+  /**
+   * Host-physical address for an access to a linear address. Sets accessed and dirty flags and fills the TLB.
+   *
+   * @throws GuestFault #PF, or #GP(0)/#SS(0) if the address is not canonical; VmExit 48 or 49 from EPT
+   */
+  translate(linear: number, access: Access, privilege: Privilege = Privilege.Current): number {
+    if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) throw nonCanonical(privilege);
+    if (!(this.#view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) {
+      return this.#vcpu.ept ? this.#walkUnpaged(linear, access) : linear;
+    }
+    const tag = this.#currentTag();
+    const policy = this.policyOf(privilege);
+    const store = this.#vcpu.tlb.linear;
+    const slot = store.find(linear, tag);
+    if (slot >= 0) {
+      const flags = store.flagsAt(slot);
+      if (mappingServes(flags, access, policy)) {
+        this.statistics.hits++;
+        if (access === Access.Execute) store.setFlags(slot, flags | MappingFlag.Executed);
+        return store.physicalOf(slot, linear);
+      }
+      // Not allowed, or the dirty flag must be set: only the tables can tell.
+      store.dropAddress(linear, tag);
+    }
+    return this.#walkAndCache(linear, access, policy, tag);
+  }
+
+  /** Whether the address is canonical, for checks that come before the access. */
+  isCanonical(linear: number): boolean {
+    return linear >= -CANONICAL_LIMIT && linear < CANONICAL_LIMIT;
+  }
+
+  #walkAndCache(linear: number, access: Access, policy: number, tag: MappingTag): number {
+    this.statistics.misses++;
+    const walk = this.#walk;
+    const store = this.#vcpu.tlb.linear;
+    if (!this.walker.walk(this.currentSpace(), linear, access, policy, walk, this.#cache())) {
+      store.dropAddress(linear, tag);
+      throw this.#failure(linear);
+    }
+    const flags = walk.flags | (access === Access.Execute ? MappingFlag.Executed : 0);
+    store.insert(linear, walk.physical, walk.pageShift, walk.guestPageShift, flags, tag);
+    return walk.physical;
+  }
+
+  /** Without paging, EPT alone translates, and guest-physical mappings are all that is cached. */
+  #walkUnpaged(linear: number, access: Access): number {
+    const walk = this.#walk;
+    if (!this.walker.walk(this.currentSpace(), linear, access, 0, walk, this.#cache())) throw this.#failure(linear);
+    if (access === Access.Execute) {
+      const store = this.#vcpu.tlb.guestPhysical;
+      const slot = store.find(linear, this.#guestPhysicalTag);
+      if (slot >= 0) store.setFlags(slot, store.flagsAt(slot) | MappingFlag.Executed);
+    }
+    return walk.physical;
+  }
+
+  /** What to throw for the walk that just failed. Mappings for the address that faulted do not stay. */
+  #failure(linear: number): GuestFault | VmExit {
+    const { outcome, errorCode, guestPhysical } = this.#walk;
+    if (outcome === Outcome.PageFault) return PF(errorCode, linear);
+    this.#vcpu.tlb.guestPhysical.dropAddress(guestPhysical, this.#guestPhysicalTag);
+    if (outcome === Outcome.EptMisconfiguration) return new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
+    const qualification = BigInt(violationQualification(this.#walk) | this.#nmiUnblocking());
+    return new VmExit(EXIT_EPT_VIOLATION, qualification, { guestLinear: linear, guestPhysical });
+  }
+
+  #nmiUnblocking(): number {
+    return this.nmiUnblockingDueToIret ? EptViolationBit.NmiUnblocking : 0;
+  }
+
+  /**
+   * Host-physical address of a guest-physical one that is accessed for no linear address (PDPTEs, VMX structures of
+   * the guest). `rights` are EptRight bits.
+   *
+   * @throws VmExit 48 or 49
+   */
+  translateGuestPhysical(guestPhysical: number, rights: number): number {
+    const { ept } = this.#vcpu;
+    if (!ept) return guestPhysical;
+    const walk = this.#walk;
+    if (this.walker.ept.translate(ept, guestPhysical, rights, walk, this.#cache())) return walk.eptPhysical;
+    if (walk.outcome === Outcome.EptMisconfiguration) {
+      throw new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
+    }
+    throw new VmExit(EXIT_EPT_VIOLATION, BigInt(walk.eptQualification | this.#nmiUnblocking()), { guestPhysical });
+  }
+
+  /** Policy bits for an access, from the registers as they are now. */
+  policyOf(privilege: Privilege): number {
+    const view = this.#view;
+    const who = privilege & PRIVILEGE_MASK;
+    const cr4 = view.getUint32(fieldAddress.cr4, true);
+    const isUser =
+      who === Privilege.User || (who === Privilege.Current && view.getUint32(fieldAddress.cpl, true) === 3);
+    let policy = isUser ? Policy.User : 0;
+    if (view.getUint32(fieldAddress.cr0, true) & Cr0.WP) policy |= Policy.WriteProtect;
+    if (cr4 & Cr4.SMEP) policy |= Policy.Smep | Policy.ReportFetch;
+    if (cr4 & Cr4.PAE && view.getUint32(fieldAddress.efer, true) & Efer.NXE) policy |= Policy.ReportFetch;
+    if (cr4 & Cr4.SMAP) {
+      const exempt = who !== Privilege.Supervisor && view.getUint32(fieldAddress.flagsOther, true) & ALIGNMENT_CHECK;
+      if (!exempt) policy |= Policy.Smap;
+    }
+    return policy;
+  }
+
+  /** Tag of the mappings of the current context. One object, refreshed. */
+  #currentTag(): MappingTag {
+    const view = this.#view;
+    const tag = this.#tag;
+    const { vpid, ept } = this.#vcpu;
+    const cr3Low = view.getUint32(fieldAddress.cr3, true);
+    tag.vpid = vpid;
+    tag.pcid = view.getUint32(fieldAddress.cr4, true) & Cr4.PCIDE ? cr3Low & 0xfff : 0;
+    tag.eptRoot = ept ? ept.root : NO_EPT;
+    return tag;
+  }
+
+  #cache() {
+    const { ept, tlb } = this.#vcpu;
+    if (!ept) return undefined;
+    const tag = this.#guestPhysicalTag;
+    tag.eptRoot = ept.root;
+    tag.root = ept.eptp;
+    return { store: tlb.guestPhysical, tag };
+  }
+
+  /** The address space that the registers select now. */
+  currentSpace(): AddressSpace {
+    const { state } = this;
+    const { cr0, cr4, efer } = state;
+    const mode = pagingMode(cr0, cr4, efer);
+    const space = this.spaceOf(mode, state.cr3, this.#vcpu.ept);
+    this.#tag.root = space.root;
+    this.#tag.mode = mode;
+    return space;
+  }
+
+  /** An address space of the paging mode given, with the other controls as they are now. */
+  spaceOf(mode: PagingMode, cr3: number, ept: EptContext | undefined): AddressSpace {
+    const { cr4, efer } = this.state;
+    const low = cr3 % 0x1_0000_0000;
+    return {
+      mode,
+      root:
+        mode === PagingMode.PAE
+          ? low - (low % 32)
+          : mode === PagingMode.Bits32
+            ? low - (low % 4096)
+            : cr3 - (cr3 % 4096),
+      pdptes: this.#vcpu.pdptes,
+      pageSizeExtensions: (cr4 & Cr4.PSE) !== 0,
+      globalPages: (cr4 & Cr4.PGE) !== 0,
+      executeDisable: (efer & Efer.NXE) !== 0,
+      ept,
+    };
+  }
+
+  /** Whether the mapping tags are those of the current context: VPID, EPTRTA, and PCID unless global. */
+  isCurrentTag(tag: Readonly<MappingTag>, isGlobal: boolean): boolean {
+    const current = this.#currentTag();
+    if (tag.vpid !== current.vpid || tag.eptRoot !== current.eptRoot) return false;
+    return isGlobal || tag.pcid === current.pcid;
+  }
+
+  /** What the TLB holds for a linear address in the current context; undefined if nothing, or without paging. */
+  cachedMapping(linear: number) {
+    const store = this.#vcpu.tlb.linear;
+    const slot = this.state.cr0 & Cr0.PG ? store.find(linear, this.#currentTag()) : -1;
+    return slot >= 0 ? store.at(slot) : undefined;
+  }
+
+  /** Translates without side effects: no flag is set, nothing cached, nothing thrown. */
+  peekTranslate(
+    linear: number,
+    access: Access,
+    privilege: Privilege = Privilege.Current,
+    options: PeekOptions = {},
+  ): PeekedTranslation {
+    const walk = new Walk(false);
+    if (!this.isCanonical(linear)) {
+      walk.outcome = Outcome.NonCanonical;
+      return peeked(walk, false);
+    }
+    const policy = this.policyOf(privilege);
+    const useTlb = options.mode !== 'walk' && options.space === undefined;
+    const mapping = useTlb ? this.cachedMapping(linear) : undefined;
+    if (mapping && mappingServes(mapping.flags, access, policy)) {
+      walk.physical = mapping.physical + (linear - mapping.page);
+      walk.guestPhysical = Number.NaN;
+      walk.pageShift = mapping.pageShift;
+      walk.flags = mapping.flags;
+      return peeked(walk, true);
+    }
+    this.walkPeek(linear, access, privilege, walk, options.space ?? this.currentSpace(), useTlb);
+    return peeked(walk, false);
+  }
+
+  /** A walk without side effects into `walk`, whose `effects` must be off; cached guest-physical mappings optional. */
+  walkPeek(
+    linear: number,
+    access: Access,
+    privilege: Privilege,
+    walk: Walk,
+    space: AddressSpace,
+    useCache = false,
+  ): boolean {
+    if (walk.effects) throw new Error('a peek must not have effects');
+    return this.walker.walk(
+      space,
+      linear,
+      access,
+      this.policyOf(privilege),
+      walk,
+      useCache ? this.#cache() : undefined,
+    );
+  }
+}
+
+/** Exit qualification of the EPT violation that a walk for a linear address ended in. */
+export function violationQualification(walk: Walk): number {
+  const final = walk.inPageWalk ? 0 : EptViolationBit.FinalTranslation;
+  return walk.eptQualification | EptViolationBit.GuestLinearValid | final;
+}
+
+function nonCanonical(privilege: Privilege): GuestFault {
+  return privilege & STACK_PRIVILEGE ? SS_(0) : GP(0);
+}
+
+function peeked(walk: Walk, fromTlb: boolean): PeekedTranslation {
+  const { outcome } = walk;
+  const hasGuestPhysical = outcome !== Outcome.PageFault && outcome !== Outcome.NonCanonical && !fromTlb;
+  return {
+    outcome,
+    physical: outcome === Outcome.Mapped ? walk.physical : undefined,
+    errorCode: outcome === Outcome.PageFault ? walk.errorCode : 0,
+    qualification: outcome === Outcome.EptViolation ? violationQualification(walk) : 0,
+    guestPhysical: hasGuestPhysical ? walk.guestPhysical : undefined,
+    pageShift: walk.pageShift,
+    flags: outcome === Outcome.Mapped ? walk.flags : 0,
+    fromTlb,
+  };
+}

@@ -1,0 +1,100 @@
+/** The result of a walk of paging structures, and the way to watch one. */
+
+import type { EntryFormat, PagingMode } from './paging-structures.ts';
+import type { PhysicalMemory } from './physical-memory.ts';
+
+/** How a walk ended. */
+export const Outcome = { Mapped: 0, PageFault: 1, EptViolation: 2, EptMisconfiguration: 3, NonCanonical: 4 } as const;
+export type Outcome = (typeof Outcome)[keyof typeof Outcome];
+
+/** Extended page tables in use: the parts of the EPTP (SDM volume 3, "Extended-Page-Table Pointer"). */
+export interface EptContext {
+  /** The EPTP itself. */
+  readonly eptp: number;
+  /** Host-physical address of the EPT PML4 table: what the TLB tags mappings with (EPTRTA). */
+  readonly root: number;
+  /** Memory type of accesses to the EPT paging structures. */
+  readonly memoryType: number;
+  /** Whether accessed and dirty flags for EPT are enabled. */
+  readonly accessedDirty: boolean;
+}
+
+/** Decodes an EPTP, an unsigned number below 2^52. */
+export function eptContext(eptp: number): EptContext {
+  const low = eptp % 4096;
+  return { eptp, root: eptp - low, memoryType: low & 7, accessedDirty: (low & 0x40) !== 0 };
+}
+
+/** Everything besides memory and the access itself that a guest walk depends on. */
+export interface AddressSpace {
+  readonly mode: PagingMode;
+  /** Guest-physical address of the first paging structure (CR3 without its low bits). */
+  readonly root: number;
+  /** PDPTE registers of PAE paging; unsigned numbers. */
+  readonly pdptes: ArrayLike<number>;
+  /** CR4.PSE: 4-MByte pages of 32-bit paging. */
+  readonly pageSizeExtensions: boolean;
+  /** CR4.PGE: global pages. */
+  readonly globalPages: boolean;
+  /** IA32_EFER.NXE: the XD bit is not reserved. */
+  readonly executeDisable: boolean;
+  readonly ept: EptContext | undefined;
+}
+
+/** Told of every paging-structure entry that a walk reads, in order; nested steps come before what needed them. */
+export interface WalkTrace {
+  /** An EPT entry; `address` is host-physical. */
+  eptEntry(format: EntryFormat, index: number, address: number, low: number, high: number): void;
+  /** A guest entry. Addresses are guest-physical and host-physical; -1 for the registers of PAE paging. */
+  guestEntry(
+    format: EntryFormat,
+    index: number,
+    guestAddress: number,
+    hostAddress: number,
+    low: number,
+    high: number,
+  ): void;
+  /** The write that sets flags (Entry.A, Entry.D) of the guest entry read last; its nested steps follow. */
+  guestFlagsWrite(flags: number): void;
+}
+
+/** Registers that walks leave their results in: one object, reused, so that translating allocates nothing. */
+export class Walk {
+  /** Whether accessed and dirty flags are set and mappings cached; false for peeks. */
+  readonly effects: boolean;
+  readonly trace: WalkTrace | undefined;
+
+  outcome: Outcome = Outcome.Mapped;
+  /** Host-physical address, if mapped. */
+  physical = 0;
+  /** Guest-physical address of the access that was translated last, and so of an EPT violation. */
+  guestPhysical = 0;
+  /** log2 of the size of the smaller of the guest page and the EPT page. */
+  pageShift = 12;
+  /** log2 of the size of the guest page. */
+  guestPageShift = 12;
+  /** MappingFlag bits. */
+  flags = 0;
+  /** Page-fault error code. */
+  errorCode = 0;
+  /** Whether the EPT translation made last was for a guest paging-structure entry, not for the page. */
+  inPageWalk = false;
+  /** Exit qualification of an EPT violation, bits 5:0. */
+  eptQualification = 0;
+
+  /** Result of the last EPT translation: host-physical address, page size, rights, and whether D is (or acts) set. */
+  eptPhysical = 0;
+  eptPageShift = 12;
+  eptRights = 0;
+  eptDirty = false;
+
+  constructor(effects: boolean, trace?: WalkTrace) {
+    this.effects = effects;
+    this.trace = trace;
+  }
+
+  /** Reads half an entry: as the processor does, or without side effects for peeks. */
+  read32(physical: PhysicalMemory, address: number): number {
+    return this.effects ? physical.readU32(address) : physical.peekU32(address);
+  }
+}
