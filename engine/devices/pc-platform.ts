@@ -115,7 +115,7 @@ const COM_PORTS = [
 /** 2000-01-01 00:00:00 UTC. */
 const DEFAULT_EPOCH_SECONDS = 946_684_800;
 
-export class PcPlatform implements TimedDevice {
+export class PcPlatform {
   readonly portBus: PortBus;
   readonly mmioBus: MmioBus;
   readonly pic: Pic8259;
@@ -162,12 +162,8 @@ export class PcPlatform implements TimedDevice {
   }
 
   /** Virtual time at which `service` has to be called next, or undefined. */
-  deadlineNs(): number | undefined {
-    return this.#timed.reduce<number | undefined>((first, device) => earlier(first, device.deadlineNs()), undefined);
-  }
-
   nextDeadlineNs(): number | undefined {
-    return this.deadlineNs();
+    return this.#timed.reduce<number | undefined>((first, device) => earlier(first, device.deadlineNs()), undefined);
   }
 
   service(nowNs: number): void {

@@ -10,8 +10,9 @@ import {
   parseDescriptor,
 } from './descriptor-chain.ts';
 import { featureNames, featuresHex } from './features.ts';
+import { STATUS_NAMES } from './mmio-registers.ts';
 import { VirtioViolation } from './violation.ts';
-import { STATUS_NAMES, type VirtioMmio } from './virtio-mmio.ts';
+import type { VirtioMmio } from './virtio-mmio.ts';
 import { AVAIL_ENTRY_BYTES, RING_OFFSET, USED_ENTRY_BYTES, type Virtqueue } from './virtqueue.ts';
 
 export interface DescriptorView extends Descriptor {

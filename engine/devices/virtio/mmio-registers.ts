@@ -48,3 +48,26 @@ export const REGISTER_NAMES: ReadonlyMap<number, { readonly name: string; readon
     .filter(([name]) => name !== 'Config')
     .map(([name, [offset, access]]) => [offset, { name, access }]),
 );
+
+/** Source: Virtio 1.2, 2.1 "Device Status Field". */
+export const STATUS = {
+  ACKNOWLEDGE: 1,
+  DRIVER: 2,
+  DRIVER_OK: 4,
+  FEATURES_OK: 8,
+  DEVICE_NEEDS_RESET: 64,
+  FAILED: 128,
+};
+export const STATUS_NAMES = [
+  'ACKNOWLEDGE',
+  'DRIVER',
+  'DRIVER_OK',
+  'FEATURES_OK',
+  undefined,
+  undefined,
+  'DEVICE_NEEDS_RESET',
+  'FAILED',
+];
+/** Bits of InterruptStatus. */
+export const INTERRUPT = { USED_BUFFER: 1, CONFIGURATION_CHANGE: 2 };
+export const INTERRUPT_NAMES = ['Used Buffer Notification', 'Configuration Change Notification'];

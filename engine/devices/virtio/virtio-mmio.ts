@@ -27,34 +27,12 @@ import {
   VIRTIO_F_RING_RESET,
   VIRTIO_F_VERSION_1,
 } from './features.ts';
-import { REGISTER, REGISTER_NAMES } from './mmio-registers.ts';
+import { INTERRUPT, INTERRUPT_NAMES, REGISTER, REGISTER_NAMES, STATUS, STATUS_NAMES } from './mmio-registers.ts';
 import { VirtioViolation } from './violation.ts';
 import type { VirtioDevice, VirtioHost } from './virtio-device.ts';
 import { Virtqueue, type VirtqueueState } from './virtqueue.ts';
 
 export const VIRTIO_MMIO_BYTES = 0x200;
-
-/** Source: Virtio 1.2, 2.1 "Device Status Field". */
-export const STATUS = {
-  ACKNOWLEDGE: 1,
-  DRIVER: 2,
-  DRIVER_OK: 4,
-  FEATURES_OK: 8,
-  DEVICE_NEEDS_RESET: 64,
-  FAILED: 128,
-};
-export const STATUS_NAMES = [
-  'ACKNOWLEDGE',
-  'DRIVER',
-  'DRIVER_OK',
-  'FEATURES_OK',
-  undefined,
-  undefined,
-  'DEVICE_NEEDS_RESET',
-  'FAILED',
-];
-const INTERRUPT = { USED_BUFFER: 1, CONFIGURATION_CHANGE: 2 };
-const INTERRUPT_NAMES = ['Used Buffer Notification', 'Configuration Change Notification'];
 
 const MAGIC = 0x74726976;
 const VERSION = 2;
