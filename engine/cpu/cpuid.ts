@@ -1,0 +1,246 @@
+/** CPUID: the features the engine has, as one table, and the leaves built from it (SDM volume 2, "CPUID"). */
+import { CR4 } from './register-bits.ts';
+import type { CpuState } from './state.ts';
+
+export interface CpuidResult {
+  readonly eax: number;
+  readonly ebx: number;
+  readonly ecx: number;
+  readonly edx: number;
+}
+type RegisterName = keyof CpuidResult;
+
+export interface CpuOptions {
+  /** Whether the machine has a local APIC. */
+  readonly localApic: boolean;
+  /** Whether VMX is announced. */
+  readonly vmx: boolean;
+  /** Frequency of the TSC in hertz; a multiple of the 25 MHz crystal. */
+  readonly tscFrequencyHz: number;
+  /** Initial APIC ID. */
+  readonly apicId: number;
+  /** Logical processors in the machine. */
+  readonly processors: number;
+}
+
+/** MAXPHYADDR and the linear-address width. */
+export const PHYSICAL_ADDRESS_BITS = 39;
+export const LINEAR_ADDRESS_BITS = 48;
+
+export const CRYSTAL_HZ = 25_000_000;
+
+export const defaultCpuOptions: CpuOptions = {
+  localApic: false,
+  vmx: true,
+  tscFrequencyHz: 1_000_000_000,
+  apicId: 0,
+  processors: 1,
+};
+
+interface Feature {
+  readonly leaf: number;
+  readonly register: RegisterName;
+  readonly bit: number;
+  readonly name: string;
+  /** What the manual calls the feature. */
+  readonly doc: string;
+  /** Whether the engine implements it, or the option that decides. */
+  readonly supported: boolean | ((options: CpuOptions) => boolean);
+}
+
+const row = (
+  leaf: number,
+  register: RegisterName,
+  bit: number,
+  name: string,
+  supported: Feature['supported'],
+  doc: string,
+): Feature => ({ leaf, register, bit, name, doc, supported });
+
+/**
+ * Features of the CPU. Only what is implemented is announced: software that needs x87 or SSE finds out here, and not
+ * at an instruction that stops the run.
+ */
+export const cpuidFeatures: readonly Feature[] = [
+  row(1, 'ecx', 0, 'SSE3', false, 'Streaming SIMD Extensions 3'),
+  row(1, 'ecx', 3, 'MONITOR', false, 'MONITOR/MWAIT'),
+  row(1, 'ecx', 5, 'VMX', (o) => o.vmx, 'Virtual Machine Extensions'),
+  row(1, 'ecx', 9, 'SSSE3', false, 'Supplemental Streaming SIMD Extensions 3'),
+  row(1, 'ecx', 13, 'CMPXCHG16B', true, 'CMPXCHG16B'),
+  row(1, 'ecx', 15, 'PDCM', false, 'Perfmon and Debug Capability'),
+  row(1, 'ecx', 17, 'PCID', true, 'Process-context identifiers'),
+  row(1, 'ecx', 19, 'SSE4_1', false, 'SSE4.1'),
+  row(1, 'ecx', 20, 'SSE4_2', false, 'SSE4.2'),
+  row(1, 'ecx', 21, 'x2APIC', false, 'x2APIC'),
+  row(1, 'ecx', 22, 'MOVBE', true, 'MOVBE'),
+  row(1, 'ecx', 23, 'POPCNT', true, 'POPCNT'),
+  row(1, 'ecx', 26, 'XSAVE', false, 'XSAVE/XRSTOR, XSETBV/XGETBV, XCR0'),
+  row(1, 'ecx', 30, 'RDRAND', false, 'RDRAND'),
+  row(1, 'edx', 0, 'FPU', false, 'Floating Point Unit On-Chip'),
+  row(1, 'edx', 1, 'VME', false, 'Virtual 8086 Mode Enhancements'),
+  row(1, 'edx', 2, 'DE', true, 'Debugging Extensions'),
+  row(1, 'edx', 3, 'PSE', true, 'Page Size Extension'),
+  row(1, 'edx', 4, 'TSC', true, 'Time Stamp Counter'),
+  row(1, 'edx', 5, 'MSR', true, 'Model Specific Registers'),
+  row(1, 'edx', 6, 'PAE', true, 'Physical Address Extension'),
+  row(1, 'edx', 7, 'MCE', true, 'Machine Check Exception'),
+  row(1, 'edx', 8, 'CX8', true, 'CMPXCHG8B'),
+  row(1, 'edx', 9, 'APIC', (o) => o.localApic, 'APIC On-Chip'),
+  row(1, 'edx', 11, 'SEP', true, 'SYSENTER and SYSEXIT'),
+  row(1, 'edx', 12, 'MTRR', true, 'Memory Type Range Registers'),
+  row(1, 'edx', 13, 'PGE', true, 'Page Global Bit'),
+  row(1, 'edx', 14, 'MCA', true, 'Machine Check Architecture'),
+  row(1, 'edx', 15, 'CMOV', true, 'Conditional Move'),
+  row(1, 'edx', 16, 'PAT', true, 'Page Attribute Table'),
+  row(1, 'edx', 17, 'PSE-36', false, '36-Bit Page Size Extension'),
+  row(1, 'edx', 19, 'CLFSH', true, 'CLFLUSH'),
+  row(1, 'edx', 23, 'MMX', false, 'Intel MMX Technology'),
+  row(1, 'edx', 24, 'FXSR', false, 'FXSAVE and FXRSTOR'),
+  row(1, 'edx', 25, 'SSE', false, 'SSE'),
+  row(1, 'edx', 26, 'SSE2', false, 'SSE2'),
+  row(7, 'ebx', 0, 'FSGSBASE', true, 'RDFSBASE/RDGSBASE/WRFSBASE/WRGSBASE'),
+  row(7, 'ebx', 3, 'BMI1', false, 'BMI1'),
+  row(7, 'ebx', 7, 'SMEP', true, 'Supervisor-Mode Execution Prevention'),
+  row(7, 'ebx', 8, 'BMI2', false, 'BMI2'),
+  row(7, 'ebx', 9, 'ERMS', true, 'Enhanced REP MOVSB/STOSB'),
+  row(7, 'ebx', 10, 'INVPCID', true, 'INVPCID'),
+  row(7, 'ebx', 18, 'RDSEED', false, 'RDSEED'),
+  row(7, 'ebx', 20, 'SMAP', true, 'Supervisor-Mode Access Prevention'),
+  row(7, 'ecx', 2, 'UMIP', true, 'User-Mode Instruction Prevention'),
+  row(7, 'ecx', 3, 'PKU', false, 'Protection keys for user-mode pages'),
+  row(7, 'ecx', 16, 'LA57', false, '57-bit linear addresses'),
+  row(0x8000_0001, 'ecx', 0, 'LAHF-SAHF', true, 'LAHF/SAHF in 64-bit mode'),
+  row(0x8000_0001, 'ecx', 5, 'LZCNT', false, 'LZCNT'),
+  row(0x8000_0001, 'edx', 11, 'SYSCALL', true, 'SYSCALL/SYSRET in 64-bit mode'),
+  row(0x8000_0001, 'edx', 20, 'NX', true, 'Execute Disable Bit'),
+  row(0x8000_0001, 'edx', 26, 'Page1GB', true, '1-GByte pages'),
+  row(0x8000_0001, 'edx', 27, 'RDTSCP', true, 'RDTSCP and IA32_TSC_AUX'),
+  row(0x8000_0001, 'edx', 29, 'LM', true, 'Intel 64 Architecture'),
+];
+
+const isSupported = (feature: Feature, options: CpuOptions): boolean =>
+  typeof feature.supported === 'boolean' ? feature.supported : feature.supported(options);
+
+export function announcedFeatures(options: CpuOptions): ReadonlySet<string> {
+  return new Set(cpuidFeatures.filter((feature) => isSupported(feature, options)).map(({ name }) => name));
+}
+
+/** One register of a feature leaf. */
+function featureBits(options: CpuOptions, leaf: number, register: RegisterName): number {
+  let bits = 0;
+  for (const feature of cpuidFeatures) {
+    const here = feature.leaf === leaf && feature.register === register;
+    if (here && isSupported(feature, options)) bits |= 1 << feature.bit;
+  }
+  return bits >>> 0;
+}
+
+const MAX_BASIC_LEAF = 0x16;
+const MAX_EXTENDED_LEAF = 0x8000_0008;
+const VENDOR = 'GenuineIntel';
+const BRAND = 'Ringside';
+/** Family 6, model 94, stepping 3: the first client generation with every VMX control that the engine has. */
+const SIGNATURE = 0x0005_06e3;
+
+const registers = (eax = 0, ebx = 0, ecx = 0, edx = 0): CpuidResult => ({
+  eax: eax >>> 0,
+  ebx: ebx >>> 0,
+  ecx: ecx >>> 0,
+  edx: edx >>> 0,
+});
+
+/** Four characters of a string as a little-endian dword, NUL beyond its end. */
+function dword(text: string, at: number): number {
+  let value = 0;
+  for (let index = 3; index >= 0; index--) value = (value << 8) | (text.charCodeAt(at + index) || 0);
+  return value;
+}
+
+/** The result of CPUID for EAX = `leaf`, ECX = `subleaf`. Leaves out of range give the highest basic leaf. */
+export function cpuidLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: number): CpuidResult {
+  const extended = leaf >= 0x8000_0000;
+  if (leaf > (extended ? MAX_EXTENDED_LEAF : MAX_BASIC_LEAF)) {
+    return cpuidLeaf(options, state, MAX_BASIC_LEAF, subleaf);
+  }
+  return extended ? extendedLeaf(options, leaf) : basicLeaf(options, state, leaf, subleaf);
+}
+
+function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: number): CpuidResult {
+  switch (leaf) {
+    case 0:
+      return registers(MAX_BASIC_LEAF, dword(VENDOR, 0), dword(VENDOR, 8), dword(VENDOR, 4));
+    case 1:
+      return featureLeaf(options, state);
+    case 2:
+      // FFH: see leaf 4 for caches; FEH: see leaf 18H for TLBs, of which nothing is said.
+      return registers(0x00fe_ff01);
+    case 4:
+      return cacheLeaf(subleaf);
+    case 7:
+      if (subleaf > 0) return registers();
+      return registers(0, featureBits(options, 7, 'ebx'), featureBits(options, 7, 'ecx'));
+    case 0xb:
+      return topologyLeaf(options, subleaf);
+    case 0x15:
+      return registers(1, Math.round(options.tscFrequencyHz / CRYSTAL_HZ), CRYSTAL_HZ);
+    case 0x16: {
+      const megahertz = Math.round(options.tscFrequencyHz / 1_000_000);
+      return registers(megahertz, megahertz, 100);
+    }
+    default:
+      return registers();
+  }
+}
+
+function featureLeaf(options: CpuOptions, state: CpuState): CpuidResult {
+  const clflushLine = 64 / 8;
+  const ebx = (options.apicId << 24) | ((options.processors & 0xff) << 16) | (clflushLine << 8);
+  const osxsave = state.cr4 & CR4.OSXSAVE ? 1 << 27 : 0;
+  return registers(SIGNATURE, ebx, featureBits(options, 1, 'ecx') | osxsave, featureBits(options, 1, 'edx'));
+}
+
+/** Deterministic cache parameters: L1 data and instruction 32 KiB, L2 256 KiB; lines of 64 bytes. */
+function cacheLeaf(subleaf: number): CpuidResult {
+  const caches = [
+    { type: 1, level: 1, ways: 8, sets: 64 },
+    { type: 2, level: 1, ways: 8, sets: 64 },
+    { type: 3, level: 2, ways: 4, sets: 1024 },
+  ];
+  const cache = caches[subleaf];
+  if (cache === undefined) return registers();
+  const selfInitializing = 1 << 8;
+  return registers(cache.type | (cache.level << 5) | selfInitializing, 63 | ((cache.ways - 1) << 22), cache.sets - 1);
+}
+
+/** Extended topology: one thread a core, every core in one package. */
+function topologyLeaf(options: CpuOptions, subleaf: number): CpuidResult {
+  const coreShift = Math.ceil(Math.log2(Math.max(1, options.processors)));
+  if (subleaf === 0) return registers(0, 1, 0x100, options.apicId);
+  if (subleaf === 1) return registers(coreShift, options.processors, 0x201, options.apicId);
+  return registers(0, 0, subleaf & 0xff, options.apicId);
+}
+
+function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {
+  switch (leaf) {
+    case 0x8000_0000:
+      return registers(MAX_EXTENDED_LEAF);
+    case 0x8000_0001:
+      return registers(0, 0, featureBits(options, leaf, 'ecx'), featureBits(options, leaf, 'edx'));
+    case 0x8000_0002:
+    case 0x8000_0003:
+    case 0x8000_0004: {
+      const at = (leaf - 0x8000_0002) * 16;
+      return registers(dword(BRAND, at), dword(BRAND, at + 4), dword(BRAND, at + 8), dword(BRAND, at + 12));
+    }
+    case 0x8000_0006:
+      // L2: 256 KiB, 4-way (encoding 4), lines of 64 bytes.
+      return registers(0, 0, (256 << 16) | (4 << 12) | 64);
+    case 0x8000_0007:
+      // Invariant TSC.
+      return registers(0, 0, 0, 1 << 8);
+    case 0x8000_0008:
+      return registers(PHYSICAL_ADDRESS_BITS | (LINEAR_ADDRESS_BITS << 8));
+    default:
+      return registers();
+  }
+}

@@ -1,0 +1,95 @@
+/** IRET, IRETD, IRETQ (SDM volume 2, "IRET/IRETD/IRETQ"). */
+import { checkTarget, commitCode } from './code-segment.ts';
+import { markAccessed, rplOf } from './descriptors.ts';
+import { GP } from './events.ts';
+import { iopl, readFlags, WRITABLE_FLAGS } from './flags.ts';
+import type { SystemInstruction } from './instruction.ts';
+import { is64Bit, isIa32e, isVirtual8086, refreshMode, usesRealSelectors } from './modes.ts';
+import { readReturnCode, returnToOuter } from './privilege-return.ts';
+import { type Processor, unimplemented } from './processor.ts';
+import { BLOCKING, RFLAGS } from './register-bits.ts';
+import { loadRealSegment } from './segmentation.ts';
+import { PopFrame } from './stack.ts';
+import { CS, TR } from './state.ts';
+
+interface Popped {
+  readonly offset: number;
+  readonly selector: number;
+  readonly flags: number;
+}
+
+function popFrame(frame: PopFrame, sizeBytes: number): Popped {
+  const offset = frame.popNumber(sizeBytes);
+  const selector = frame.popSelector(sizeBytes);
+  const flags = Number(frame.pop(sizeBytes) & 0xffff_ffffn) | 0;
+  return { offset, selector, flags };
+}
+
+function iret(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
+  const { state } = cpu;
+  if (isVirtual8086(state)) unimplemented('IRET in virtual-8086 mode');
+  if (usesRealSelectors(state)) return iretReal(cpu, sizeBytes);
+  if (state.flagsOther & RFLAGS.NT) {
+    if (isIa32e(state)) throw GP(0);
+    cpu.intercepts?.onTaskSwitch?.(state.segment(TR).selector, 'iret');
+    unimplemented('hardware task switch (IRET with NT = 1)');
+  }
+  // NMIs are unblocked even if the return faults (SDM volume 3, "Handling Multiple NMIs").
+  state.interruptibility &= ~BLOCKING.NMI;
+  iretProtected(cpu, sizeBytes);
+}
+
+function iretReal(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
+  const { state } = cpu;
+  const frame = new PopFrame(cpu);
+  const { offset, selector, flags } = popFrame(frame, sizeBytes);
+  if (offset > state.segment(CS).limit) throw GP(0);
+  frame.commit();
+  // Real-address mode has no privilege: everything but the virtual-8086 bits is loaded.
+  writeReturnedFlags(cpu, flags, sizeBytes, WRITABLE_FLAGS & ~(RFLAGS.VM | RFLAGS.VIF | RFLAGS.VIP));
+  loadRealSegment(state, CS, selector);
+  state.interruptibility &= ~BLOCKING.NMI;
+  refreshMode(cpu);
+  cpu.jump(offset);
+}
+
+function iretProtected(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
+  const { state } = cpu;
+  const frame = new PopFrame(cpu);
+  const popped = popFrame(frame, sizeBytes);
+  if (popped.flags & RFLAGS.VM && state.cpl === 0 && sizeBytes === 4 && !isIa32e(state)) {
+    unimplemented('virtual-8086 mode (IRETD with VM = 1)');
+  }
+  const d = readReturnCode(cpu, popped.selector);
+  const mask = loadableFlags(cpu);
+  const restoreFlags = () => writeReturnedFlags(cpu, popped.flags, sizeBytes, mask);
+  if (rplOf(popped.selector) > state.cpl || is64Bit(state)) {
+    const pointer = frame.popNumber(sizeBytes);
+    const selector = frame.popSelector(sizeBytes);
+    return returnToOuter(cpu, d, popped.offset, { selector, pointer, release: 0 }, restoreFlags);
+  }
+  checkTarget(cpu, d, popped.offset);
+  const attributes = markAccessed(cpu, d);
+  frame.commit();
+  restoreFlags();
+  commitCode(state, d, attributes, state.cpl);
+  refreshMode(cpu);
+  cpu.jump(popped.offset);
+}
+
+/** Flags that IRET may change at the CPL it starts from. */
+function loadableFlags({ state }: Processor): number {
+  let mask = WRITABLE_FLAGS & ~RFLAGS.VM;
+  if (state.cpl > 0) mask &= ~(RFLAGS.IOPL | RFLAGS.VIF | RFLAGS.VIP);
+  if (state.cpl > iopl(state)) mask &= ~RFLAGS.IF;
+  return mask;
+}
+
+function writeReturnedFlags(cpu: Processor, flags: number, sizeBytes: number, allowed: number): void {
+  const mask = sizeBytes === 2 ? allowed & 0xffff : allowed;
+  cpu.writeFlags((readFlags(cpu.state) & ~mask) | (flags & mask));
+}
+
+export const IRET: SystemInstruction = (cpu) => iret(cpu, 2);
+export const IRETD: SystemInstruction = (cpu) => iret(cpu, 4);
+export const IRETQ: SystemInstruction = (cpu) => iret(cpu, 8);

@@ -1,0 +1,233 @@
+/** The model-specific registers (SDM volume 4) as one table, and RDMSR and WRMSR over it. */
+import { isCanonical } from './access.ts';
+import { PHYSICAL_ADDRESS_BITS } from './cpuid.ts';
+import { GP } from './events.ts';
+import { refreshMode } from './modes.ts';
+import { mtrrMsrs } from './mtrrs.ts';
+import type { Processor } from './processor.ts';
+import { CR0, EFER, hasBit } from './register-bits.ts';
+import { type CpuState, FS, GS } from './state.ts';
+import { type FieldName, fieldTable } from './state-layout.ts';
+
+export interface Msr {
+  readonly index: number;
+  /** The manual's name. */
+  readonly name: string;
+  /** The value, without side effects. */
+  read(processor: Processor): bigint;
+  /** Absent for read-only MSRs. Throws GP(0) before it changes anything. */
+  write?(processor: Processor, value: bigint): void;
+}
+
+/** Throws GP(0) if `value` has a bit outside `writable`. */
+export function checkReserved(value: bigint, writable: bigint): void {
+  if ((value & ~writable) !== 0n) throw GP(0);
+}
+
+const asCanonical = (value: bigint): number => {
+  const linear = Number(BigInt.asIntN(64, value));
+  if (!isCanonical(linear)) throw GP(0);
+  return linear;
+};
+
+/** An MSR kept in a scalar field of the state, with the bits that may be written. */
+export function fieldMsr(index: number, name: string, field: FieldName, writable: bigint): Msr {
+  const { type } = fieldTable[field];
+  return {
+    index,
+    name,
+    read: ({ state }) => BigInt.asUintN(64, BigInt(state[field])),
+    write: ({ state }, value) => {
+      checkReserved(value, writable);
+      const fields = state as unknown as Record<string, number | bigint>;
+      fields[field] = type === 'u64' ? value : Number(value);
+    },
+  };
+}
+
+/** An MSR that holds a linear address. */
+function linearMsr(
+  index: number,
+  name: string,
+  read: (s: CpuState) => number,
+  write: (s: CpuState, v: number) => void,
+) {
+  return {
+    index,
+    name,
+    read: ({ state }: Processor) => BigInt.asUintN(64, BigInt(read(state))),
+    write: ({ state }: Processor, value: bigint) => write(state, asCanonical(value)),
+  };
+}
+
+export function constantMsr(index: number, name: string, value: bigint): Msr {
+  return { index, name, read: () => value };
+}
+
+/** An MSR that ignores what is written to it. */
+const sinkMsr = (index: number, name: string): Msr => ({ index, name, read: () => 0n, write: () => {} });
+
+const ALL = 0xffff_ffff_ffff_ffffn;
+const LOW = 0xffff_ffffn;
+const PHYSICAL_PAGE = ((1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n) & ~0xfffn;
+const EFER_WRITABLE = BigInt(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE);
+
+/** Writes IA32_EFER: LMA is read-only, LME may not change while paging is on. */
+export function writeEfer(processor: Processor, value: bigint): void {
+  const { state } = processor;
+  checkReserved(value, EFER_WRITABLE);
+  const next = (Number(value) & ~EFER.LMA) | (state.efer & EFER.LMA);
+  if (hasBit(next ^ state.efer, EFER.LME) && hasBit(state.cr0, CR0.PG)) throw GP(0);
+  processor.tlb.writeEfer(next);
+  refreshMode(processor);
+}
+
+/** Each byte of IA32_PAT holds a memory type; 2, 3 and 8 and above are reserved. */
+function writePat({ state }: Processor, value: bigint): void {
+  for (let shift = 0n; shift < 64n; shift += 8n) {
+    const type = Number((value >> shift) & 0xffn);
+    if (type > 7 || type === 2 || type === 3) throw GP(0);
+  }
+  state.pat = value;
+}
+
+/** IA32_FEATURE_CONTROL: lock, VMX inside and outside SMX; read-only once locked. */
+function writeFeatureControl({ state }: Processor, value: bigint): void {
+  checkReserved(value, 7n);
+  if (state.featureControl & 1) throw GP(0);
+  state.featureControl = Number(value);
+}
+
+function writeTsc({ state, tscNow }: Processor, value: bigint): void {
+  state.tscAdjust = BigInt.asUintN(64, state.tscAdjust + value - tscNow());
+}
+
+/** IA32_MISC_ENABLE: fast strings (0) and limit CPUID (22) may be written; bits 11 and 12 say: no BTS, no PEBS. */
+function writeMiscEnable({ state }: Processor, value: bigint): void {
+  const writable = 1n | (1n << 22n);
+  const readOnly = (1n << 11n) | (1n << 12n);
+  checkReserved(value, writable | readOnly);
+  state.miscEnable = (value & writable) | (state.miscEnable & readOnly);
+}
+
+const codeAndData: readonly Msr[] = [
+  linearMsr(
+    0xc000_0100,
+    'IA32_FS_BASE',
+    (s) => s.segment(FS).base,
+    (s, v) => {
+      s.segment(FS).base = v;
+    },
+  ),
+  linearMsr(
+    0xc000_0101,
+    'IA32_GS_BASE',
+    (s) => s.segment(GS).base,
+    (s, v) => {
+      s.segment(GS).base = v;
+    },
+  ),
+  linearMsr(
+    0xc000_0102,
+    'IA32_KERNEL_GS_BASE',
+    (s) => s.kernelGsBase,
+    (s, v) => {
+      s.kernelGsBase = v;
+    },
+  ),
+];
+
+const systemCalls: readonly Msr[] = [
+  fieldMsr(0x174, 'IA32_SYSENTER_CS', 'sysenterCs', LOW),
+  linearMsr(
+    0x175,
+    'IA32_SYSENTER_ESP',
+    (s) => s.sysenterEsp,
+    (s, v) => {
+      s.sysenterEsp = v;
+    },
+  ),
+  linearMsr(
+    0x176,
+    'IA32_SYSENTER_EIP',
+    (s) => s.sysenterEip,
+    (s, v) => {
+      s.sysenterEip = v;
+    },
+  ),
+  fieldMsr(0xc000_0081, 'IA32_STAR', 'star', ALL),
+  linearMsr(
+    0xc000_0082,
+    'IA32_LSTAR',
+    (s) => Number(BigInt.asIntN(64, s.lstar)),
+    (s, v) => {
+      s.lstar = BigInt.asUintN(64, BigInt(v));
+    },
+  ),
+  linearMsr(
+    0xc000_0083,
+    'IA32_CSTAR',
+    (s) => Number(BigInt.asIntN(64, s.cstar)),
+    (s, v) => {
+      s.cstar = BigInt.asUintN(64, BigInt(v));
+    },
+  ),
+  fieldMsr(0xc000_0084, 'IA32_FMASK', 'fmask', LOW),
+];
+
+/** The MSRs that every model has. */
+export const standardMsrs: readonly Msr[] = [
+  {
+    index: 0x10,
+    name: 'IA32_TIME_STAMP_COUNTER',
+    read: ({ tscNow, intercepts }) => BigInt.asUintN(64, tscNow() + (intercepts?.tscOffset ?? 0n)),
+    write: writeTsc,
+  },
+  constantMsr(0x17, 'IA32_PLATFORM_ID', 0n),
+  fieldMsr(0x1b, 'IA32_APIC_BASE', 'apicBase', PHYSICAL_PAGE | 0x900n),
+  {
+    index: 0x3a,
+    name: 'IA32_FEATURE_CONTROL',
+    read: ({ state }) => BigInt(state.featureControl),
+    write: writeFeatureControl,
+  },
+  sinkMsr(0x79, 'IA32_BIOS_UPDT_TRIG'),
+  sinkMsr(0x8b, 'IA32_BIOS_SIGN_ID'),
+  constantMsr(0x179, 'IA32_MCG_CAP', 0n),
+  sinkMsr(0x17a, 'IA32_MCG_STATUS'),
+  {
+    index: 0x1a0,
+    name: 'IA32_MISC_ENABLE',
+    read: ({ state }) => state.miscEnable,
+    write: writeMiscEnable,
+  },
+  fieldMsr(0x1d9, 'IA32_DEBUGCTL', 'debugctl', 3n),
+  { index: 0x277, name: 'IA32_PAT', read: ({ state }) => state.pat, write: writePat },
+  {
+    index: 0xc000_0080,
+    name: 'IA32_EFER',
+    read: ({ state }) => BigInt(state.efer),
+    write: writeEfer,
+  },
+  fieldMsr(0xc000_0103, 'IA32_TSC_AUX', 'tscAux', LOW),
+  ...codeAndData,
+  ...systemCalls,
+  ...mtrrMsrs,
+];
+
+/** Reads an MSR by index; throws GP(0) if there is none. VMX and the CPL are the instruction's matter. */
+export function readMsr(processor: Processor, index: number): bigint {
+  const msr = processor.model.msrs.get(index);
+  if (msr === undefined) throw GP(0);
+  const value = msr.read(processor);
+  processor.hooks.msrAccessed(index, 'read', value);
+  return value;
+}
+
+/** Writes an MSR by index; throws GP(0) if there is none, or it or some bit cannot be written. */
+export function writeMsr(processor: Processor, index: number, value: bigint): void {
+  const msr = processor.model.msrs.get(index);
+  if (msr?.write === undefined) throw GP(0);
+  msr.write(processor, value);
+  processor.hooks.msrAccessed(index, 'write', value);
+}

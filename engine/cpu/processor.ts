@@ -1,0 +1,227 @@
+/**
+ * What the system side of the CPU works on: the state, linear memory, the TLB's maintenance, ports, the CPU model, and
+ * the two parties that are asked or told: VMX (intercepts) and the debugger (hooks).
+ */
+import type { GuestFault } from './events.ts';
+import { Unimplemented } from './events.ts';
+import { readFlags, writeFlags } from './flags.ts';
+import type { DecodedInstruction } from './instruction.ts';
+import type { CpuModel } from './model.ts';
+import { refreshMode } from './modes.ts';
+import { RFLAGS } from './register-bits.ts';
+import type { CpuState } from './state.ts';
+
+/**
+ * In whose name memory is accessed; the numbers are those of the MMU. `Current`: an explicit access at the CPL.
+ * `Supervisor`: an implicit supervisor-mode access, to a descriptor table or TSS, or to the stack of an inner ring
+ * (SDM volume 3, "Determination of Access Rights").
+ */
+export const Privilege = { Current: 0, Supervisor: 1 } as const;
+export type Privilege = (typeof Privilege)[keyof typeof Privilege];
+
+/** Linear memory. Addresses are signed numbers; accesses throw PF, or GP(0) when the address is not canonical. */
+export interface SystemMemory {
+  readU8(linear: number, privilege: Privilege): number;
+  readU16(linear: number, privilege: Privilege): number;
+  readU32(linear: number, privilege: Privilege): number;
+  readU64(linear: number, privilege: Privilege): bigint;
+  writeU8(linear: number, value: number, privilege: Privilege): void;
+  writeU16(linear: number, value: number, privilege: Privilege): void;
+  writeU32(linear: number, value: number, privilege: Privilege): void;
+  writeU64(linear: number, value: bigint, privilege: Privilege): void;
+  /** Faults as a write of the range would, without writing. */
+  probeWrite(linear: number, lengthBytes: number, privilege: Privilege): void;
+}
+
+/**
+ * What changes translations. The register writes store the state field themselves, with PDPTE loads and invalidations;
+ * they throw (GP(0) for reserved bits in a PDPTE, or a VM exit) before changing anything.
+ */
+export interface TranslationRegisters {
+  writeCr0(value: number): void;
+  writeCr3(value: number, noFlush: boolean): void;
+  writeCr4(value: number): void;
+  writeEfer(value: number): void;
+  invlpg(linear: number): void;
+  /** Drops everything cached, after reset put new registers in place. */
+  reset(): void;
+  /** INVPCID with a valid descriptor: types 0 to 3. */
+  invpcid(type: number, pcid: number, linear: number): void;
+  /** To be called after the CPL or RFLAGS.AC changed. */
+  privilegeChanged(): void;
+}
+
+/** The I/O address space; `sizeBytes` is 1, 2 or 4. */
+export interface Ports {
+  read(port: number, sizeBytes: number): number;
+  write(port: number, sizeBytes: number, value: number): void;
+}
+
+/** One port access about to happen, as VM exits report it. */
+export interface IoAccess {
+  readonly port: number;
+  readonly sizeBytes: number;
+  readonly direction: 'in' | 'out';
+  readonly string: boolean;
+  readonly rep: boolean;
+  readonly immediate: boolean;
+}
+
+/** How an event came to be, by the interruption types of VMX (SDM volume 3, "Information for VM Exits Due to Vectored Events"). */
+export const EventType = {
+  externalInterrupt: 0,
+  nmi: 2,
+  hardwareException: 3,
+  softwareInterrupt: 4,
+  privilegedSoftwareException: 5,
+  softwareException: 6,
+} as const;
+export type EventType = (typeof EventType)[keyof typeof EventType];
+
+/** An interrupt or exception on its way through the IVT or IDT. */
+export interface CpuEvent {
+  readonly type: EventType;
+  readonly vector: number;
+  readonly errorCode?: number | undefined;
+  /** RIP to save: of the instruction for faults, of the next one for traps and software interrupts. */
+  readonly returnIp: number;
+  /** Length of the instruction that caused a software interrupt or exception. */
+  readonly instructionLengthBytes?: number | undefined;
+  /** Whether RF is saved as 1, as for fault-class exceptions; otherwise as it is. VM entry injects without. */
+  readonly resume?: boolean;
+}
+
+/**
+ * What VMX non-root operation asks. Each method is consulted where the manual places the VM exit relative to faults
+ * (SDM volume 3, "Relative Priority of Faults and VM Exits"), and throws `VmExit` to take the exit.
+ */
+export interface Intercepts {
+  /** True while the "unrestricted guest" control is 1: CR0.PE and CR0.PG may be 0. */
+  readonly unrestrictedGuest?: boolean;
+  /** Added to what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER return. */
+  readonly tscOffset?: bigint;
+  onCpuid?(): void;
+  onHlt?(): void;
+  onInvd?(): void;
+  onWbinvd?(): void;
+  onInvlpg?(linear: number): void;
+  onInvpcid?(insn: DecodedInstruction): void;
+  onRdtsc?(): void;
+  onRdtscp?(): void;
+  onRdpmc?(): void;
+  onRdmsr?(index: number): void;
+  onWrmsr?(index: number): void;
+  /** Returns the value to read instead of the register (guest/host masks and shadows), or undefined for the register. */
+  onReadCr?(register: number, gpr: number): bigint | undefined;
+  /** Returns the value to write in place of `value`. */
+  onWriteCr?(register: number, gpr: number, value: bigint): bigint;
+  /** Returns whether CLTS is to clear CR0.TS (it is not when the host owns the bit and shadows it as 0). */
+  onClts?(): boolean;
+  /** Returns the source operand to load in place of `source`; `linear` is that of a memory operand. */
+  onLmsw?(source: number, linear: number | undefined): number;
+  /** The value SMSW stores, given CR0. */
+  onSmsw?(cr0: number): number;
+  onDr?(register: number, gpr: number, direction: 'read' | 'write'): void;
+  onIo?(access: IoAccess, insn: DecodedInstruction): void;
+  /** LGDT, LIDT, SGDT, SIDT, LLDT, SLDT, LTR, STR. */
+  onDescriptorTable?(insn: DecodedInstruction): void;
+  onMwait?(): void;
+  onMonitor?(): void;
+  onPause?(): void;
+  onXsetbv?(): void;
+  /** Consulted before an exception is delivered; `Processor.delivering` is the event during whose delivery it arose. */
+  onException?(fault: GuestFault): void;
+  onTaskSwitch?(selector: number, source: 'call' | 'iret' | 'jmp' | 'idt'): void;
+  onTripleFault?(): void;
+  /** GETSEC and the VMX instructions, which exit unconditionally. */
+  onVmxInstruction?(insn: DecodedInstruction): void;
+}
+
+/** Notifications for the debugger. None of them may change the state. */
+export interface Hooks {
+  ringChanged(from: number, to: number): void;
+  modeChanged(from: number, to: number): void;
+  eventDelivered(event: CpuEvent): void;
+  controlRegisterWritten(register: string, before: number | bigint, after: number | bigint): void;
+  msrAccessed(index: number, access: 'read' | 'write', value: bigint): void;
+  tripleFault(): void;
+}
+
+export const silentHooks: Hooks = {
+  ringChanged: () => {},
+  modeChanged: () => {},
+  eventDelivered: () => {},
+  controlRegisterWritten: () => {},
+  msrAccessed: () => {},
+  tripleFault: () => {},
+};
+
+export interface ProcessorParts {
+  readonly state: CpuState;
+  readonly memory: SystemMemory;
+  readonly tlb: TranslationRegisters;
+  readonly ports: Ports;
+  readonly model: CpuModel;
+  /** The time-stamp counter: the retired-instruction clock plus `state.tscAdjust`. */
+  readonly tscNow: () => bigint;
+  readonly hooks?: Hooks;
+}
+
+export class Processor {
+  readonly state: CpuState;
+  readonly memory: SystemMemory;
+  readonly tlb: TranslationRegisters;
+  readonly ports: Ports;
+  readonly model: CpuModel;
+  readonly tscNow: () => bigint;
+  hooks: Hooks;
+  /** Set in VMX non-root operation. */
+  intercepts: Intercepts | undefined;
+  /** Set by an instruction that put its own value into `state.rip`; the dispatcher clears it before each instruction. */
+  transferred = false;
+  /** The event that is being delivered; stays set when a VM exit ends the delivery, for the IDT-vectoring information. */
+  delivering: CpuEvent | undefined;
+
+  constructor(parts: ProcessorParts) {
+    this.state = parts.state;
+    this.memory = parts.memory;
+    this.tlb = parts.tlb;
+    this.ports = parts.ports;
+    this.model = parts.model;
+    this.tscNow = parts.tscNow;
+    this.hooks = parts.hooks ?? silentHooks;
+  }
+
+  /** Continues at `rip` instead of the next instruction. */
+  jump(rip: number): void {
+    this.state.rip = rip;
+    this.transferred = true;
+  }
+
+  setCpl(cpl: number): void {
+    const before = this.state.cpl;
+    if (before === cpl) return;
+    this.state.cpl = cpl;
+    this.tlb.privilegeChanged();
+    this.hooks.ringChanged(before, cpl);
+  }
+
+  /** Writes RFLAGS and tells those who depend on AC and VM. The caller has masked what may not change. */
+  writeFlags(value: number): void {
+    const changed = readFlags(this.state) ^ value;
+    writeFlags(this.state, value);
+    if (changed & RFLAGS.VM) refreshMode(this);
+    if (changed & RFLAGS.AC) this.tlb.privilegeChanged();
+  }
+
+  /** Enters the shutdown state after a triple fault (SDM volume 3, "Interrupt 8—Double Fault Exception"). */
+  tripleFault(): void {
+    this.state.activityState = 2;
+    this.hooks.tripleFault();
+  }
+}
+
+/** Stops the run at something the engine does not implement, by its name in the specification. */
+export function unimplemented(what: string): never {
+  throw new Unimplemented(what);
+}
