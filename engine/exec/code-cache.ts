@@ -1,6 +1,6 @@
 /**
- * Decoded code: blocks of records in wasm memory, found by the physical address of their first instruction and the
- * sizes they were decoded for. A block ends at a transfer, a system instruction, a mark, the end of its page, or the
+ * Decoded code: blocks of records in wasm memory, found by the physical and linear address of their first instruction
+ * and the sizes they were decoded for (linear, so that a mark stands for one linear address). A block ends at a transfer, a system instruction, a mark, the end of its page, or the
  * limit; only an instruction that straddles two pages makes a block on two pages.
  */
 import { CODE_CACHE_ADDRESS, CODE_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-map.ts';
@@ -25,7 +25,8 @@ export interface CodeSizes {
 export interface CodeLocation extends CodeSizes {
   /** Host-physical address. */
   readonly physical: number;
-  /** RIP, and its offset in the page of its linear address. */
+  readonly linear: number;
+  /** RIP, and the offset in its page of the linear address. */
   readonly rip: number;
   readonly pageOffset: number;
 }
@@ -56,8 +57,8 @@ export class CodeCache {
   /** By page: keys of its blocks, and which of its bytes were decoded. */
   readonly #pages = new Map<number, { keys: Set<string>; covered: Uint8Array }>();
   #free = CODE_CACHE_ADDRESS;
-  /** Addresses (host-physical) whose instruction is marked. */
-  readonly #marks = new Set<number>();
+  /** Linear addresses whose instruction is marked. */
+  #marks: ReadonlySet<number> = new Set();
   /** Called when blocks went away: jump-cache entries must not be used any more. */
   onInvalidate: () => void = () => {};
   /** Called when a page becomes a code page: its writes must take the slow path. */
@@ -90,7 +91,7 @@ export class CodeCache {
 
   /** The block that starts here, decoded if need be; `limit` cuts it to that many instructions (and is not kept). */
   find(location: CodeLocation, nextPage: NextPage, limit?: number): Block {
-    const key = `${location.physical} ${location.codeSize} ${location.stackSize} ${location.pageOffset}`;
+    const key = `${location.physical} ${location.linear} ${location.rip} ${location.codeSize} ${location.stackSize}`;
     if (limit === undefined) {
       const known = this.#blocks.get(key);
       if (known) return known;
@@ -117,15 +118,13 @@ export class CodeCache {
     this.onInvalidate();
   }
 
-  /** Marks (or unmarks) the instruction at a host-physical address: the run loop is asked before it executes. */
-  setMark(physical: number, marked: boolean): void {
-    if (marked === this.#marks.has(physical)) return;
-    if (marked) this.#marks.add(physical);
-    else this.#marks.delete(physical);
-    this.#dropPage(Math.floor(physical / PAGE_BYTES));
-  }
-  clearMarks(): void {
-    for (const mark of [...this.#marks]) this.setMark(mark, false);
+  /** The run loop is asked before an instruction at one of these linear addresses executes. */
+  setMarks(marks: ReadonlySet<number>): void {
+    const changed = [...marks].filter((m) => !this.#marks.has(m)).concat([...this.#marks].filter((m) => !marks.has(m)));
+    this.#marks = marks;
+    for (const block of [...this.#blocks.values()]) {
+      if (changed.some((mark) => covers(block, mark))) for (const page of block.pages) this.#dropPage(page);
+    }
   }
 
   #page(page: number) {
@@ -163,11 +162,11 @@ export class CodeCache {
     const start = this.#free;
     const pages = [Math.floor(location.physical / PAGE_BYTES)];
     const instructions: DecodedInstruction[] = [];
-    const marked = keep && this.#marks.has(location.physical);
+    const marked = keep && this.#marks.has(location.linear);
     let ended = false;
     if (!marked) {
       for (const instruction of this.#instructions(location, nextPage, pages)) {
-        if (instructions.length > 0 && this.#marks.has(location.physical + instruction.ip - location.rip)) break;
+        if (instructions.length > 0 && this.#marks.has(location.linear + instruction.ip - location.rip)) break;
         instructions.push(instruction);
         ended = this.#writeInstruction(location, instruction, instructions.length - 1);
         if (ended || instructions.length >= limit) break;
@@ -269,6 +268,13 @@ export class CodeCache {
     this.#writer.write16(at, record.pageOffset, nextOffset % PAGE_BYTES);
     if (!link || nextOffset >= PAGE_BYTES) this.#writer.write32(at, record.fallThrough, LINK_DISPATCH);
   }
+}
+
+function covers(block: Block, linear: number): boolean {
+  const { location, instructions } = block;
+  const last = instructions[instructions.length - 1];
+  const end = last ? location.linear + last.ip - location.rip : location.linear;
+  return linear >= location.linear && linear <= end;
 }
 
 const endOf = (instructions: readonly DecodedInstruction[]): number => {

@@ -230,7 +230,7 @@ export class Executor {
     const linear = size === 64 ? rip : (cs.base + rip) >>> 0;
     const physical = this.#mmu.translate(linear, Access.Execute, Privilege.Current);
     const pageOffset = linear & (PAGE_BYTES - 1);
-    return { physical, rip, pageOffset, codeSize: size, stackSize: stackSize(state) };
+    return { physical, linear, rip, pageOffset, codeSize: size, stackSize: stackSize(state) };
   }
 
   /** Host-physical address of a RIP-space address, for a fetch. */
