@@ -19,6 +19,9 @@ const MAX_PROBLEMS = 5;
 /** How far above the program's folder a relative source path is tried: a build folder lies below the sources. */
 const SEARCHED_PARENTS = 3;
 
+/** After so many sources that are nowhere, the others are not looked for. */
+const MAX_UNREADABLE_SOURCES = 16;
+
 /** Tables from symbols and rows, where `extent` is the loaded part of the linear address space. */
 export function debugInfo(
   symbols: Iterable<ProgramSymbol>,
@@ -28,7 +31,7 @@ export function debugInfo(
 ): DebugInfo {
   const table = new SymbolTable(symbols, extent);
   const lines = new LineTable(rows, {
-    isLoaded: (address) => extent.length === 0 || extent.some(({ start, end }) => address >= start && address < end),
+    isLoaded: (address) => table.covers(address),
     functionStart: (address) => table.functionAt(address)?.start,
   });
   return { symbols: table, lines, diagnostics };
@@ -78,10 +81,13 @@ async function resolveSources(rows: LineRow[], directory: string, files: FileRea
   }
   const resolved = new Map<string, string>();
   let base = directory;
+  let unreadable = 0;
   for (const path of relative) {
-    const found = await firstReadable([base, ...parentsOf(directory)], path, files);
+    const candidates = unreadable < MAX_UNREADABLE_SOURCES ? [base, ...parentsOf(directory)] : [];
+    const found = await firstReadable(candidates, path, files);
     base = found ?? base;
-    resolved.set(path, resolvePath(found ?? directory, path));
+    unreadable += found === undefined ? 1 : 0;
+    resolved.set(path, resolvePath(found ?? base, path));
   }
   return rows.map((row) => ({ ...row, path: resolved.get(row.path) ?? row.path }));
 }
@@ -96,7 +102,7 @@ async function firstReadable(directories: readonly string[], path: string, files
       await files.read(resolvePath(directory, path));
       return directory;
     } catch {
-      // Not there: the next one is tried, and a path that is nowhere stays in the program's folder.
+      // Not there: the next one is tried, and a path that is nowhere stays with those that were found.
     }
   }
   return undefined;

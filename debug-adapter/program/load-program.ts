@@ -23,11 +23,13 @@ import {
 } from './loaded-program.ts';
 import { findMultibootHeader, type MultibootHeader, multibootImage } from './multiboot.ts';
 import { extensionOf, fileNameOf } from './source-path.ts';
-import type { ProgramSymbol } from './symbols.ts';
+import type { AddressRange, ProgramSymbol } from './symbols.ts';
 
-/** What our assembler makes of a source; addresses are linear and, at the start, physical. */
+/** What our assembler makes of a source. Symbols and rows have linear addresses, segments guest-physical ones. */
 export interface AssembledProgram {
   readonly segments: readonly ProgramSegment[];
+  /** Where its sections believe to be (`vstart`), if that is not where they are loaded. */
+  readonly extent?: readonly AddressRange[];
   /** The code size of the first instruction. */
   readonly bits: 16 | 32 | 64;
   readonly symbols: readonly ProgramSymbol[];
@@ -46,7 +48,10 @@ export interface LoadProgramRequest {
   readonly memoryBytes: number;
   /** How to read the program. By default its contents and extension decide. */
   readonly format?: ProgramKind | undefined;
-  /** Guest-physical address of a flat binary: by default 0x7c00 in real mode, 1 MiB in the others. */
+  /**
+   * Guest-physical address of a flat binary: by default 0x7c00 in real mode, 1 MiB in the others. Of an assembled
+   * program: by default its origin.
+   */
   readonly loadAddress?: number | undefined;
   /** By default: real for a flat binary, else the code size of the program. A Multiboot header then has no effect. */
   readonly entryMode?: EntryMode | undefined;
@@ -97,6 +102,10 @@ export async function loadProgram(request: LoadProgramRequest, services: LoadSer
 async function loadParts(bytes: Uint8Array, request: LoadProgramRequest, services: LoadServices): Promise<Parts> {
   if (bytes.length === 0) {
     throw new UserError('The program is empty', { expected: 'at least one byte', found: 'an empty file' });
+  }
+  const address = request.loadAddress ?? 0;
+  if (!Number.isSafeInteger(address) || address < 0) {
+    throw new UserError('The load address is not an address', { expected: 'a number from 0', found: `${address}` });
   }
   const kind = request.format ?? detectKind(bytes, request);
   switch (kind) {
@@ -159,17 +168,36 @@ async function loadAssembly(bytes: Uint8Array, request: LoadProgramRequest, serv
   if (assembled.diagnostics.some(({ severity }) => severity === 'error')) {
     throw new AssemblyError(request.program, assembled.diagnostics);
   }
-  const segments = assembled.segments.filter((segment) => sizeOf(segment) > 0);
-  const debug = debugInfo(assembled.symbols, assembled.rows, extentOf(segments), assembled.diagnostics);
+  const { segments, symbols, rows, extent } = placeAssembly(assembled, request.loadAddress);
+  const debug = debugInfo(symbols, rows, extent, assembled.diagnostics);
   const kernel = request.entryMode === undefined ? assembledKernel(segments) : undefined;
   if (kernel !== undefined) {
     const boot = await bootKernel(kernel.segments, kernel.address, request, services.files);
     return { kind: 'assembly', name: 'NASM source of a Multiboot kernel', ...boot, debug };
   }
-  const lowest = segments.reduce((low, { address }) => Math.min(low, address), Number.POSITIVE_INFINITY);
   const mode = request.entryMode ?? ({ 16: 'real', 32: 'protected', 64: 'long' } as const)[assembled.bits];
-  const address = request.entryAddress ?? BigInt(Number.isFinite(lowest) ? lowest : 0);
+  const address = request.entryAddress ?? BigInt(lowestAddress(segments));
   return { kind: 'assembly', name: 'NASM source', segments, entry: { mode, address }, debug };
+}
+
+/**
+ * The program at `loadAddress`, if that is given. Symbols and lines move with it only where the source names no
+ * origin: one that does believes to be there, as a boot sector that copies itself away.
+ */
+function placeAssembly(assembled: AssembledProgram, loadAddress: number | undefined) {
+  const parts = assembled.segments.filter((segment) => sizeOf(segment) > 0);
+  const origin = lowestAddress(parts);
+  const shift = (loadAddress ?? origin) - origin;
+  const segments = parts.map((segment) => ({ ...segment, address: segment.address + shift }));
+  const extent = assembled.extent ?? extentOf(origin === 0 ? segments : parts);
+  const moved = <Item extends { readonly address: bigint }>(item: Item): Item =>
+    origin === 0 ? { ...item, address: item.address + BigInt(shift) } : item;
+  const symbols = assembled.symbols.map((symbol) => (symbol.kind === 'constant' ? symbol : moved(symbol)));
+  return { segments, extent, symbols, rows: assembled.rows.map(moved) };
+}
+
+function lowestAddress(segments: readonly ProgramSegment[]): number {
+  return segments.reduce((low, { address }) => Math.min(low, address), segments[0]?.address ?? 0);
 }
 
 /** An assembled image with a Multiboot header is booted as its binary would be. */
@@ -184,9 +212,6 @@ function assembledKernel(segments: readonly ProgramSegment[]) {
 async function loadFlat(bytes: Uint8Array, request: LoadProgramRequest, files: FileReader): Promise<Parts> {
   const mode = request.entryMode ?? 'real';
   const address = request.loadAddress ?? (mode === 'real' ? BOOT_SECTOR_ADDRESS : HIGH_ADDRESS);
-  if (!Number.isSafeInteger(address) || address < 0) {
-    throw new UserError('The load address is not an address', { expected: 'a number from 0', found: `${address}` });
-  }
   const segments = [{ address, bytes, zeroBytes: 0 }];
   return {
     kind: 'flat',

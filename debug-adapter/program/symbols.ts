@@ -82,6 +82,11 @@ export class SymbolTable implements Iterable<ProgramSymbol> {
     return this.byAddress[Symbol.iterator]();
   }
 
+  /** True for an address in the program's extent. */
+  covers(address: bigint): boolean {
+    return this.rangeOf(address) !== undefined;
+  }
+
   /** The symbol or constant of a name; of several (`static` in two files) the best known. */
   find(name: string): ProgramSymbol | undefined {
     return this.findAll(name).reduce<ProgramSymbol | undefined>(

@@ -240,6 +240,56 @@ describe('assembled programs', () => {
     });
   });
 
+  it.each([
+    ['without an origin move with their symbols', 0, 0x7c04n],
+    ['with an origin keep their symbols', 0x600, 0x604n],
+  ])('that are loaded elsewhere, %s', async (_, origin, expected) => {
+    const program = await load(
+      new Uint8Array(1),
+      { program: '/work/a.asm', loadAddress: 0x7c00 },
+      {},
+      {
+        segments: [{ address: origin, bytes: new Uint8Array(16), zeroBytes: 0 }],
+        bits: 16,
+        symbols: [{ name: 'late', address: BigInt(origin + 4), size: 0, kind: 'label', isGlobal: true }],
+        rows: [
+          {
+            address: BigInt(origin + 4),
+            path: '/work/a.asm',
+            line: 5,
+            column: 1,
+            isStatement: true,
+            endSequence: false,
+          },
+          {
+            address: BigInt(origin + 8),
+            path: '/work/a.asm',
+            line: 5,
+            column: 1,
+            isStatement: true,
+            endSequence: true,
+          },
+        ],
+        diagnostics: [],
+      },
+    );
+    expect(program).toMatchObject({ segments: [{ address: 0x7c00 }], entry: { mode: 'real', address: 0x7c00n } });
+    expect(program.symbols.find('late')?.address).toBe(expected);
+    expect(program.lines.addressesOf('/work/a.asm', 5)?.addresses).toEqual([expected]);
+  });
+
+  it('with a Multiboot header are booted by it', async () => {
+    const bytes = new Uint8Array(64);
+    const flags = 0x10000;
+    const fields = [0x1badb002, flags, -(0x1badb002 + flags), 0x100000, 0x100000, 0, 0x101000, 0x100020];
+    new Uint32Array(bytes.buffer).set(fields);
+    const segments = [{ address: 0x100000, bytes, zeroBytes: 0 }];
+    const program = await load(new Uint8Array(1), { program: '/work/a.asm' }, {}, { ...assembled, segments });
+    expect(program).toMatchObject({ kind: 'assembly', entry: { mode: 'protected', address: 0x100020n } });
+    expect(program.segments.at(-1)).toMatchObject({ address: 0x100000, zeroBytes: 0x1000 - 64 });
+    expect(program.symbols.find('start')).toBeDefined();
+  });
+
   it('with errors are refused with all of them', async () => {
     const diagnostics = [3, 5].map((line) => ({
       severity: 'error' as const,
