@@ -1,0 +1,58 @@
+/**
+ * Records the vectors of one or more modes into test/vectors/data.
+ * Run it by record.mjs; arguments are the modes to record (all, when none is given).
+ */
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Mode } from '../layout.ts';
+import type { Vector } from '../read-vectors.ts';
+import { writeVectors } from '../write-vectors.ts';
+import { type PlannedCase, planCases, toVector } from './generate.ts';
+import { canRecord, compileRecorder, execute } from './harness.ts';
+
+/** `root` is the folder test/vectors; `cache` is where the C recorder is compiled to. */
+export function record(modes: readonly Mode[], root: URL, cache: URL): void {
+  if (!canRecord()) throw new Error('recording needs x86-64 Linux and gcc; neither the reader nor the tests do');
+  const program = compileRecorder(fileURLToPath(cache), new URL('record/', root));
+  for (const mode of modes) recordMode(mode, program, root);
+}
+
+function recordMode(mode: Mode, program: string, root: URL): void {
+  const planned = planCases(mode);
+  const outcomes = execute(program, mode, planned);
+  const groups = new Map<string, Vector[]>();
+  const lost: PlannedCase[] = [];
+  planned.forEach((plannedCase, n) => {
+    const outcome = outcomes[n];
+    const vector = outcome && toVector(plannedCase, outcome);
+    if (!vector) {
+      lost.push(plannedCase);
+      if (process.env.RINGSIDE_SHOW_DROPPED) console.log(plannedCase.name, plannedCase.disassembly, outcome?.exception);
+      return;
+    }
+    const group = groups.get(plannedCase.group) ?? [];
+    groups.set(plannedCase.group, group);
+    group.push(vector);
+  });
+  writeGroups(mode, groups, new URL('data/', root));
+  report(mode, groups, lost);
+}
+
+function writeGroups(mode: Mode, groups: Map<string, Vector[]>, data: URL): void {
+  mkdirSync(data, { recursive: true });
+  for (const file of readdirSync(data)) if (file.startsWith(`${mode}-`)) rmSync(new URL(file, data));
+  for (const [group, vectors] of groups) {
+    const title = `${mode}-bit ${group}, recorded from a CPU; see test/vectors/README.md for the format`;
+    writeFileSync(new URL(`${mode}-${group}.txt`, data), writeVectors(title, vectors));
+  }
+}
+
+function report(mode: Mode, groups: Map<string, Vector[]>, lost: readonly PlannedCase[]): void {
+  const total = [...groups.values()].reduce((sum, vectors) => sum + vectors.length, 0);
+  const counts = [...groups].map(([group, vectors]) => `${group} ${vectors.length}`).join(', ');
+  console.log(`${mode}-bit: ${total} vectors (${counts})`);
+  const kept = new Set([...groups.values()].flat().map((vector) => vector.name));
+  const missing = new Set(lost.map((planned) => planned.name).filter((name) => !kept.has(name)));
+  console.log(`${mode}-bit: ${lost.length} cases dropped for an unwanted exception`);
+  if (missing.size > 0) throw new Error(`${mode}-bit: no vector at all for ${[...missing].join(' ')}`);
+}
