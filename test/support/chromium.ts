@@ -2,16 +2,18 @@ import { existsSync } from 'node:fs';
 import { type Browser, chromium } from 'playwright-core';
 import { describe } from 'vitest';
 
-const candidates = [
-  process.env.CHROMIUM_PATH,
+const usualPlaces = [
   '/usr/bin/chromium',
   '/usr/bin/chromium-browser',
   '/usr/bin/google-chrome',
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ];
+const { CHROMIUM_PATH } = process.env;
 
-/** Where a Chromium is installed, or undefined. Set CHROMIUM_PATH to use one from another place. */
-export const chromiumPath = candidates.find((path) => path !== undefined && path !== '' && existsSync(path));
+/** Where a Chromium is installed, or undefined. Set, CHROMIUM_PATH is the only place looked at. */
+export const chromiumPath = (CHROMIUM_PATH === undefined ? usualPlaces : [CHROMIUM_PATH]).find((path) =>
+  existsSync(path),
+);
 
 const flags = [
   '--no-sandbox',

@@ -1,16 +1,13 @@
-import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { packageExtension } from '../../scripts/package.mjs';
 import { startCodeServer } from '../../scripts/workbench/code-server.mjs';
 import { serveWorkbench } from '../../scripts/workbench/serverless.mjs';
 import { quietSettings } from '../../scripts/workbench/settings.mjs';
 import { launchChromium } from '../support/chromium.ts';
 import { Workbench } from './workbench.ts';
-
-const run = promisify(execFile);
 
 export const repository = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -42,12 +39,7 @@ const packaged = new Map<string, Promise<string>>();
 function vsixOf(folder: string): Promise<string> {
   const known = packaged.get(folder);
   if (known !== undefined) return known;
-  const packagePath = join(repository, 'out/vsix', `${basename(resolve(folder))}.vsix`);
-  const vsce = join(repository, 'node_modules/@vscode/vsce/vsce');
-  const options = ['--no-dependencies', '--skip-license', '--allow-missing-repository', '--out', packagePath];
-  const made = mkdir(join(repository, 'out/vsix'), { recursive: true })
-    .then(() => run(process.execPath, [vsce, 'package', ...options], { cwd: folder }))
-    .then(() => packagePath);
+  const made = packageExtension(join(repository, 'out/vsix', `${basename(resolve(folder))}.vsix`), folder);
   packaged.set(folder, made);
   return made;
 }

@@ -1,0 +1,1 @@
+export function packageExtension(out: string, folder?: string): Promise<string>;
