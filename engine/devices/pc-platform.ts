@@ -246,7 +246,6 @@ export class PcPlatform {
     );
     // Port 0x92 first: a reset never closes the gate in between.
     this.#add(port92);
-    port92.reset();
     return this.#add(keyboard);
   }
 

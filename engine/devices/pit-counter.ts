@@ -38,9 +38,13 @@ const MODE_NAMES = [
   'hardware triggered strobe',
 ];
 
+/**
+ * The data sheet leaves mode and OUT undefined until a control word; OUT is high here, as firmware leaves it, so that
+ * the control word of modes 2 and 3 makes no edge.
+ */
 export function powerOn(gate: boolean): CounterState {
   return {
-    mode: 0,
+    mode: 3,
     bcd: false,
     access: 3,
     gate,

@@ -20,11 +20,12 @@ export class Port92 implements Device<Port92State>, PortDevice {
   readonly #atReset: number;
   #value: number;
 
-  /** @param a20AtReset firmware normally leaves A20 enabled here */
+  /** Drives A20 at once. @param a20AtReset firmware normally leaves A20 enabled here */
   constructor(ports: Port92Ports, a20AtReset: boolean) {
     this.#ports = ports;
     this.#atReset = a20AtReset ? FAST_A20 : 0;
     this.#value = this.#atReset;
+    this.reset();
   }
 
   readPort(): number {

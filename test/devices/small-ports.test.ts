@@ -80,7 +80,7 @@ describe('port 0x92', () => {
     port.writePort(0x92, 1, 0x02);
     port.writePort(0x92, 1, 0x03);
     port.writePort(0x92, 1, 0x03);
-    expect(log).toEqual(['A20 true', 'A20 true', 'reset', 'A20 true']);
+    expect(log).toEqual(['A20 false', 'A20 true', 'A20 true', 'reset', 'A20 true']);
     expect(port.readPort()).toBe(0x03);
   });
 });

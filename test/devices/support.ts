@@ -56,9 +56,12 @@ export class TestMemory implements GuestMemory {
   }
 }
 
+/** For large arrays, which vitest compares slowly. */
+export const sameBytes = (a: Uint8Array, b: Uint8Array) => Buffer.compare(a, b) === 0;
+
 export const ascii = (text: string) => new TextEncoder().encode(text);
 
-export interface Buffer {
+export interface GuestBuffer {
   gpa: number;
   length: number;
   writable?: boolean;
@@ -127,7 +130,7 @@ export class TestQueue {
   }
 
   /** Chains buffers from the next free descriptors (taken in turn) and offers them; returns the head. */
-  offerBuffers(...buffers: Buffer[]): number {
+  offerBuffers(...buffers: GuestBuffer[]): number {
     const slots = buffers.map((_, i) => (this.#freeDescriptor + i) % this.size);
     this.#freeDescriptor += buffers.length;
     for (const [i, { gpa, length, writable }] of buffers.entries()) {

@@ -33,7 +33,11 @@ beforeEach(() => {
 describe('split virtqueue: chains', () => {
   it('gives the buffers of a chain in order, readable ones apart from writable ones', () => {
     enable();
-    driver.offerBuffers({ gpa: DATA, length: 16 }, { gpa: DATA + 16, length: 4 }, { gpa: DATA + 32, length: 8, writable: true });
+    driver.offerBuffers(
+      { gpa: DATA, length: 16 },
+      { gpa: DATA + 16, length: 4 },
+      { gpa: DATA + 32, length: 8, writable: true },
+    );
     expect(take()).toEqual({
       head: 0,
       readable: [
@@ -219,9 +223,13 @@ describe('split virtqueue: hostile drivers', () => {
   it('areas that are misaligned or outside RAM are refused', () => {
     driver = new TestQueue(memory, 0, 4);
     queue.state.descriptorArea = 8;
-    expect(() => queue.enable({ eventIndex: false, indirect: false })).toThrow(/descriptor area aligned to 16 bytes, found 0x8/);
+    expect(() => queue.enable({ eventIndex: false, indirect: false })).toThrow(
+      /descriptor area aligned to 16 bytes, found 0x8/,
+    );
     queue.state.descriptorArea = 0x10;
-    expect(() => queue.enable({ eventIndex: false, indirect: false })).toThrow(/descriptor area of 256 bytes .* outside RAM/);
+    expect(() => queue.enable({ eventIndex: false, indirect: false })).toThrow(
+      /descriptor area of 256 bytes .* outside RAM/,
+    );
     expect(queue.state.ready).toBe(false);
   });
 });
