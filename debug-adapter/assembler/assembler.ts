@@ -1,0 +1,454 @@
+import type { Bits } from './address.ts';
+import { type EncodedData, encodeData } from './data.ts';
+import { executeDirective } from './directives.ts';
+import { appendConstant, type Encoding } from './encode.ts';
+import { type EvaluationContext, evaluate } from './evaluate.ts';
+import type { Expression } from './expression.ts';
+import type { Code } from './forms.ts';
+import { encodeInstruction } from './instruction.ts';
+import { bytesOfString } from './literals.ts';
+import { MAXIMUM_IMAGE_BYTES, Section } from './section.ts';
+import { Diagnostics, type Expansion, type SourceRange } from './source.ts';
+import { SymbolTable } from './symbol-table.ts';
+import type { InstructionBody, Statement, StatementBody } from './syntax.ts';
+import { addValues, constantValue, isSimple, termValue, UNKNOWN, type Value } from './value.ts';
+
+/** Reads a file that the source includes; undefined when there is none. `path` is as written or resolved. */
+export type ReadFile = (path: string) => Uint8Array | string | undefined;
+
+/** The same for a file named by another one, which it may stand beside. */
+export type ReadFileFrom = (path: string, from: string) => Uint8Array | string | undefined;
+
+/** What one statement put into a section. */
+export interface Emission {
+  readonly section: Section;
+  readonly offset: number;
+  readonly length: number;
+  readonly kind: 'code' | 'data';
+  readonly bits: Bits;
+  readonly statement: Statement;
+  /** The form chosen, for instructions. */
+  readonly code?: Code;
+}
+
+/** Where code goes: a section, or the addresses after ABSOLUTE that produce no bytes. */
+export type Location =
+  | { readonly kind: 'section'; readonly section: Section }
+  | { readonly kind: 'absolute'; readonly base: Value; offset: number };
+
+export interface OpenStructure {
+  readonly kind: 'struc' | 'istruc';
+  readonly name: string;
+  readonly range: SourceRange;
+  /** STRUC: where assembly goes on after ENDSTRUC. */
+  readonly outer?: Location;
+  /** ISTRUC: where the instance starts. */
+  readonly start?: Value;
+}
+
+/** More repetitions of one branch than this are a mistake; plain bytes may repeat up to the size of an image. */
+const MAXIMUM_BRANCH_REPETITIONS = 1_000_000;
+
+/**
+ * One pass after another over the same statements until no symbol moves any more. Holds what the directives change.
+ */
+export class Assembler {
+  readonly symbols = new SymbolTable();
+  readonly sections: Section[] = [];
+  readonly #readFile: ReadFileFrom;
+  /** Faults of the present pass; those of earlier passes may be gone by now. */
+  diagnostics = new Diagnostics();
+  /** Of the first pass: values that had to be known before the symbols in them were. */
+  criticalDiagnostics = new Diagnostics();
+  emissions: Emission[] = [];
+  pass = 0;
+  bits: Bits = 16;
+  defaultRelative = false;
+  origin: number | undefined;
+  location: Location;
+  structures: OpenStructure[] = [];
+  #statement: Statement | undefined;
+  /** `$` of the present statement. */
+  #here: Value = constantValue(0n);
+
+  constructor(readFile: ReadFileFrom) {
+    this.#readFile = readFile;
+    this.location = { kind: 'section', section: this.section('.text', { file: '', line: 1, column: 1, length: 1 }) };
+  }
+
+  startPass(): void {
+    this.pass++;
+    this.symbols.startPass();
+    this.diagnostics = new Diagnostics();
+    this.emissions = [];
+    this.bits = 16;
+    this.defaultRelative = false;
+    this.origin = undefined;
+    this.structures = [];
+    for (const section of this.sections) section.clear();
+    this.location = { kind: 'section', section: this.section('.text', { file: '', line: 1, column: 1, length: 1 }) };
+  }
+
+  /** Reports what was opened and not closed. */
+  endPass(): void {
+    for (const open of this.structures) {
+      const end = open.kind === 'struc' ? 'endstruc' : 'iend';
+      this.error(open.range, `'${open.kind} ${open.name}' has no '${end}' before the end of the source`);
+    }
+  }
+
+  section(name: string, range: SourceRange): Section {
+    let section = this.sections.find((one) => one.name === name);
+    if (!section) this.sections.push((section = new Section(name, range)));
+    return section;
+  }
+
+  error(range: SourceRange, message: string): void {
+    this.diagnostics.error(range, message, this.#expansion);
+  }
+
+  warning(range: SourceRange, message: string): void {
+    this.diagnostics.warning(range, message, this.#expansion);
+  }
+
+  get #expansion(): Expansion | undefined {
+    return this.#statement?.expansion;
+  }
+
+  /** The address of the next byte. */
+  currentAddress(): Value {
+    const { location } = this;
+    if (location.kind === 'section') return termValue(location.section.reference, BigInt(location.section.length));
+    return addValues(location.base, constantValue(BigInt(location.offset)));
+  }
+
+  readonly context: EvaluationContext = {
+    symbol: (name, range) => this.#lookup(name, range),
+    here: () => this.#here,
+    sectionStart: () =>
+      this.location.kind === 'section' ? termValue(this.location.section.reference) : this.location.base,
+    error: (range, message) => this.error(range, message),
+  };
+
+  #lookup(name: string, range: SourceRange): Value {
+    const value = this.symbols.lookup(name, this.pass);
+    if (value && value !== UNKNOWN) return value;
+    const section = /^section\.(.+)\.(start|vstart)$/u.exec(name);
+    const named = section && this.sections.find((one) => one.name === section[1]);
+    if (named) return termValue(section[2] === 'start' ? named.startReference : named.reference);
+    if (value) return value;
+    const similar = this.symbols.similar(name);
+    const hint = similar === undefined ? '' : `; did you mean '${similar}'?`;
+    this.error(range, `symbol '${this.symbols.fullName(name)}' is not defined${hint}`);
+    return constantValue(0n);
+  }
+
+  /** Evaluates what must be a plain number already in the first pass; undefined after reporting that it is not. */
+  critical(expression: Expression, what: string): bigint | undefined {
+    const value = evaluate(expression, this.context);
+    if (isSimple(value)) return value.constant;
+    const late = `${what} must be known here, but a symbol in it is defined later`;
+    if (value.unknown) this.criticalDiagnostics.error(expression.range, late, this.#expansion);
+    else this.error(expression.range, `expected a plain number for ${what}, found an address or a register`);
+    return undefined;
+  }
+
+  /** Evaluates for %if and %assign; `asked` is called when the value depends on a symbol or an address. */
+  evaluateForPreprocessor(
+    asked: () => void,
+    expression: Expression,
+    report: (range: SourceRange, message: string) => void,
+  ): Value {
+    this.#here = this.currentAddress();
+    const watched = <Result>(value: Result): Result => {
+      asked();
+      return value;
+    };
+    return evaluate(expression, {
+      symbol: (name) => watched(this.symbols.lookup(name, 1) ?? UNKNOWN),
+      here: () => watched(this.#here),
+      sectionStart: () => watched(this.context.sectionStart()),
+      error: report,
+    });
+  }
+
+  execute(statement: Statement): void {
+    this.#statement = statement;
+    this.#here = this.currentAddress();
+    const { body, label } = statement;
+    if (body.kind === 'equ') this.#defineEqu(statement, body.value);
+    else {
+      if (label) this.defineLabel(label.name, label.range);
+      const times = this.#times(statement);
+      if (times !== 0) this.#executeBody(body, times);
+    }
+    this.#statement = undefined;
+  }
+
+  defineLabel(name: string, range: SourceRange, value = this.currentAddress()): void {
+    this.symbols.enterScope(name);
+    this.#define(name, 'label', value, range);
+  }
+
+  #defineEqu(statement: Statement, expression: Expression): void {
+    if (!statement.label) this.error(statement.range, "expected a name in front of 'equ'");
+    else this.#define(statement.label.name, 'equ', evaluate(expression, this.context), statement.label.range);
+  }
+
+  #define(name: string, kind: 'label' | 'equ', value: Value, range: SourceRange): void {
+    const before = this.symbols.find(name);
+    if (this.symbols.define(name, kind, value, range, this.pass)) return;
+    const place = before ? ` in ${before.range.file}:${before.range.line}` : '';
+    this.error(range, `symbol '${this.symbols.fullName(name)}' is already defined${place}`);
+  }
+
+  /** How often the statement is repeated; of several TIMES the last one counts, as in NASM. */
+  #times(statement: Statement): number {
+    const expression = statement.times.at(-1);
+    if (!expression) return 1;
+    const count = this.critical(expression, 'the count of TIMES');
+    if (count === undefined) return 0;
+    if (count >= 0n && count <= BigInt(MAXIMUM_IMAGE_BYTES)) return Number(count);
+    const found = count < 0n ? `${count}, so what precedes is ${-count} bytes too long` : `${count}`;
+    this.error(expression.range, `expected a TIMES count from 0 to ${MAXIMUM_IMAGE_BYTES}, found ${found}`);
+    return 0;
+  }
+
+  #executeBody(body: StatementBody, times: number): void {
+    switch (body.kind) {
+      case 'instruction':
+        this.#instruction(body, times);
+        break;
+      case 'data':
+        this.#emitRepeated(encodeData(body.unitBytes, body.items, this.context), times, 'data');
+        break;
+      case 'reserve':
+        this.#reserve(body.count, body.unitBytes * times);
+        break;
+      case 'incbin':
+        this.#incbin(body, times);
+        break;
+      case 'align':
+        this.#align(body);
+        break;
+      case 'at':
+        this.#at(body);
+        break;
+      case 'directive':
+        executeDirective(this, body.name, body.arguments);
+        break;
+      default:
+        break;
+    }
+  }
+
+  #instruction(body: InstructionBody, times: number): void {
+    const start = this.#startEmission();
+    let code: Code | undefined;
+    for (let index = 0; index < times; index++) {
+      const context = {
+        bits: this.bits,
+        defaultRelative: this.defaultRelative,
+        evaluation: this.context,
+        address: this.currentAddress(),
+      };
+      const encoded = encodeInstruction(body, context);
+      if ('problem' in encoded) {
+        this.error(encoded.range, encoded.problem);
+        break;
+      }
+      code = encoded.form?.code;
+      if (this.pass > 1)
+        for (const text of encoded.warnings ?? []) this.warning(body.mnemonic?.range ?? start.range, text);
+      const moves = encoded.encoding.fixups.some((fixup) => fixup.relative);
+      if (!moves) {
+        this.#emitBytes(encoded.encoding, times - index);
+        break;
+      }
+      if (index >= MAXIMUM_BRANCH_REPETITIONS) {
+        this.error(start.range, `a branch can be repeated at most ${MAXIMUM_BRANCH_REPETITIONS} times`);
+        break;
+      }
+      if (!this.#emitBytes(encoded.encoding, 1)) break;
+    }
+    this.#endEmission(start, 'code', code);
+  }
+
+  #emitRepeated(data: EncodedData, times: number, kind: 'code' | 'data'): void {
+    const start = this.#startEmission();
+    this.#emitBytes(data, times);
+    this.#endEmission(start, kind);
+  }
+
+  #startEmission(): { range: SourceRange; section: Section | undefined; offset: number } {
+    const section = this.location.kind === 'section' ? this.location.section : undefined;
+    const range = this.#statement?.range ?? { file: '', line: 1, column: 1, length: 1 };
+    return { range, section, offset: section?.length ?? 0 };
+  }
+
+  #endEmission(start: { section: Section | undefined; offset: number }, kind: 'code' | 'data', code?: Code): void {
+    const { section, offset } = start;
+    const length = (section?.length ?? 0) - offset;
+    if (!section || length === 0 || !this.#statement) return;
+    const { bits } = this;
+    const emission: Emission = { section, offset, length, kind, bits, statement: this.#statement };
+    this.emissions.push(code === undefined ? emission : { ...emission, code });
+  }
+
+  /** Appends the bytes `times` times; false after reporting that there is no room or no place for them. */
+  #emitBytes(encoding: Encoding | EncodedData, times: number): boolean {
+    const { location } = this;
+    const range = this.#statement?.range ?? { file: '', line: 1, column: 1, length: 1 };
+    const { bytes, fixups } = encoding;
+    if (bytes.length === 0) return true;
+    if (location.kind === 'absolute') {
+      this.error(range, 'only reservations (RESB …) and labels can stand in absolute space, not code or data');
+      return false;
+    }
+    const { section } = location;
+    if (!this.#hasRoom(section.length + bytes.length * times, range)) return false;
+    if (section.isNobits)
+      this.warning(range, `section ${section.name} has no contents in the image: bytes are ignored`);
+    if (bytes.length === 1 && fixups.length === 0 && times > 64) {
+      section.append(new Uint8Array(times).fill(bytes[0] ?? 0));
+      return true;
+    }
+    for (let index = 0; index < times; index++) {
+      const base = section.length;
+      const end = base + bytes.length;
+      if (!section.isNobits)
+        for (const fixup of fixups) section.fixups.push({ ...fixup, offset: base + fixup.offset, end, range });
+      section.append(bytes);
+    }
+    return true;
+  }
+
+  #hasRoom(length: number, range: SourceRange): boolean {
+    if (length <= MAXIMUM_IMAGE_BYTES) return true;
+    this.error(range, `the section would grow beyond ${MAXIMUM_IMAGE_BYTES} bytes`);
+    return false;
+  }
+
+  #reserve(count: Expression, unitBytes: number): void {
+    const units = this.critical(count, 'the number of units to reserve');
+    if (units === undefined) return;
+    if (units < 0n) this.error(count.range, `expected a number of units of at least 0, found ${units}`);
+    else this.#reserveBytes(Number(units) * unitBytes, count.range);
+  }
+
+  #reserveBytes(length: number, range: SourceRange): void {
+    const { location } = this;
+    if (location.kind === 'absolute') {
+      location.offset += length;
+      return;
+    }
+    if (!location.section.isNobits && !this.#hasRoom(location.section.length + length, range)) return;
+    const start = this.#startEmission();
+    location.section.reserve(length);
+    this.#endEmission(start, 'data');
+  }
+
+  #incbin(body: StatementBody & { kind: 'incbin' }, times: number): void {
+    const path = body.path.value ?? '';
+    const contents = this.#readFile(path, body.path.range.file);
+    if (contents === undefined) {
+      this.error(body.path.range, `file '${path}' cannot be read`);
+      return;
+    }
+    const bytes = typeof contents === 'string' ? Uint8Array.from(bytesOfString(contents)) : contents;
+    const skip = body.skip ? this.critical(body.skip, 'the number of bytes to skip') : 0n;
+    const length = body.length ? this.critical(body.length, 'the number of bytes to include') : BigInt(bytes.length);
+    if (skip === undefined || length === undefined) return;
+    if (skip < 0n || length < 0n) this.error(body.path.range, 'expected an offset and a length of at least 0');
+    else {
+      const part = bytes.subarray(Number(skip), Number(skip + length));
+      this.#emitRepeated({ bytes: Array.from(part), fixups: [] }, times, 'data');
+    }
+  }
+
+  #align(body: StatementBody & { kind: 'align' }): void {
+    const boundary = this.critical(body.boundary, 'the alignment');
+    if (boundary === undefined) return;
+    const inSection = this.location.kind === 'section' ? this.location.section : undefined;
+    const isPower = boundary > 0n && (boundary & (boundary - 1n)) === 0n;
+    if (!isPower || boundary > BigInt(MAXIMUM_IMAGE_BYTES)) {
+      this.error(body.boundary.range, `expected a power of two for the alignment, found ${boundary}`);
+      return;
+    }
+    const offset = inSection ? inSection.length : this.location.kind === 'absolute' ? this.location.offset : 0;
+    const gap = (Number(boundary) - (offset % Number(boundary))) % Number(boundary);
+    if (inSection) raiseAlignment(inSection, Number(boundary));
+    if (gap === 0) return;
+    if (body.fill) this.#executeFill(body.fill, gap);
+    else if (body.reserve || !inSection || inSection.isNobits) this.#reserveBytes(gap, body.boundary.range);
+    else this.#emitRepeated({ bytes: [0x90], fixups: [] }, gap, 'code');
+  }
+
+  #executeFill(fill: StatementBody, gap: number): void {
+    this.#executeBody(fill, gap);
+  }
+
+  #at(body: StatementBody & { kind: 'at' }): void {
+    const open = this.structures.at(-1);
+    if (open?.kind !== 'istruc' || !open.start) {
+      this.error(body.field.range, "'at' stands between 'istruc' and 'iend'");
+      return;
+    }
+    const field = evaluate(qualify(body.field, body.localField ? open.name : ''), this.context);
+    const base = this.symbols.lookup(open.name, this.pass);
+    if (field.unknown || !base || base.unknown) return;
+    this.padStructure(open, addValues(field, { ...base, constant: -base.constant }).constant, body.field.range);
+    if (body.body) this.#executeBody(body.body, 1);
+  }
+
+  /** Fills an instance with zeros up to `offset` bytes from its start. */
+  padStructure(open: OpenStructure, offset: bigint, range: SourceRange): void {
+    const start = open.start ?? constantValue(0n);
+    const gap = offset - (this.currentAddress().constant - start.constant);
+    if (gap < 0n) {
+      this.error(range, `structure '${open.name}' is already ${-gap} bytes past offset ${offset}`);
+    } else if (gap > BigInt(MAXIMUM_IMAGE_BYTES)) this.error(range, `offset ${offset} is beyond the largest image`);
+    else this.#emitRepeated({ bytes: [0], fixups: [] }, Number(gap), 'data');
+  }
+
+  /** The values of all fixups, patched into the sections. */
+  patch(starts: ReadonlyMap<string, { start: number; vstart: number }>): void {
+    for (const section of this.sections) {
+      for (const fixup of section.fixups) {
+        let value = fixup.value.constant;
+        for (const { base, coefficient } of fixup.value.terms) {
+          const place = 'sectionName' in base ? starts.get(base.sectionName) : undefined;
+          if (place && 'sectionName' in base) value += coefficient * BigInt(place[base.kind]);
+        }
+        if (fixup.relative) value -= BigInt((starts.get(section.name)?.vstart ?? 0) + fixup.end);
+        const bytes: number[] = [];
+        appendConstant(bytes, value, fixup.sizeBytes);
+        section.contents.set(bytes, fixup.offset);
+        this.#checkRange(fixup, value);
+      }
+    }
+  }
+
+  #checkRange(fixup: { sizeBytes: number; relative: boolean; range: SourceRange }, value: bigint): void {
+    const bits = fixup.sizeBytes * 8;
+    if (bits >= 64) return;
+    const wrapped = BigInt.asIntN(bits, value);
+    if (fixup.relative && bits === 8 && wrapped !== value) {
+      this.diagnostics.error(
+        fixup.range,
+        `short jump is out of range: the target is ${value} bytes away, at most -128 to 127 fit`,
+      );
+    } else if (wrapped !== value && BigInt.asUintN(bits, value) !== value && !fixup.relative) {
+      this.diagnostics.warning(fixup.range, `value ${value} does not fit ${bits} bits and is cut off`);
+    }
+  }
+}
+
+function raiseAlignment(section: Section, alignment: number): void {
+  if ((section.attributes.align ?? 1) < alignment) section.attributes.align = alignment;
+}
+
+/** `at .field` inside an instance of structure `name` means `name.field`. */
+function qualify(expression: Expression, name: string): Expression {
+  return expression.kind === 'symbol' && name !== '' ? { ...expression, name: name + expression.name } : expression;
+}

@@ -1,0 +1,282 @@
+import { CodeExt } from 'iced-x86';
+import { analyzeAddress, type Bits } from './address.ts';
+import { type Decoration, type Encoding, type ExplicitPrefixes, encodeForm } from './encode.ts';
+import { type EvaluationContext, evaluate } from './evaluate.ts';
+import { type Form, formsOf } from './forms.ts';
+import { bindOperands, type EvaluatedOperand, type MatchRequest, type MatchResult, matchForm } from './match.ts';
+import { type MnemonicEntry, mnemonicEntry } from './mnemonics.ts';
+import { dropsOperand, excludedForm, operandVariants } from './quirks.ts';
+import { type RegisterInfo, registerNamed } from './registers.ts';
+import type { SourceRange } from './source.ts';
+import type { InstructionBody, Operand } from './syntax.ts';
+import type { Token } from './token.ts';
+import { addValues, scaleValue, type Value } from './value.ts';
+
+/** What encoding an instruction depends on besides its text. */
+export interface InstructionContext {
+  readonly bits: Bits;
+  readonly defaultRelative: boolean;
+  readonly evaluation: EvaluationContext;
+  /** Where this repetition of the instruction goes; `$` stays at the first one. */
+  readonly address: Value;
+}
+
+export interface EncodedInstruction {
+  readonly encoding: Encoding;
+  /** Values that are cut off. */
+  readonly warnings?: readonly string[];
+  /** Undefined for a line that holds only prefixes. */
+  readonly form?: Form;
+}
+
+export interface InstructionProblem {
+  readonly range: SourceRange;
+  readonly problem: string;
+}
+
+const REPEAT: Readonly<Record<string, number>> = {
+  rep: 0xf3,
+  repe: 0xf3,
+  repz: 0xf3,
+  xrelease: 0xf3,
+  repne: 0xf2,
+  repnz: 0xf2,
+  xacquire: 0xf2,
+  bnd: 0xf2,
+};
+
+const SEGMENT_BYTES: readonly number[] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
+
+/** Encodes one instruction as NASM does in the present pass. */
+export function encodeInstruction(
+  body: InstructionBody,
+  context: InstructionContext,
+): EncodedInstruction | InstructionProblem {
+  const { mnemonic } = body;
+  const prefixes = explicitPrefixes(body, context.bits);
+  if (!mnemonic) return { encoding: prefixesAlone(prefixes, context.bits) };
+  const name = mnemonic.text.toLowerCase();
+  const entry = mnemonicEntry(name);
+  if (!entry) return { range: mnemonic.range, problem: `'${mnemonic.text}' is not an instruction` };
+  const evaluated = evaluateOperands(body.operands, prefixes, context);
+  if ('problem' in evaluated) return evaluated;
+  const request = makeRequest(body, evaluated.operands, prefixes, context);
+  const forms = candidateForms(entry);
+  const excluded = excludedForm(name, request);
+  const attempts = operandVariants(name, request).map((operands) =>
+    withImmediate(entry, { ...request, operands, ...(excluded === undefined ? {} : { excluded }) }),
+  );
+  let result: MatchResult = { kind: 'none' };
+  for (const attempt of attempts) {
+    const found = matchForm(forms, attempt);
+    if (found.kind === 'match') return finish(found.form, attempt, mnemonic);
+    if (result.kind === 'none') result = found;
+  }
+  return { range: mnemonic.range, problem: describeFailure(result, mnemonic, forms, body.operands, context.bits) };
+}
+
+function finish(form: Form, request: MatchRequest, mnemonic: Token): EncodedInstruction | InstructionProblem {
+  const bound = bindOperands(form, dropsOperand(form) ? [] : request.operands);
+  const encoding = encodeForm(form, bound, request.prefixes, request.decoration, request.bits);
+  if (typeof encoding === 'string') return { range: mnemonic.range, problem: encoding };
+  return { encoding, form };
+}
+
+function candidateForms(entry: MnemonicEntry): readonly Form[] {
+  const [only, ...others] = entry.mnemonics;
+  const all = only !== undefined && others.length === 0 ? formsOf(only) : entry.mnemonics.flatMap(formsOf);
+  return entry.operandSize === undefined ? all : all.filter((form) => form.operandSize === entry.operandSize);
+}
+
+function withImmediate(entry: MnemonicEntry, request: MatchRequest): MatchRequest {
+  if (entry.immediate === undefined) return request;
+  const value: Value = { constant: BigInt(entry.immediate), terms: [], unknown: false };
+  const range = request.operands[0]?.operand.range ?? { file: '', line: 1, column: 1, length: 1 };
+  const operand: Operand = {
+    kind: 'immediate',
+    range,
+    strict: false,
+    decorators: {},
+    value: { kind: 'number', value: value.constant, range },
+  };
+  return { ...request, operands: [...request.operands, { operand, value }] };
+}
+
+function explicitPrefixes(body: InstructionBody, bits: Bits): ExplicitPrefixes {
+  const bytes: (number | undefined)[] = [undefined, undefined, undefined, undefined];
+  let operandSize: Bits | undefined;
+  let addressSize: Bits | undefined;
+  for (const { text } of body.prefixes) {
+    const word = text.toLowerCase();
+    const size = /^([ao])(16|32|64)$/u.exec(word);
+    const register = registerNamed(word);
+    if (word === 'wait') bytes[0] = 0x9b;
+    else if (REPEAT[word] !== undefined) bytes[1] = REPEAT[word];
+    else if (word === 'lock') bytes[2] = 0xf0;
+    else if (register) bytes[3] = SEGMENT_BYTES[register.number];
+    else if (size?.[1] === 'a') addressSize = Number(size[2]) as Bits;
+    else if (size) operandSize = Number(size[2]) as Bits;
+    else if (word === 'osp') operandSize = bits === 16 ? 32 : 16;
+    else if (word === 'asp') addressSize = bits === 32 ? 16 : 32;
+  }
+  for (const operand of body.operands) {
+    if (operand.kind === 'memory' && operand.segment) bytes[3] = SEGMENT_BYTES[operand.segment.number];
+  }
+  return {
+    leading: bytes.filter((byte) => byte !== undefined),
+    ...(operandSize === undefined ? {} : { operandSize }),
+    ...(addressSize === undefined ? {} : { addressSize }),
+  };
+}
+
+function prefixesAlone(prefixes: ExplicitPrefixes, bits: Bits): Encoding {
+  const bytes = [...prefixes.leading];
+  const { operandSize, addressSize } = prefixes;
+  if (operandSize === 16 ? bits !== 16 : operandSize === 32 && bits === 16) bytes.push(0x66);
+  if (addressSize !== undefined && addressSize !== bits) bytes.push(0x67);
+  if (operandSize === 64 && bits === 64) bytes.push(0x48);
+  return { bytes, fixups: [] };
+}
+
+function evaluateOperands(
+  operands: readonly Operand[],
+  prefixes: ExplicitPrefixes,
+  context: InstructionContext,
+): { operands: EvaluatedOperand[] } | InstructionProblem {
+  const evaluated: EvaluatedOperand[] = [];
+  for (const operand of operands) {
+    if (operand.kind === 'rounding') continue;
+    const one = evaluateOperand(operand, prefixes, context);
+    if ('problem' in one) return one;
+    evaluated.push(one);
+  }
+  return { operands: evaluated };
+}
+
+function evaluateOperand(
+  operand: Exclude<Operand, { kind: 'rounding' }>,
+  prefixes: ExplicitPrefixes,
+  { bits, defaultRelative, evaluation }: InstructionContext,
+): EvaluatedOperand | InstructionProblem {
+  const { range } = operand;
+  switch (operand.kind) {
+    case 'register':
+      return { operand };
+    case 'far': {
+      const [segment, value] = [evaluate(operand.segment, evaluation), evaluate(operand.offset, evaluation)];
+      return checkPlain(value, range) ?? checkPlain(segment, range) ?? { operand, segment, value };
+    }
+    case 'immediate': {
+      const value = evaluate(operand.value, evaluation);
+      return checkPlain(value, range) ?? { operand, value };
+    }
+    case 'memory': {
+      const size = operand.addressBits ?? prefixes.addressSize;
+      const sized = size === undefined ? operand : { ...operand, addressBits: size };
+      const parts = analyzeAddress(sized, bits, defaultRelative, evaluation);
+      return typeof parts === 'string' ? { range, problem: parts } : { operand: sized, parts };
+    }
+  }
+}
+
+function checkPlain(value: Value, range: SourceRange): InstructionProblem | undefined {
+  const register = value.terms.find((term) => 'class' in term.base);
+  if (!register) return undefined;
+  const { name } = register.base as RegisterInfo;
+  return { range, problem: `expected a number or a label, found an expression with register '${name}'` };
+}
+
+function makeRequest(
+  body: InstructionBody,
+  operands: readonly EvaluatedOperand[],
+  prefixes: ExplicitPrefixes,
+  context: InstructionContext,
+): MatchRequest {
+  const target = operands[0]?.operand.kind === 'immediate' ? operands[0].value : undefined;
+  const distance = target && addValues(target, scaleValue(context.address, -1n));
+  const near = distance !== undefined && distance.terms.length === 0;
+  return {
+    operands,
+    prefixes,
+    bits: context.bits,
+    decoration: decorationOf(body),
+    branchUnknown: target?.unknown ?? false,
+    ...(near ? { branchDistance: distance.constant } : {}),
+  };
+}
+
+function decorationOf(body: InstructionBody): Decoration {
+  const decorators = body.operands.map((operand) => operand.decorators);
+  const rounding = body.operands.find((operand) => operand.kind === 'rounding');
+  const wide = body.prefixes.map(({ text }) => text).find((text) => text.startsWith('vex') || text === 'evex');
+  return {
+    mask: decorators.find((one) => one.mask !== undefined)?.mask ?? 0,
+    zeroing: decorators.some((one) => one.zeroing === true),
+    broadcast: decorators.some((one) => one.broadcast !== undefined),
+    wide: wide === 'vex3' || wide === 'evex' ? wide : wide === undefined ? 'none' : 'vex2',
+    ...(rounding?.kind === 'rounding' ? { rounding: rounding.mode } : {}),
+  };
+}
+
+const SIZE_NAMES: Readonly<Record<number, string>> = {
+  8: 'byte',
+  16: 'word',
+  32: 'dword',
+  64: 'qword',
+  80: 'tword',
+  128: 'oword',
+  256: 'yword',
+  512: 'zword',
+};
+
+function describeFailure(
+  result: MatchResult,
+  mnemonic: Token,
+  forms: readonly Form[],
+  operands: readonly Operand[],
+  bits: Bits,
+): string {
+  const name = mnemonic.text.toLowerCase();
+  if (result.kind === 'ambiguous-size') {
+    const names = result.sizes.map((size) => SIZE_NAMES[size] ?? `${size} bits`).join(', ');
+    return `operation size not specified: write one of ${names} before the memory operand`;
+  }
+  if (result.kind === 'other-mode') return `'${name}' with these operands does not exist in ${bits}-bit code`;
+  const found = operands.length === 0 ? 'no operands' : operands.map(describeOperand).join(', ');
+  return `no form of '${name}' takes these operands; expected ${expectedForms(forms, operands.length, bits)}, found ${found}`;
+}
+
+const SHOWN_FORMS = 5;
+
+function expectedForms(forms: readonly Form[], count: number, bits: Bits): string {
+  const available = forms.filter((form) => form.modes[bits]);
+  const sameCount = available.filter((form) => form.operands.length === count);
+  const texts = [...new Set((sameCount.length > 0 ? sameCount : available).map(instructionText))];
+  if (texts.length === 0) return `nothing in ${bits}-bit code`;
+  const shown = texts.slice(0, SHOWN_FORMS).join(' | ');
+  return texts.length > SHOWN_FORMS ? `${shown} | …` : shown;
+}
+
+/** The form in the notation of the manual, such as `MOV r32, r/m32`. */
+function instructionText(form: Form): string {
+  const info = CodeExt.opCode(form.code);
+  const text = info.instructionString;
+  info.free();
+  return text;
+}
+
+function describeOperand(operand: Operand): string {
+  const size = operand.sizeBits === undefined ? '' : `${SIZE_NAMES[operand.sizeBits] ?? ''} `;
+  switch (operand.kind) {
+    case 'register':
+      return operand.register.name;
+    case 'memory':
+      return `${size}memory`;
+    case 'far':
+      return 'segment:offset';
+    case 'immediate':
+      return `${size}number`;
+    case 'rounding':
+      return `{${operand.mode}}`;
+  }
+}

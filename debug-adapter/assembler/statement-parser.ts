@@ -1,0 +1,228 @@
+import { Cursor } from './cursor.ts';
+import { type Expression, parseExpression, SyntaxProblem } from './expression.ts';
+import { isMnemonic } from './mnemonics.ts';
+import { braced, parseOperands } from './operand-parser.ts';
+import { registerNamed } from './registers.ts';
+import { type Diagnostics, type SourceRange, spanOf } from './source.ts';
+import type { DataItem, Label, Statement, StatementBody } from './syntax.ts';
+import { isPunctuator, isWord, type Token, type TokenLine } from './token.ts';
+
+const UNIT_BYTES: Readonly<Record<string, number>> = { b: 1, w: 2, d: 4, q: 8, t: 10, o: 16, y: 32, z: 64 };
+const DATA = /^d([bwdqtoyz])$/u;
+const RESERVE = /^res([bwdqtoyz])$/u;
+
+/** Directives that stand at the start of a line, and in brackets as well. */
+const DIRECTIVES: ReadonlySet<string> = new Set(
+  (
+    'section segment bits use16 use32 use64 org absolute global extern static common required default cpu float ' +
+    'warning list debug map sectalign struc endstruc istruc iend'
+  ).split(' '),
+);
+
+const PREFIXES: ReadonlySet<string> = new Set(
+  (
+    'lock rep repe repz repne repnz xacquire xrelease bnd nobnd a16 a32 a64 asp o16 o32 o64 osp ' +
+    'es cs ss ds fs gs wait'
+  ).split(' '),
+);
+
+/** Words that cannot be labels unless a colon follows. */
+export function isReservedWord(word: string): boolean {
+  const lower = word.toLowerCase();
+  return (
+    DATA.test(lower) ||
+    RESERVE.test(lower) ||
+    DIRECTIVES.has(lower) ||
+    PREFIXES.has(lower) ||
+    OTHER_STATEMENTS.has(lower) ||
+    isMnemonic(lower)
+  );
+}
+
+const OTHER_STATEMENTS: ReadonlySet<string> = new Set(['equ', 'times', 'incbin', 'align', 'alignb', 'at']);
+
+/** The words that start a data definition, a reservation or a directive, for completion and highlighting. */
+export function directiveNames(): readonly string[] {
+  const units = Object.keys(UNIT_BYTES);
+  return [...DIRECTIVES, ...OTHER_STATEMENTS, ...units.map((unit) => `d${unit}`), ...units.map((unit) => `res${unit}`)];
+}
+
+export function isPrefix(word: string): boolean {
+  return PREFIXES.has(word.toLowerCase());
+}
+
+/** Parses one line. A fault is reported and gives a body of kind `invalid`; the label in front of it survives. */
+export function parseStatement(line: TokenLine, diagnostics: Diagnostics): Statement {
+  const cursor = new Cursor(line.tokens, line.range);
+  const first = line.tokens[0];
+  const last = line.tokens.at(-1);
+  const range = first && last ? spanOf(first.range, last.range) : line.range;
+  const times: Expression[] = [];
+  let label: Label | undefined;
+  let body: StatementBody;
+  try {
+    label = parseLabel(cursor);
+    while (cursor.acceptWord('times')) times.push(parseExpression(cursor));
+    body = parseBody(cursor, label !== undefined);
+  } catch (problem) {
+    if (!(problem instanceof SyntaxProblem)) throw problem;
+    diagnostics.error(problem.range, problem.message, line.expansion);
+    body = { kind: 'invalid' };
+  }
+  return {
+    range,
+    times,
+    body,
+    tokens: line.tokens,
+    ...(label ? { label } : {}),
+    ...(line.expansion ? { expansion: line.expansion } : {}),
+  };
+}
+
+function parseLabel(cursor: Cursor): Label | undefined {
+  const token = cursor.peek();
+  if (token?.kind !== 'identifier') return undefined;
+  const colon = isPunctuator(cursor.peek(1), ':');
+  if (!colon && (isReservedWord(token.text) || registerNamed(token.text))) return undefined;
+  if (registerNamed(token.text)) {
+    throw new SyntaxProblem(token.range, `'${token.text}' is a register and cannot be a label`);
+  }
+  cursor.next();
+  if (colon) cursor.next();
+  const name = token.text.startsWith('$') ? token.text.slice(1) : token.text;
+  return { name, range: token.range };
+}
+
+function parseBody(cursor: Cursor, labelled: boolean): StatementBody {
+  const token = cursor.peek();
+  if (!token) return { kind: 'empty' };
+  if (isPunctuator(token, '[')) return parseBracketed(cursor);
+  if (isPunctuator(token, '{')) return parseInstruction(cursor, labelled);
+  if (token.kind !== 'identifier') {
+    throw new SyntaxProblem(token.range, `expected a label, an instruction or a directive, found '${token.text}'`);
+  }
+  const word = token.text.toLowerCase();
+  const data = DATA.exec(word);
+  const reserve = RESERVE.exec(word);
+  if (data || reserve) cursor.next();
+  if (data) return { kind: 'data', unitBytes: UNIT_BYTES[data[1] ?? ''] ?? 1, items: parseItems(cursor) };
+  if (reserve)
+    return finish(cursor, {
+      kind: 'reserve',
+      unitBytes: UNIT_BYTES[reserve[1] ?? ''] ?? 1,
+      count: parseExpression(cursor),
+    });
+  if (DIRECTIVES.has(word)) return { kind: 'directive', name: token, arguments: cursor.tokens.slice(cursor.index + 1) };
+  if (OTHER_STATEMENTS.has(word)) return parseOther(cursor, word);
+  return parseInstruction(cursor, labelled);
+}
+
+function finish<Body extends StatementBody>(cursor: Cursor, body: Body): Body {
+  if (!cursor.atEnd) throw new SyntaxProblem(cursor.here, `expected the end of the line, found ${cursor.found}`);
+  return body;
+}
+
+function parseBracketed(cursor: Cursor): StatementBody {
+  cursor.next();
+  const name = cursor.next();
+  const last = cursor.tokens.length - 1;
+  const close = isPunctuator(cursor.tokens[last], ']') ? last : -1;
+  if (name?.kind !== 'identifier' || !DIRECTIVES.has(name.text.toLowerCase())) {
+    throw new SyntaxProblem(name?.range ?? cursor.here, `expected a directive after '[', found '${name?.text ?? ''}'`);
+  }
+  if (close < 0) throw new SyntaxProblem(cursor.here, "expected ']' at the end of the directive");
+  return { kind: 'directive', name, arguments: cursor.tokens.slice(cursor.index, close) };
+}
+
+function parseOther(cursor: Cursor, word: string): StatementBody {
+  cursor.next();
+  if (word === 'equ') return finish(cursor, { kind: 'equ', value: parseExpression(cursor) });
+  if (word === 'incbin') return parseIncbin(cursor);
+  if (word === 'at') return parseAt(cursor);
+  const boundary = parseExpression(cursor);
+  const fill = cursor.acceptPunctuator(',') ? parseBody(cursor, false) : undefined;
+  return finish(cursor, { kind: 'align', boundary, reserve: word === 'alignb', ...(fill ? { fill } : {}) });
+}
+
+function parseAt(cursor: Cursor): StatementBody {
+  const localField = cursor.peek()?.text.startsWith('.') ?? false;
+  const field = parseExpression(cursor);
+  const body = cursor.acceptPunctuator(',') ? parseBody(cursor, false) : undefined;
+  return finish(cursor, { kind: 'at', field, localField, ...(body ? { body } : {}) });
+}
+
+function parseIncbin(cursor: Cursor): StatementBody {
+  const path = cursor.next();
+  if (path?.kind !== 'string') throw new SyntaxProblem(path?.range ?? cursor.here, 'expected a file name in quotes');
+  const skip = cursor.acceptPunctuator(',') ? parseExpression(cursor) : undefined;
+  const length = cursor.acceptPunctuator(',') ? parseExpression(cursor) : undefined;
+  return finish(cursor, { kind: 'incbin', path, ...(skip ? { skip } : {}), ...(length ? { length } : {}) });
+}
+
+function parseItems(cursor: Cursor): DataItem[] {
+  const items: DataItem[] = [];
+  if (cursor.atEnd) throw new SyntaxProblem(cursor.here, 'expected a value, found the end of the line');
+  // NASM allows a comma at the end of the list.
+  do items.push(parseItem(cursor));
+  while (cursor.acceptPunctuator(',') && !cursor.atEnd);
+  return cursor.atEnd || isPunctuator(cursor.peek(), ')') ? items : failItems(cursor);
+}
+
+function failItems(cursor: Cursor): never {
+  throw new SyntaxProblem(cursor.here, `expected a comma or the end of the line, found ${cursor.found}`);
+}
+
+function parseItem(cursor: Cursor): DataItem {
+  const start = cursor.here;
+  if (cursor.acceptPunctuator('?')) return { kind: 'uninitialized', range: start };
+  const value = parseExpression(cursor);
+  if (!cursor.acceptWord('dup')) return { kind: 'value', value };
+  if (!cursor.acceptPunctuator('(')) return { kind: 'dup', count: value, items: [parseItem(cursor)] };
+  const items = parseItems(cursor);
+  if (!cursor.acceptPunctuator(')')) throw new SyntaxProblem(cursor.here, `expected ')', found ${cursor.found}`);
+  return { kind: 'dup', count: value, items };
+}
+
+function parseInstruction(cursor: Cursor, labelled: boolean): StatementBody {
+  const prefixes: Token[] = [];
+  for (let token = cursor.peek(); token; token = cursor.peek()) {
+    if (isPunctuator(token, '{')) {
+      const { text, range } = braced(cursor);
+      if (!/^(?:vex[23]?|evex)$/u.test(text))
+        throw new SyntaxProblem(range, `expected {vex2}, {vex3} or {evex}, found {${text}}`);
+      prefixes.push({ ...token, text, range });
+    } else if (token.kind === 'identifier' && isPrefix(token.text) && !(isWord(token, 'wait') && isLast(cursor))) {
+      prefixes.push(token);
+      cursor.next();
+    } else break;
+  }
+  const mnemonic = cursor.peek();
+  if (!mnemonic) return { kind: 'instruction', prefixes, operands: [] };
+  if (mnemonic.kind !== 'identifier' || !isMnemonic(mnemonic.text.toLowerCase())) {
+    throw new SyntaxProblem(mnemonic.range, unknownInstruction(cursor, mnemonic, labelled));
+  }
+  cursor.next();
+  return { kind: 'instruction', mnemonic, prefixes, operands: parseOperands(cursor) };
+}
+
+function isLast(cursor: Cursor): boolean {
+  return cursor.peek(1) === undefined;
+}
+
+function unknownInstruction(cursor: Cursor, found: Token, labelled: boolean): string {
+  const before = cursor.tokens[cursor.index - 1];
+  if (labelled && cursor.index === 1 && before) {
+    return `'${before.text}' is neither an instruction nor a macro here: expected one, or a label followed by ':'`;
+  }
+  return `expected an instruction, found '${found.text}'`;
+}
+
+/** Whether the range lies inside another one on the same line. */
+export function contains(outer: SourceRange, inner: SourceRange): boolean {
+  return (
+    outer.file === inner.file &&
+    outer.line === inner.line &&
+    inner.column >= outer.column &&
+    inner.column + inner.length <= outer.column + outer.length
+  );
+}

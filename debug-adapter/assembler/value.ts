@@ -1,0 +1,108 @@
+import type { RegisterInfo } from './registers.ts';
+
+/** What a term of a value is relative to: a section's start, known only after layout, or a register of an address. */
+export type TermBase = RegisterInfo | SectionReference;
+
+/** A section as expressions see it; `kind` says whether the virtual or the physical start is meant. */
+export interface SectionReference {
+  readonly sectionName: string;
+  readonly kind: 'vstart' | 'start';
+}
+
+export interface Term {
+  readonly base: TermBase;
+  readonly coefficient: bigint;
+}
+
+/**
+ * The value of an expression: a 64-bit constant plus multiples of registers and of section starts.
+ */
+export interface Value {
+  /** Signed, wrapped to 64 bits. */
+  readonly constant: bigint;
+  readonly terms: readonly Term[];
+  /** Depends on a symbol that this first pass has not met yet; the numbers mean nothing. */
+  readonly unknown: boolean;
+}
+
+const NO_TERMS: readonly Term[] = [];
+
+export const UNKNOWN: Value = { constant: 0n, terms: NO_TERMS, unknown: true };
+
+export function constantValue(value: bigint): Value {
+  return { constant: BigInt.asIntN(64, value), terms: NO_TERMS, unknown: false };
+}
+
+export function termValue(base: TermBase, constant = 0n): Value {
+  return { constant, terms: [{ base, coefficient: 1n }], unknown: false };
+}
+
+export function isRegister(base: TermBase): base is RegisterInfo {
+  return 'class' in base;
+}
+
+/** Whether the value is a plain number. */
+export function isSimple(value: Value): boolean {
+  return value.terms.length === 0 && !value.unknown;
+}
+
+/** The section the value is an offset in, when that is all it depends on. */
+export function sectionOf(value: Value): SectionReference | undefined {
+  const [term, ...others] = value.terms;
+  if (!term || others.length > 0 || term.coefficient !== 1n || isRegister(term.base)) return undefined;
+  return term.base;
+}
+
+/** Whether the value is a number or one offset in one section: something that fits into a field of the output. */
+export function isRelocatable(value: Value): boolean {
+  return value.terms.length === 0 || sectionOf(value) !== undefined;
+}
+
+function sameBase(a: TermBase, b: TermBase): boolean {
+  if (isRegister(a) || isRegister(b)) return a === b;
+  return a.sectionName === b.sectionName && a.kind === b.kind;
+}
+
+/** Called when two terms on the same base, or two constants, are added up to something other than zero. */
+export type Merged = () => void;
+
+export function addValues(a: Value, b: Value, merged?: Merged): Value {
+  const terms = [...a.terms];
+  for (const term of b.terms) {
+    const index = terms.findIndex((one) => sameBase(one.base, term.base));
+    const existing = terms[index];
+    if (!existing) {
+      terms.push(term);
+      continue;
+    }
+    const coefficient = existing.coefficient + term.coefficient;
+    if (coefficient === 0n) terms.splice(index, 1);
+    else {
+      terms[index] = { base: term.base, coefficient };
+      merged?.();
+    }
+  }
+  const constant = BigInt.asIntN(64, a.constant + b.constant);
+  if (a.constant !== 0n && b.constant !== 0n && constant !== 0n) merged?.();
+  return { constant, terms, unknown: a.unknown || b.unknown };
+}
+
+export function scaleValue(value: Value, factor: bigint): Value {
+  const terms = value.terms.map(({ base, coefficient }) => ({ base, coefficient: coefficient * factor }));
+  return {
+    constant: BigInt.asIntN(64, value.constant * factor),
+    terms: factor === 0n ? NO_TERMS : terms,
+    unknown: value.unknown,
+  };
+}
+
+export function sameValue(a: Value, b: Value): boolean {
+  return (
+    a.constant === b.constant &&
+    a.unknown === b.unknown &&
+    a.terms.length === b.terms.length &&
+    a.terms.every((term) =>
+      b.terms.some((other) => sameBase(term.base, other.base) && term.coefficient === other.coefficient),
+    )
+  );
+}
