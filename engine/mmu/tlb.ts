@@ -46,7 +46,6 @@ export interface InvalidationScope {
 }
 
 const PAGE_SHIFTS = [12, 21, 22, 30] as const;
-const ANY = -2;
 
 export class MappingStore {
   readonly capacity: number;
@@ -70,6 +69,8 @@ export class MappingStore {
   readonly #next: Uint8Array;
   /** Live mappings by page shift. */
   readonly #live = new Int32Array(31);
+  /** Live mappings that are part of a larger guest page. */
+  #fragments = 0;
 
   /** `sets` is a power of two. */
   constructor(sets: number, ways: number) {
@@ -109,7 +110,7 @@ export class MappingStore {
   }
 
   #setOf(address: number, shift: number): number {
-    return Math.floor(address / 2 ** shift) & (this.#sets - 1);
+    return Math.floor(address / (1 << shift)) & (this.#sets - 1);
   }
 
   #probe(page: number, set: number, shift: number, tag: MappingTag): number {
@@ -157,6 +158,7 @@ export class MappingStore {
     this.#guestShift[slot] = guestShift;
     this.#mode[slot] = tag.mode;
     (this.#live[shift] as number)++;
+    if (guestShift > shift) this.#fragments++;
     return slot;
   }
 
@@ -176,6 +178,7 @@ export class MappingStore {
     const shift = this.#shift[slot] as number;
     this.#page[slot] = Number.NaN;
     (this.#live[shift] as number)--;
+    if ((this.#guestShift[slot] as number) > shift) this.#fragments--;
     this.onDrop(page, shift, this.#flags[slot] as number);
   }
 
@@ -194,37 +197,44 @@ export class MappingStore {
    * (SDM volume 3, "Details of TLB Use": a page may be cached in several entries).
    */
   dropPage(address: number, scope: InvalidationScope): void {
-    this.#dropWhere(scope, (slot) => {
-      const size = 2 ** Math.max(this.#shift[slot] as number, this.#guestShift[slot] as number);
-      return Math.floor((this.#page[slot] as number) / size) === Math.floor(address / size);
-    });
+    for (const shift of PAGE_SHIFTS) {
+      if (this.#live[shift] === 0) continue;
+      const page = address - (address & ((1 << shift) - 1));
+      const first = this.#setOf(address, shift) * this.#ways;
+      for (let slot = first; slot < first + this.#ways; slot++) {
+        if (this.#page[slot] === page && this.#shift[slot] === shift && this.#inScope(slot, scope)) this.#drop(slot);
+      }
+    }
+    if (this.#fragments > 0) this.#dropFragments(address, scope);
+  }
+
+  #dropFragments(address: number, scope: InvalidationScope): void {
+    for (let slot = 0; slot < this.capacity; slot++) {
+      const shift = this.#guestShift[slot] as number;
+      const page = this.#page[slot] as number;
+      if (shift <= (this.#shift[slot] as number) || Number.isNaN(page)) continue;
+      const mask = (1 << shift) - 1;
+      if (page - (page & mask) === address - (address & mask) && this.#inScope(slot, scope)) this.#drop(slot);
+    }
   }
 
   /** Drops all mappings within the scope. */
   dropAll(scope: InvalidationScope): void {
-    this.#dropWhere(scope, undefined);
+    if (this.size === 0) return;
+    for (let slot = 0; slot < this.capacity; slot++) {
+      if (!Number.isNaN(this.#page[slot]) && this.#inScope(slot, scope)) this.#drop(slot);
+    }
   }
 
-  #dropWhere(scope: InvalidationScope, condition: ((slot: number) => boolean) | undefined): void {
-    if (this.size === 0) return;
-    const {
-      vpid = ANY,
-      pcid = ANY,
-      eptRoot = ANY,
-      keepGlobal = false,
-      keepVpid0 = false,
-      combinedOnly = false,
-    } = scope;
-    for (let slot = 0; slot < this.capacity; slot++) {
-      if (Number.isNaN(this.#page[slot])) continue;
-      if (vpid !== ANY && this.#vpid[slot] !== vpid) continue;
-      if (keepVpid0 && this.#vpid[slot] === 0) continue;
-      if (eptRoot !== ANY && this.#eptRoot[slot] !== eptRoot) continue;
-      if (combinedOnly && this.#eptRoot[slot] === NO_EPT) continue;
-      const isGlobal = ((this.#flags[slot] as number) & MappingFlag.Global) !== 0;
-      if (isGlobal ? keepGlobal : pcid !== ANY && this.#pcid[slot] !== pcid) continue;
-      if (!condition || condition(slot)) this.#drop(slot);
-    }
+  #inScope(slot: number, scope: InvalidationScope): boolean {
+    const vpid = this.#vpid[slot] as number;
+    if (scope.vpid !== undefined && vpid !== scope.vpid) return false;
+    if (scope.keepVpid0 && vpid === 0) return false;
+    const eptRoot = this.#eptRoot[slot] as number;
+    if (scope.eptRoot !== undefined && eptRoot !== scope.eptRoot) return false;
+    if (scope.combinedOnly && eptRoot === NO_EPT) return false;
+    const isGlobal = ((this.#flags[slot] as number) & MappingFlag.Global) !== 0;
+    return isGlobal ? !scope.keepGlobal : scope.pcid === undefined || this.#pcid[slot] === scope.pcid;
   }
 
   /** Number of mappings held. */
@@ -279,6 +289,7 @@ export class MappingStore {
     this.#arrays().forEach((array, index) => {
       array.set(saved[index] as (typeof saved)[number]);
     });
+    this.#fragments = this.entries().filter((mapping) => mapping.guestPageShift > mapping.pageShift).length;
   }
 }
 
