@@ -35,8 +35,14 @@ function iret(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
     unimplemented('hardware task switch (IRET with NT = 1)');
   }
   // NMIs are unblocked even if the return faults (SDM volume 3, "Handling Multiple NMIs").
+  const unblocks = (state.interruptibility & BLOCKING.NMI) !== 0;
   state.interruptibility &= ~BLOCKING.NMI;
-  iretProtected(cpu, sizeBytes);
+  cpu.memory.nmiUnblockingDueToIret = unblocks;
+  try {
+    iretProtected(cpu, sizeBytes);
+  } finally {
+    cpu.memory.nmiUnblockingDueToIret = false;
+  }
 }
 
 function iretReal(cpu: Processor, sizeBytes: 2 | 4 | 8): void {

@@ -31,6 +31,8 @@ export interface SystemMemory {
   writeU64(linear: number, value: bigint, privilege: Privilege): void;
   /** Faults as a write of the range would, without writing. */
   probeWrite(linear: number, lengthBytes: number, privilege: Privilege): void;
+  /** True while an IRET that ended blocking by NMI runs: exit qualifications of EPT violations say so in bit 12. */
+  nmiUnblockingDueToIret: boolean;
 }
 
 /**

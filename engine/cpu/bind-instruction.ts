@@ -1,0 +1,86 @@
+/** Joins a decoded instruction with the registers it refers to: what heavy instructions are handed. */
+import type {
+  DecodedInstruction as Decoded,
+  MemoryOperand as Symbolic,
+  DecodedOperand as SymbolicOperand,
+} from '../isa/decode.ts';
+import type { DecodedInstruction, DecodedOperand, MemoryOperand } from './instruction.ts';
+import type { CpuState } from './state.ts';
+import { DS } from './state.ts';
+
+const RIP_NUMBER = 16;
+const FAR_POINTER_IN_MEMORY = /^(Jmp|Call)_m16(16|32|64)$/;
+
+/** Whether JMP or CALL has a far pointer as its operand. */
+function isFar(decoded: Decoded): boolean {
+  return decoded.operands[0]?.kind === 'far-branch' || FAR_POINTER_IN_MEMORY.test(decoded.codeName);
+}
+
+const repPrefixes = { none: undefined, rep: 'rep', repe: 'rep', repne: 'repne' } as const;
+
+/**
+ * The instruction at `ip` (RIP, not linear) as system instructions take it. Memory operands are evaluated with the
+ * registers of `state` at the time `operand` is called.
+ */
+export function bindInstruction(state: CpuState, decoded: Decoded, ip: number): DecodedInstruction {
+  const nextIp = decoded.codeSize === 64 ? ip + decoded.lengthBytes : (ip + decoded.lengthBytes) >>> 0;
+  return {
+    code: decoded.code,
+    mnemonic: decoded.mnemonic,
+    far: isFar(decoded),
+    lengthBytes: decoded.lengthBytes,
+    operandSize: decoded.operandSize,
+    addressSize: decoded.addressSize,
+    ip,
+    nextIp,
+    repPrefix: repPrefixes[decoded.repeat],
+    segment: decoded.memory?.segment ?? DS,
+    operandCount: decoded.operands.length,
+    operand: (index) => bindOperand(state, decoded, index, nextIp),
+  };
+}
+
+function bindOperand(state: CpuState, decoded: Decoded, index: number, nextIp: number): DecodedOperand {
+  const operand = decoded.operands[index];
+  if (operand === undefined) throw new Error(`internal: ${decoded.codeName} has no operand ${index}`);
+  if (operand.kind === 'memory' && decoded.memory) return bindMemory(state, decoded, decoded.memory, nextIp);
+  if (operand.kind === 'register') return bindRegister(decoded, operand);
+  if (operand.kind === 'far-branch') {
+    return { kind: 'far-pointer', selector: operand.selector ?? 0, offset: Number(operand.value ?? 0n) };
+  }
+  return { kind: 'immediate', value: Number(operand.value ?? 0n) };
+}
+
+function bindRegister(decoded: Decoded, { register }: SymbolicOperand): DecodedOperand {
+  switch (register?.kind) {
+    case 'gpr':
+      return { kind: 'register', index: register.number, sizeBytes: register.width / 8 };
+    case 'segment':
+    case 'control':
+    case 'debug':
+      return { kind: register.kind, index: register.number };
+    default:
+      throw new Error(`internal: ${decoded.codeName}: register ${register?.name} is not one of the system's`);
+  }
+}
+
+function bindMemory(state: CpuState, decoded: Decoded, memory: Symbolic, nextIp: number): MemoryOperand {
+  return {
+    kind: 'memory',
+    segment: memory.segment,
+    offset: effectiveAddress(state, decoded.addressSize, memory, nextIp),
+    sizeBytes: memory.sizeBytes,
+    base: memory.base === 'ip' ? RIP_NUMBER : memory.base,
+    index: memory.index,
+    scale: memory.shift,
+    displacement: memory.displacement,
+  };
+}
+
+function effectiveAddress(state: CpuState, bits: 16 | 32 | 64, memory: Symbolic, nextIp: number): number {
+  let sum = memory.displacement;
+  if (memory.base === 'ip') sum += BigInt(nextIp);
+  else if (memory.base !== undefined) sum += state.gpr(memory.base);
+  if (memory.index !== undefined) sum += state.gpr(memory.index) << BigInt(memory.shift);
+  return Number(bits === 64 ? BigInt.asIntN(64, sum) : BigInt.asUintN(bits, sum));
+}

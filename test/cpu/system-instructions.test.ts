@@ -1,0 +1,400 @@
+import { describe, expect, test } from 'vitest';
+import { VmExit } from '../../engine/cpu/events.ts';
+import { readFlags } from '../../engine/cpu/flags.ts';
+import { CpuMode } from '../../engine/cpu/modes.ts';
+import { init, powerUp } from '../../engine/cpu/reset.ts';
+import { CS, DS, FS, SS, TR } from '../../engine/cpu/state.ts';
+import { CODE, STACK, sel, TestMachine, TSS } from './machine.ts';
+
+const IF = 0x200;
+
+describe('HLT, CLI, STI', () => {
+  test('HLT is privileged and halts after the instruction', () => {
+    expect(new TestMachine().protected(3).faultOf('f4')).toBe('GP(0)');
+    const m = new TestMachine().protected();
+    m.run('f4');
+    expect([m.state.activityState, m.state.rip]).toEqual([1, CODE + 1]);
+  });
+
+  test('CLI and STI need the CPL to be at most IOPL', () => {
+    const m = new TestMachine().protected(3);
+    expect(m.faultOf('fa')).toBe('GP(0)');
+    m.cpu.writeFlags(0x3002);
+    m.run('fb');
+    expect(readFlags(m.state)).toBe(0x3202);
+  });
+
+  test('STI blocks interrupts for one instruction only if IF was 0', () => {
+    const m = new TestMachine().protected();
+    m.run('fb');
+    expect(m.state.interruptibility).toBe(1);
+    m.state.interruptibility = 0;
+    m.run('fb');
+    expect(m.state.interruptibility).toBe(0);
+  });
+});
+
+describe('PUSHF and POPF', () => {
+  test('PUSHF pushes RF and VM as 0', () => {
+    const m = new TestMachine().protected();
+    m.cpu.writeFlags(0x1_0000 | IF | 2);
+    m.run('9c');
+    expect(m.stack(1, 4)).toEqual([IF | 2]);
+  });
+
+  test.each([
+    { cpl: 0, before: 0, popped: 0x3000 | IF | 1, after: 0x3000 | IF | 3, why: 'ring 0 changes everything' },
+    { cpl: 3, before: 0, popped: 0x3000 | IF | 1, after: 3, why: 'ring 3 keeps IOPL and, above IOPL, IF' },
+    { cpl: 3, before: 0x3000, popped: IF, after: 0x3000 | IF | 2, why: 'up to IOPL, IF changes' },
+    { cpl: 0, before: 0, popped: 0x3_0000, after: 2, why: 'RF and VM are not loaded' },
+  ])('$why', ({ cpl, before, popped, after }) => {
+    const m = new TestMachine().protected(cpl);
+    m.cpu.writeFlags(before | 2);
+    m.u32(STACK - 4, popped);
+    m.state.setGpr32(4, STACK - 4);
+    m.run('9d');
+    expect(readFlags(m.state)).toBe(after);
+    expect(m.state.gpr32(4)).toBe(STACK);
+  });
+
+  test('16-bit POPF leaves the upper flags', () => {
+    const m = new TestMachine().protected();
+    m.cpu.writeFlags(0x4_0002);
+    m.u16(STACK - 2, IF);
+    m.state.setGpr32(4, STACK - 2);
+    m.run('66 9d');
+    expect(readFlags(m.state)).toBe(0x4_0000 | IF | 2);
+  });
+
+  test('64-bit PUSHFQ and POPFQ move 8 bytes', () => {
+    const m = new TestMachine().long();
+    m.run('9c');
+    expect(m.state.gprLinear(4)).toBe(STACK - 8);
+    m.run('9d');
+    expect(m.state.gprLinear(4)).toBe(STACK);
+  });
+});
+
+describe('segment registers on the stack and in far pointers', () => {
+  test('PUSH and POP of a segment register; 32-bit PUSH writes 16 bits', () => {
+    const m = new TestMachine().protected();
+    m.u32(STACK - 4, 0xffff_ffff);
+    m.run('1e');
+    expect(m.stack(1, 4)).toEqual([(0xffff_0000 | sel.data) >>> 0]);
+    m.u16(STACK - 4, sel.readOnly);
+    m.run('1f');
+    expect(m.state.segment(DS).selector).toBe(sel.readOnly);
+    expect(m.state.gpr32(4)).toBe(STACK);
+  });
+
+  test('POP SS of a 16-bit stack moves SP by the old stack width', () => {
+    const m = new TestMachine().real();
+    m.u16(STACK - 2, 0x100);
+    m.state.setGpr32(4, STACK - 2);
+    m.run('17');
+    expect(m.state.segment(SS).base).toBe(0x1000);
+    expect(m.state.gpr32(4)).toBe(STACK);
+    expect(m.state.interruptibility).toBe(2);
+  });
+
+  test('LSS and LFS load offset and selector together', () => {
+    const m = new TestMachine().protected();
+    m.u32(0x6000, 0x1234_5678);
+    m.u16(0x6004, sel.data);
+    m.run('0f b4 1d 00 60 00 00');
+    expect([m.state.segment(FS).selector, m.state.gpr32(3)]).toEqual([sel.data, 0x1234_5678]);
+    m.u16(0x6004, 0x100);
+    expect(m.faultOf('0f b2 25 00 60 00 00')).toBe('GP(100)');
+  });
+
+  test('MOV CS is undefined', () => {
+    expect(new TestMachine().protected().faultOf('8e c8')).toBe('UD');
+  });
+});
+
+describe('time and MSRs', () => {
+  test('RDTSC splits the counter; CR4.TSD makes it privileged', () => {
+    const m = new TestMachine().protected(3);
+    m.clock = 0x1_2345_6789n;
+    m.run('0f 31');
+    expect([m.state.gpr(0), m.state.gpr(2)]).toEqual([0x2345_6789n, 1n]);
+    m.state.cr4 |= 4;
+    expect(m.faultOf('0f 31')).toBe('GP(0)');
+  });
+
+  test('writing IA32_TIME_STAMP_COUNTER moves the counter', () => {
+    const m = new TestMachine().protected();
+    m.clock = 1000n;
+    writeMsr(m, 0x10, 50n);
+    m.clock = 1010n;
+    m.run('0f 31');
+    expect(m.state.gpr(0)).toBe(60n);
+  });
+
+  test('RDTSCP adds IA32_TSC_AUX, and the offset of VMX', () => {
+    const m = new TestMachine().protected();
+    writeMsr(m, 0xc000_0103, 7n);
+    m.clock = 10n;
+    m.cpu.intercepts = { tscOffset: -3n };
+    m.run('0f 01 f9');
+    expect([m.state.gpr(0), m.state.gpr(1)]).toEqual([7n, 7n]);
+  });
+
+  function writeMsr(m: TestMachine, index: number, value: bigint): void {
+    setMsrRegisters(m, index, value);
+    m.run('0f 30');
+  }
+
+  function setMsrRegisters(m: TestMachine, index: number, value: bigint): void {
+    m.state.setGpr32(1, index);
+    m.state.setGpr(0, value & 0xffff_ffffn);
+    m.state.setGpr(2, value >> 32n);
+  }
+
+  test.each([
+    { index: 0xc000_0082, value: 0x8000_0000_0000n, why: 'IA32_LSTAR that is not canonical' },
+    { index: 0xc000_0080, value: 2n, why: 'a reserved bit of IA32_EFER' },
+    { index: 0x277, value: 0x0007_0406_0007_0402n, why: 'memory type 2 in IA32_PAT' },
+    { index: 0x2ff, value: 0xc07n, why: 'memory type 7 in IA32_MTRR_DEF_TYPE' },
+    { index: 0x201, value: 1n << 39n, why: 'an MTRR mask beyond MAXPHYADDR' },
+    { index: 0xfe, value: 0n, why: 'the read-only IA32_MTRRCAP' },
+    { index: 0x6e0, value: 0n, why: 'IA32_TSC_DEADLINE, which is absent' },
+    { index: 0x1234_5678, value: 0n, why: 'an MSR that does not exist' },
+    { index: 0x174, value: 1n << 32n, why: 'upper bits of IA32_SYSENTER_CS' },
+  ])('WRMSR of $why faults with GP(0)', ({ index, value }) => {
+    const m = new TestMachine().protected();
+    setMsrRegisters(m, index, value);
+    expect(m.faultOf('0f 30')).toBe('GP(0)');
+  });
+
+  test.each([
+    { index: 0xc000_0081, value: 0x0023_0008_0000_0000n },
+    { index: 0xc000_0100, value: 0xffff_8000_0000_0000n },
+    { index: 0x2ff, value: 0xc06n },
+    { index: 0x200, value: 0x8000_0006n },
+    { index: 0x250, value: 0x0606_0606_0606_0606n },
+    { index: 0x277, value: 0x0007_0406_0007_0406n },
+  ])('MSR $index keeps what it is given', ({ index, value }) => {
+    const m = new TestMachine().protected();
+    writeMsr(m, index, value);
+    m.run('0f 32');
+    expect((m.state.gpr(2) << 32n) | m.state.gpr(0)).toBe(value);
+  });
+
+  test('IA32_EFER.LME cannot change while paging is on; LMA is read-only', () => {
+    const m = new TestMachine().long();
+    setMsrRegisters(m, 0xc000_0080, 0n);
+    expect(m.faultOf('0f 30')).toBe('GP(0)');
+    writeMsr(m, 0xc000_0080, 0x901n);
+    expect(m.state.efer).toBe(0xd01);
+  });
+
+  test('IA32_FEATURE_CONTROL cannot be written once locked', () => {
+    const m = new TestMachine().protected();
+    writeMsr(m, 0x3a, 5n);
+    setMsrRegisters(m, 0x3a, 5n);
+    expect(m.faultOf('0f 30')).toBe('GP(0)');
+  });
+
+  test('RDMSR is privileged, then asks VMX, then faults for what does not exist', () => {
+    expect(new TestMachine().protected(3).faultOf('0f 32')).toBe('GP(0)');
+    const m = new TestMachine().protected();
+    m.state.setGpr32(1, 0xdead);
+    m.cpu.intercepts = {
+      onRdmsr: (index) => {
+        throw new VmExit(31, BigInt(index));
+      },
+    };
+    expect(() => m.run('0f 32')).toThrow(VmExit);
+  });
+});
+
+describe('CPUID', () => {
+  const cpuid = (leaf: number, subleaf = 0): number[] => {
+    const m = new TestMachine().protected(3);
+    m.state.setGpr32(0, leaf);
+    m.state.setGpr32(1, subleaf);
+    m.run('0f a2');
+    return [0, 3, 1, 2].map((index) => m.state.gpr32(index));
+  };
+  const text = (...words: number[]): string =>
+    words.map((word) => String.fromCharCode(word & 255, (word >> 8) & 255, (word >> 16) & 255, word >>> 24)).join('');
+
+  test('the vendor is GenuineIntel in EBX, EDX, ECX', () => {
+    const [, ebx = 0, ecx = 0, edx = 0] = cpuid(0);
+    expect(text(ebx, edx, ecx)).toBe('GenuineIntel');
+  });
+
+  test('the brand string is Ringside', () => {
+    const words = [0x8000_0002, 0x8000_0003, 0x8000_0004].flatMap((leaf) => cpuid(leaf));
+    expect(text(...words).replaceAll('\0', '')).toBe('Ringside');
+  });
+
+  test('VMX, PAE and long mode are announced, SSE and FPU are not', () => {
+    const [, , ecx = 0, edx = 0] = cpuid(1);
+    expect((ecx >> 5) & 1).toBe(1);
+    expect((edx >> 6) & 1).toBe(1);
+    expect(edx & 1).toBe(0);
+    expect((edx >> 25) & 3).toBe(0);
+    expect(((cpuid(0x8000_0001)[3] ?? 0) >> 29) & 1).toBe(1);
+  });
+
+  test('addresses have 39 physical and 48 linear bits', () => {
+    expect(cpuid(0x8000_0008)[0]).toBe(39 | (48 << 8));
+  });
+
+  test('a leaf out of range gives the highest basic leaf', () => {
+    expect(cpuid(0x4000_0000)).toEqual(cpuid(0x16));
+    expect(cpuid(0x8000_0009)).toEqual(cpuid(0x16));
+  });
+});
+
+describe('I/O', () => {
+  test('IN AL leaves the rest of RAX, IN EAX clears the upper half', () => {
+    const m = new TestMachine().long();
+    m.portValue = 0x8877_6655;
+    m.state.setGpr(0, 0xffff_ffff_ffff_ffffn);
+    m.run('e4 60');
+    expect(m.state.gpr(0)).toBe(0xffff_ffff_ffff_ff55n);
+    m.run('e5 60');
+    expect(m.state.gpr(0)).toBe(0x8877_6655n);
+  });
+
+  test('OUT DX, AX writes 16 bits', () => {
+    const m = new TestMachine().protected();
+    m.state.setGpr32(0, 0x1234_5678);
+    m.state.setGpr32(2, 0x3f8);
+    m.run('66 ef');
+    expect(m.portWrites).toEqual(['3f8/2=5678']);
+  });
+
+  test('ring 3 needs clear bits in the bitmap of the TSS', () => {
+    const m = new TestMachine().protected(3);
+    m.u16(TSS + 102, 0x68);
+    expect(m.faultOf('e6 60')).toBe('GP(0)');
+    m.state.segment(TR).limit = 0x80;
+    m.u16(TSS + 102, 0x68);
+    m.run('e6 60');
+    m.physical.writeU8(TSS + 0x68 + 0xc, 0x04);
+    m.run('e7 5e');
+    expect(m.faultOf('e7 5f')).toBe('GP(0)');
+    expect(m.faultOf('e6 62')).toBe('GP(0)');
+  });
+
+  test('the bitmap must hold both bytes that are read', () => {
+    const m = new TestMachine().protected(3);
+    m.u16(TSS + 102, 0x68);
+    m.state.segment(TR).limit = 0x68 + 0xc;
+    expect(m.faultOf('e6 60')).toBe('GP(0)');
+    m.state.segment(TR).limit = 0x68 + 0xd;
+    m.run('e6 60');
+  });
+
+  test('IOPL 3 allows every port', () => {
+    const m = new TestMachine().protected(3);
+    m.cpu.writeFlags(0x3002);
+    m.run('e6 60');
+    expect(m.portWrites).toEqual(['60/1=0']);
+  });
+
+  test('REP OUTSB and REP INSW move CX elements in the direction of DF', () => {
+    const m = new TestMachine().protected();
+    for (const [index, byte] of [0x41, 0x42, 0x43].entries()) m.physical.writeU8(0x6000 + index, byte);
+    m.state.setGpr32(6, 0x6000);
+    m.state.setGpr32(1, 3);
+    m.state.setGpr32(2, 0xe9);
+    m.run('f3 6e');
+    expect(m.portWrites).toEqual(['e9/1=41', 'e9/1=42', 'e9/1=43']);
+    expect([m.state.gpr32(1), m.state.gpr32(6)]).toEqual([0, 0x6003]);
+    m.cpu.writeFlags(0x402);
+    m.portValue = 0xbeef;
+    m.state.setGpr32(7, 0x6012);
+    m.state.setGpr32(1, 2);
+    m.run('f3 66 6d');
+    expect(m.physical.readU32(0x6010)).toBe(0xbeef_beef);
+    expect(m.state.gpr32(7)).toBe(0x600e);
+  });
+
+  test('a fault in the middle of REP INSB leaves the registers at that element', () => {
+    const m = new TestMachine().protected();
+    m.state.segment(0).limit = 0x6001;
+    m.state.segment(0).setFastLimits(0x6001, 0x6001);
+    m.state.setGpr32(7, 0x6000);
+    m.state.setGpr32(1, 5);
+    expect(() => m.run('f3 6c')).toThrow();
+    expect([m.state.gpr32(7), m.state.gpr32(1), m.state.rip]).toEqual([0x6002, 3, CODE]);
+  });
+
+  test('VMX learns port, size, direction and form after the permission check', () => {
+    const m = new TestMachine().protected();
+    const seen: unknown[] = [];
+    m.cpu.intercepts = { onIo: (access) => void seen.push(access) };
+    m.run('e4 21');
+    expect(seen).toEqual([{ port: 0x21, sizeBytes: 1, direction: 'in', string: false, rep: false, immediate: true }]);
+  });
+});
+
+describe('TLB, caches and the rest', () => {
+  test('INVLPG is privileged and drops the stale translation', () => {
+    expect(new TestMachine().long(3).faultOf('0f 01 38')).toBe('GP(0)');
+    const m = new TestMachine().long();
+    m.mmu.readU8(CODE);
+    expect(m.mmu.peekTranslate(CODE, 0, 0).fromTlb).toBe(true);
+    m.run('0f 01 3c 25 00 80 00 00');
+    expect(m.mmu.peekTranslate(CODE, 0, 0).fromTlb).toBe(false);
+  });
+
+  test('INVPCID faults for a bad type or descriptor', () => {
+    const m = new TestMachine().long();
+    m.state.setGpr(0, 4n);
+    expect(m.faultOf('66 0f 38 82 04 25 00 60 00 00')).toBe('GP(0)');
+    m.state.setGpr(0, 1n);
+    m.u64(0x6000, 0x1000n);
+    expect(m.faultOf('66 0f 38 82 04 25 00 60 00 00')).toBe('GP(0)');
+    m.u64(0x6000, 1n);
+    expect(m.faultOf('66 0f 38 82 04 25 00 60 00 00')).toBe('GP(0)');
+    m.u64(0x6000, 0n);
+    m.run('66 0f 38 82 04 25 00 60 00 00');
+  });
+
+  test.each([
+    { hex: '0f 08', fault: 'GP(0)', why: 'INVD outside ring 0' },
+    { hex: '0f 09', fault: 'GP(0)', why: 'WBINVD outside ring 0' },
+    { hex: '0f 33', fault: 'GP(0)', why: 'RDPMC without CR4.PCE' },
+    { hex: '0f 01 c8', fault: 'UD', why: 'MONITOR' },
+    { hex: '0f 01 c9', fault: 'UD', why: 'MWAIT' },
+    { hex: '0f 01 d0', fault: 'UD', why: 'XGETBV without OSXSAVE' },
+    { hex: '0f 01 cb', fault: 'UD', why: 'STAC outside ring 0' },
+    { hex: '0f 0b', fault: 'UD', why: 'UD2' },
+  ])('$why faults with $fault', ({ hex, fault }) => {
+    expect(new TestMachine().long(3).faultOf(hex)).toBe(fault);
+  });
+
+  test('STAC and CLAC set and clear AC', () => {
+    const m = new TestMachine().long();
+    m.run('0f 01 cb');
+    expect(readFlags(m.state) & 0x4_0000).toBe(0x4_0000);
+    m.run('0f 01 ca');
+    expect(readFlags(m.state) & 0x4_0000).toBe(0);
+  });
+});
+
+describe('reset', () => {
+  test('power-up starts at FFFFFFF0H in real-address mode', () => {
+    const m = new TestMachine().long(3);
+    powerUp(m.cpu);
+    const { state } = m;
+    expect([state.mode, state.cpl, state.rip]).toEqual([CpuMode.real16, 0, 0xfff0]);
+    expect(state.segment(CS)).toMatchObject({ selector: 0xf000, base: 0xffff_0000, limit: 0xffff });
+    expect([state.cr0, state.cr4, state.efer, readFlags(state)]).toEqual([0x6000_0010, 0, 0, 2]);
+    expect([state.dr6, state.dr7, state.idtrLimit, state.gpr(4)]).toEqual([0xffff_0ff0, 0x400, 0xffff, 0n]);
+    expect(state.pat).toBe(0x0007_0406_0007_0406n);
+  });
+
+  test('INIT keeps MSRs and the cache bits of CR0', () => {
+    const m = new TestMachine().long();
+    m.state.lstar = 0x1234n;
+    init(m.cpu);
+    expect([m.state.lstar, m.state.cr0, m.state.rip, m.state.cr3]).toEqual([0x1234n, 0x10, 0xfff0, 0]);
+  });
+});
