@@ -103,6 +103,7 @@ export class Mmu extends TranslationControl {
 
   /** Throws what an access would throw, and has no effect otherwise. */
   #raiseFault(linear: number, access: Access, privilege: Privilege): void {
+    if (this.isServed(linear, access, privilege)) return;
     if (this.peekTranslate(linear, access, privilege).outcome !== Outcome.Mapped) {
       this.translate(linear, access, privilege);
     }

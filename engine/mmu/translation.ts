@@ -172,6 +172,15 @@ export class Translation {
     return this.#walkAndCache(linear, access, policy, tag);
   }
 
+  /** Whether `translate` would answer without a walk, and so surely not throw. No side effects. */
+  protected isServed(linear: number, access: Access, privilege: Privilege): boolean {
+    if (!this.isCanonical(linear)) return false;
+    const { ept, tlb } = this.#vcpu;
+    if (!(this.#view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) return !ept;
+    const slot = tlb.linear.find(linear, this.#currentTag());
+    return slot >= 0 && mappingServes(tlb.linear.flagsAt(slot), access, this.policyOf(privilege));
+  }
+
   /** Whether the address is canonical, for checks that come before the access. */
   isCanonical(linear: number): boolean {
     return linear >= -CANONICAL_LIMIT && linear < CANONICAL_LIMIT;
