@@ -53,9 +53,10 @@ function resetMsrs(state: CpuState): void {
 /** Power-up or RESET: everything, including MSRs and cached translations. Memory and clock are the machine's. */
 export function powerUp(processor: Processor): void {
   const { state } = processor;
-  const { retired } = state;
+  const { budget, retired, jumpKey, linkSite, exitRecord } = state;
   state.bytes.fill(0);
-  state.retired = retired;
+  // Bookkeeping of the executions is no state of the CPU: a guest may reset the machine in the middle of a slice.
+  Object.assign(state, { budget, retired, jumpKey, linkSite, exitRecord });
   resetMsrs(state);
   state.cr0 = CR0.CD | CR0.NW | CR0.ET;
   resetRegisters(processor);

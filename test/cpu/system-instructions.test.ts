@@ -391,6 +391,16 @@ describe('reset', () => {
     expect(state.pat).toBe(0x0007_0406_0007_0406n);
   });
 
+  test('power-up clears registers and MSRs, and leaves the bookkeeping of the executions', () => {
+    const m = new TestMachine().long();
+    m.state.setGpr(15, 1n);
+    m.state.lstar = 0x1234n;
+    m.state.retired = 77n;
+    m.state.budget = 5n;
+    powerUp(m.cpu);
+    expect([m.state.gpr(15), m.state.lstar, m.state.retired, m.state.budget]).toEqual([0n, 0n, 77n, 5n]);
+  });
+
   test('INIT keeps MSRs and the cache bits of CR0', () => {
     const m = new TestMachine().long();
     m.state.lstar = 0x1234n;
