@@ -1,1 +1,8 @@
-export {};
+/** The only public door of the engine. */
+export { describeVirtqueue, type VirtioDeviceView, type VirtqueueView } from './devices/index.ts';
+export type { PagingNode, PagingTable } from './inspect/page-tables.ts';
+export type { TlbEntryView } from './inspect/tlb.ts';
+export type { EptStep, GuestStep, TranslationView } from './inspect/translation.ts';
+export { type DecodedInstruction, decodeInstructions, decodeOne } from './isa/decode.ts';
+export { createMachine, type Machine } from './machine/machine.ts';
+export * from './machine/machine-api.ts';

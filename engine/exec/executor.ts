@@ -46,6 +46,8 @@ export class Executor {
   readonly #budget: BigInt64Array;
   #generation = 1;
   #limit = 0;
+  /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
+  #events = 0;
   #skipMarkAt: number | undefined;
 
   constructor(parts: {
@@ -73,7 +75,13 @@ export class Executor {
 
   /** Instructions executed so far in the current `run`; exact whenever TypeScript runs at an instruction boundary. */
   get executed(): number {
-    return this.#limit - this.#budgetLeft;
+    return this.#limit - this.#events - this.#budgetLeft;
+  }
+  /** Ends the accounting of a run: returns what it executed. */
+  takeExecuted(): number {
+    const executed = this.executed;
+    this.#limit = this.#budgetLeft + this.#events;
+    return executed;
   }
 
   /** As `executed`, while the system instruction or memory access of a record is under way: counts those before it. */
@@ -97,6 +105,7 @@ export class Executor {
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */
   run(limit: number, skipMarkAt?: number): RunEnd {
     this.#limit = limit;
+    this.#events = 0;
     this.#budgetLeft = limit;
     this.#skipMarkAt = skipMarkAt;
     this.#runtime.stopRequested = false;
@@ -181,6 +190,8 @@ export class Executor {
   }
 
   #deal(event: unknown): void {
+    this.#events++;
+    this.#budgetLeft--;
     this.#state.linkSite = 0;
     this.#owner.handleEvent(event);
     this.refreshJumpKey();

@@ -2,18 +2,19 @@
  * What compiled code calls back: slow memory accesses, segment checks, exceptions, system instructions. Nothing thrown
  * crosses wasm frames: it is kept as the pending event and a status is returned.
  */
-import type { Unimplemented } from '../cpu/events.ts';
-import { GuestFault, UD } from '../cpu/events.ts';
+import { checkSegment } from '../cpu/access.ts';
+import { bindInstruction } from '../cpu/bind-instruction.ts';
+import { GuestFault, UD, Unimplemented } from '../cpu/events.ts';
 import type { SystemInstruction } from '../cpu/instruction.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { readSigned } from '../cpu/state.ts';
 import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
+import { systemInstructionKey } from '../cpu/system-table.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { CodeCache } from './code-cache.ts';
 import { Exit, SlowStatus } from './exits.ts';
 import { record } from './record.ts';
-import { SystemSite } from './system-site.ts';
 
 /** Added to the size of a slow access that is, or goes on to be, a write. */
 const FOR_WRITE = 16;
@@ -23,8 +24,6 @@ export interface RuntimeParts {
   readonly mmu: Mmu;
   readonly systemInstructions: Readonly<Record<string, SystemInstruction | undefined>>;
   /** Limit and type check of a legacy segment access, with all its faults. */
-  readonly checkSegment: (processor: Processor, segment: number, offset: number, size: number, write: boolean) => void;
-  readonly unimplemented: (instruction: DecodedInstruction) => Unimplemented;
 }
 
 export class Runtime {
@@ -32,6 +31,8 @@ export class Runtime {
   pendingEvent: unknown;
   /** Set to leave compiled code after the instruction that runs. */
   stopRequested = false;
+  /** The record whose system instruction or slow access is under way, else 0. */
+  currentRecord = 0;
   /** Set by the run loop once the cache exists. */
   codeCache: CodeCache | undefined;
   /** Called after each system instruction: control state may have changed. Returns true to leave. */
@@ -39,7 +40,6 @@ export class Runtime {
   /** Told before each system instruction, with the instruction; may request a stop by throwing. */
   beforeSystem: ((instruction: DecodedInstruction) => void) | undefined;
   readonly #parts: RuntimeParts;
-  readonly #sites = new WeakMap<DecodedInstruction, SystemSite>();
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
@@ -48,10 +48,10 @@ export class Runtime {
   /** The imports of compiled code, by the names in sharedImports. */
   imports(): Record<string, unknown> {
     return {
-      slowRead: (linear: number, size: number) => this.#guarded(() => this.#read(linear, size)),
-      slowWrite: (linear: number, size: number) => this.#guarded(() => this.#write(linear, size)),
-      segmentCheck: (_record: number, offset: number, segment: number, size: number) =>
-        this.#guarded(() => this.#checkSegment(offset, segment, size)) === SlowStatus.Event ? 1 : 0,
+      slowRead: (linear: number, size: number, at: number) => this.#guarded(at, () => this.#read(linear, size)),
+      slowWrite: (linear: number, size: number, at: number) => this.#guarded(at, () => this.#write(linear, size)),
+      segmentCheck: (at: number, offset: number, segment: number, size: number) =>
+        this.#guarded(at, () => this.#checkSegment(offset, segment, size)) === SlowStatus.Event ? 1 : 0,
       raise: (_record: number, vector: number, errorCode: number) => {
         this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
       },
@@ -59,12 +59,15 @@ export class Runtime {
     };
   }
 
-  #guarded(access: () => void): number {
+  #guarded(recordAddress: number, access: () => void): number {
+    this.currentRecord = recordAddress;
     try {
       access();
     } catch (event) {
       this.pendingEvent = event;
       return SlowStatus.Event;
+    } finally {
+      this.currentRecord = 0;
     }
     return this.stopRequested ? SlowStatus.DoneStopAfter : SlowStatus.Done;
   }
@@ -89,8 +92,8 @@ export class Runtime {
     const index = (address - segmentAddress(0)) / SEGMENT_BYTES;
     // The zero field stands for a segment of 64-bit code, which has no limit.
     if (!Number.isInteger(index) || index < 0 || index > 7) return;
-    const write = (size & FOR_WRITE) !== 0;
-    this.#parts.checkSegment(this.#parts.processor, index, offset, size & (FOR_WRITE - 1), write);
+    const access = size & FOR_WRITE ? 'write' : 'read';
+    checkSegment(this.#parts.processor, index, offset, size & (FOR_WRITE - 1), access);
   }
 
   #system(recordAddress: number): number {
@@ -102,29 +105,22 @@ export class Runtime {
     const ip = pageBase + nextOffset - decoded.lengthBytes;
     state.rip = ip;
     processor.transferred = false;
+    this.currentRecord = recordAddress;
     try {
       this.beforeSystem?.(decoded);
-      const execute = systemInstructions[decoded.mnemonic];
-      if (!execute) throw decoded.mnemonic === 'INVALID' ? UD() : this.#parts.unimplemented(decoded);
-      const nextIp = this.#cut(ip + decoded.lengthBytes, decoded.codeSize);
-      execute(processor, this.#site(decoded).at(ip, nextIp));
-      if (!processor.transferred) state.rip = nextIp;
+      const site = bindInstruction(state, decoded, ip);
+      const execute = systemInstructions[systemInstructionKey(site)];
+      if (!execute) throw decoded.mnemonic === 'INVALID' ? UD() : new Unimplemented(`instruction ${decoded.codeName}`);
+      execute(processor, site);
+      if (!processor.transferred) state.rip = site.nextIp;
     } catch (event) {
       this.pendingEvent = event;
       state.exitRecord = recordAddress;
       return Exit.Event + 1;
+    } finally {
+      this.currentRecord = 0;
     }
     const leave = this.afterSystem();
     return leave || this.stopRequested ? Exit.StopAtTarget + 1 : 0;
-  }
-
-  #cut(rip: number, codeSize: number): number {
-    return codeSize === 64 ? rip : rip >>> 0;
-  }
-
-  #site(decoded: DecodedInstruction): SystemSite {
-    let site = this.#sites.get(decoded);
-    if (!site) this.#sites.set(decoded, (site = new SystemSite(decoded, this.#parts.processor.state)));
-    return site;
   }
 }

@@ -3,6 +3,14 @@
  * values are bigints here (unsigned); inside the engine they are numbers where exact.
  */
 
+import type { VirtioDeviceView } from '../devices/index.ts';
+import type { PagingNode, PagingTable } from '../inspect/page-tables.ts';
+import type { TlbEntryView } from '../inspect/tlb.ts';
+import type { TranslationView } from '../inspect/translation.ts';
+import type { CpuModeView, RegisterGroup, VmcsView } from '../inspect/views.ts';
+
+export type { CpuModeView, RegisterGroup, RegisterView, VmcsFieldView, VmcsView } from '../inspect/views.ts';
+
 export type Virtualization = 'none' | 'hardware';
 
 /** A guest program, already loaded from its file: bytes at guest-physical addresses and an entry state. */
@@ -92,59 +100,12 @@ export type Stop =
 
 export type AddressSpaceName = 'linear' | 'guest-physical' | 'host-physical';
 
-export interface RegisterView {
-  /** As the manual names it: RAX, CS, CR0, IA32_EFER … */
-  readonly name: string;
-  readonly value: bigint;
-  readonly widthBits: number;
-  /** Fields of the register, decoded: flags, selector parts, hidden parts. */
-  readonly parts?: readonly { readonly name: string; readonly value: string; readonly description: string }[];
-  readonly description?: string;
-  readonly writable: boolean;
-}
-export interface RegisterGroup {
-  readonly name: 'General' | 'Flags' | 'Segment' | 'Control' | 'Debug' | 'MSRs';
-  readonly registers: readonly RegisterView[];
-}
-
-/** The CPU mode view. All strings are for people; numbers carry the codes. */
-export interface CpuModeView {
-  readonly vcpu: number;
-  readonly vmxOperation: 'off' | 'root' | 'non-root';
-  readonly ring: number;
-  readonly operatingMode: string;
-  readonly codeSize: 16 | 32 | 64;
-  readonly pagingMode: string;
-  readonly nestedPaging: string | undefined;
-  readonly activityState: string;
-  readonly interruptibility: readonly string[];
-  readonly interruptsEnabled: boolean;
-  readonly vpid: number;
-  readonly currentVmcs: bigint | undefined;
-}
-
 /** A frame of the built-in hypervisor's handler, above the guest's frames while an exit is handled. */
 export interface HandlerFrame {
   readonly name: string;
   /** Kernel half or user half. */
   readonly half: 'kernel' | 'user';
   readonly explanation: string;
-}
-
-export interface VmcsFieldView {
-  readonly name: string;
-  readonly encoding: number;
-  readonly group: string;
-  readonly widthBits: number;
-  readonly value: bigint;
-  readonly description: string;
-  /** Bits of a control or decoded parts. */
-  readonly parts: readonly { readonly name: string; readonly value: string; readonly description: string }[];
-}
-export interface VmcsView {
-  readonly address: bigint;
-  readonly launchState: 'clear' | 'launched';
-  readonly fields: readonly VmcsFieldView[];
 }
 
 /** One vCPU, as seen from outside. Reads never disturb the guest. */
@@ -167,6 +128,14 @@ export interface Vcpu {
   /** VMCS field by the manual's name or encoding. */
   readVmcs(field: string): bigint | undefined;
   writeVmcs(field: string, value: bigint): string | undefined;
+  /** How a linear address translates now; `access` defaults to read. */
+  translate(linear: bigint, access?: 'read' | 'write' | 'execute'): TranslationView;
+  tlb(): readonly TlbEntryView[];
+  /** Roots of the guest's paging structures and of EPT. */
+  pagingRoots(): { readonly guest: PagingTable | undefined; readonly ept: PagingTable | undefined };
+  pagingChildren(table: PagingTable): readonly PagingNode[];
+  /** Names that readRegister knows. */
+  registerNames(): readonly string[];
   /** Stages of the hypervisor's handler, innermost first; empty while the guest runs. */
   handlerFrames(): readonly HandlerFrame[];
 }
@@ -209,6 +178,8 @@ export interface MachineControl {
   setWatches(watches: readonly { address: bigint; lengthBytes: number; read: boolean; write: boolean }[]): void;
   /** Arms a filter; the condition, if given, decides. */
   setFilter(filter: StopFilter, armed: boolean, condition?: (event: MachineEvent) => boolean): void;
+  /** Virtio devices with their queues, read by peeks. */
+  virtqueues(): readonly (VirtioDeviceView & { readonly base: number; readonly irq: number })[];
   statistics(): RunStatistics;
   /** Digest of the whole state: same inputs, same hash. */
   stateHash(): string;

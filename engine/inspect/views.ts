@@ -1,0 +1,50 @@
+/** Plain data that views show: shapes shared by the inspectors and the public interface. */
+
+export interface RegisterView {
+  /** As the manual names it: RAX, CS, CR0, IA32_EFER … */
+  readonly name: string;
+  readonly value: bigint;
+  readonly widthBits: number;
+  /** Fields of the register, decoded: flags, selector parts, hidden parts. */
+  readonly parts?: readonly { readonly name: string; readonly value: string; readonly description: string }[];
+  readonly description?: string;
+  readonly writable: boolean;
+}
+
+export interface RegisterGroup {
+  readonly name: 'General' | 'Flags' | 'Segment' | 'Control' | 'Debug' | 'MSRs';
+  readonly registers: readonly RegisterView[];
+}
+
+/** The CPU mode view. All strings are for people; numbers carry the codes. */
+export interface CpuModeView {
+  readonly vcpu: number;
+  readonly vmxOperation: 'off' | 'root' | 'non-root';
+  readonly ring: number;
+  readonly operatingMode: string;
+  readonly codeSize: 16 | 32 | 64;
+  readonly pagingMode: string;
+  readonly nestedPaging: string | undefined;
+  readonly activityState: string;
+  readonly interruptibility: readonly string[];
+  readonly interruptsEnabled: boolean;
+  readonly vpid: number;
+  readonly currentVmcs: bigint | undefined;
+}
+
+export interface VmcsFieldView {
+  readonly name: string;
+  readonly encoding: number;
+  readonly group: string;
+  readonly widthBits: number;
+  readonly value: bigint;
+  readonly description: string;
+  /** Bits of a control or decoded parts. */
+  readonly parts: readonly { readonly name: string; readonly value: string; readonly description: string }[];
+}
+
+export interface VmcsView {
+  readonly address: bigint;
+  readonly launchState: 'clear' | 'launched';
+  readonly fields: readonly VmcsFieldView[];
+}

@@ -1,0 +1,118 @@
+/**
+ * The physical machine: memory, processors and the two executions, wired. vCPUs share one wasm memory; the state of the
+ * one that runs is at its fixed place, the others' lie in copies.
+ */
+import { RAM_ADDRESS, STATE_BYTES } from '../cpu/memory-map.ts';
+import { createCpuModel } from '../cpu/model.ts';
+import { type Hooks, type Intercepts, type Ports, Processor } from '../cpu/processor.ts';
+import { CpuState } from '../cpu/state.ts';
+import { systemInstructions } from '../cpu/system-table.ts';
+import { CodeCache } from '../exec/code-cache.ts';
+import { Executor, type ExecutorOwner } from '../exec/executor.ts';
+import { HandlerLibrary } from '../exec/handler-library.ts';
+import { Runtime } from '../exec/runtime.ts';
+import { Mmu } from '../mmu/mmu.ts';
+import { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { TranslationContext } from '../mmu/translation.ts';
+import { translationRegisters } from './adapters.ts';
+import { VirtualClock } from './clock.ts';
+
+const WASM_PAGE_BYTES = 0x1_0000;
+
+/** What of a vCPU is exchanged when another one runs. */
+interface Parked {
+  readonly state: Uint8Array;
+  readonly translation: TranslationContext;
+  intercepts: Intercepts | undefined;
+}
+
+export interface HostConfig {
+  readonly ramBytes: number;
+  readonly cpus: number;
+  readonly ports: Ports;
+  readonly hooks: Hooks;
+  readonly owner: ExecutorOwner;
+}
+
+export class Host {
+  readonly clock = new VirtualClock();
+  readonly state: CpuState;
+  readonly physical: PhysicalMemory;
+  readonly mmu: Mmu;
+  readonly processor: Processor;
+  readonly runtime: Runtime;
+  readonly codeCache: CodeCache;
+  readonly library: HandlerLibrary;
+  readonly executor: Executor;
+  readonly #parked: Parked[] = [];
+  #loaded = 0;
+
+  constructor(config: HostConfig) {
+    const pages = Math.ceil((RAM_ADDRESS + config.ramBytes) / WASM_PAGE_BYTES);
+    const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.state = new CpuState(memory.buffer);
+    this.physical = new PhysicalMemory(memory.buffer, config.ramBytes);
+    this.mmu = new Mmu(this.state, this.physical);
+    this.processor = new Processor({
+      state: this.state,
+      memory: this.mmu,
+      tlb: translationRegisters(this.mmu, () => this.executor.translationsChanged()),
+      ports: config.ports,
+      model: createCpuModel(),
+      tscNow: () => BigInt.asUintN(64, BigInt(this.clock.nowNs) + this.state.tscAdjust),
+      hooks: config.hooks,
+    });
+    this.runtime = new Runtime({ processor: this.processor, mmu: this.mmu, systemInstructions });
+    this.library = new HandlerLibrary(memory, this.runtime.imports());
+    this.codeCache = new CodeCache(this.physical, this.library);
+    this.codeCache.onCodePage = (page) => this.mmu.dropWriteTagsOfPage(page);
+    const { processor, mmu, codeCache: cache, library, runtime } = this;
+    this.executor = new Executor({ processor, mmu, cache, library, runtime, owner: config.owner });
+    this.clock.executing = () => this.#executing();
+    for (let index = 0; index < config.cpus; index++) {
+      this.#parked.push({
+        state: new Uint8Array(STATE_BYTES),
+        translation: new TranslationContext(),
+        intercepts: undefined,
+      });
+    }
+    this.mmu.vcpu = (this.#parked[0] as Parked).translation;
+  }
+
+  /** Index of the vCPU whose state is loaded. */
+  get loaded(): number {
+    return this.#loaded;
+  }
+
+  /** Makes a vCPU the one that runs and is inspected. */
+  load(index: number): void {
+    if (index === this.#loaded) return;
+    const next = this.#parked[index];
+    const current = this.#parked[this.#loaded] as Parked;
+    if (!next) throw new Error(`no vCPU ${index}`);
+    current.state.set(this.state.bytes);
+    current.intercepts = this.processor.intercepts;
+    this.state.bytes.set(next.state);
+    this.processor.intercepts = next.intercepts;
+    this.mmu.vcpu = next.translation;
+    this.mmu.contextChanged();
+    this.executor.translationsChanged();
+    this.#loaded = index;
+  }
+
+  /** Runs a piece of work with another vCPU loaded. */
+  with<T>(index: number, work: () => T): T {
+    const before = this.#loaded;
+    this.load(index);
+    try {
+      return work();
+    } finally {
+      this.load(before);
+    }
+  }
+
+  #executing(): number {
+    const { currentRecord } = this.runtime;
+    return currentRecord ? this.executor.executedBefore(currentRecord) : this.executor.executed;
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * What may stop a run. Filters are observed where the event happens; one that was stopped at and then continued from is
+ * not stopped at again, although the instruction runs anew.
+ */
+import type { MachineEvent, Stop, StopFilter } from './machine-api.ts';
+
+export type FilterCondition = (event: MachineEvent) => boolean;
+
+export class StopConditions {
+  readonly #armed = new Map<StopFilter, FilterCondition | undefined>();
+  /** The stop that a condition asked for; taken by the run loop at the next boundary. */
+  #pending: Stop | undefined;
+  /** Where the last event stopped: its filter and instruction count. */
+  #stoppedAt: { readonly filter: StopFilter; readonly count: number } | undefined;
+  onEvent: ((event: MachineEvent) => void) | undefined;
+
+  setFilter(filter: StopFilter, armed: boolean, condition?: FilterCondition): void {
+    if (armed) this.#armed.set(filter, condition);
+    else this.#armed.delete(filter);
+  }
+
+  /** Whether anybody wants to know: events are only made then. */
+  watches(filter: StopFilter): boolean {
+    return this.#armed.has(filter) || this.onEvent !== undefined;
+  }
+
+  /** Reports an event at an instruction count; true if the run is to stop there. */
+  report(event: MachineEvent, count: number): boolean {
+    const again = this.#stoppedAt?.filter === event.filter && this.#stoppedAt.count === count;
+    if (again) {
+      this.#stoppedAt = undefined;
+      return false;
+    }
+    this.onEvent?.(event);
+    if (!this.#armed.has(event.filter)) return false;
+    const condition = this.#armed.get(event.filter);
+    if (condition && !condition(event)) return false;
+    this.#stoppedAt = { filter: event.filter, count };
+    this.request({ kind: 'event', event });
+    return true;
+  }
+
+  /** Asks for a stop; the first one asked for wins. */
+  request(stop: Stop): void {
+    this.#pending ??= stop;
+  }
+  get isRequested(): boolean {
+    return this.#pending !== undefined;
+  }
+  take(): Stop | undefined {
+    const stop = this.#pending;
+    this.#pending = undefined;
+    return stop;
+  }
+}

@@ -1,0 +1,133 @@
+/** One vCPU as the outside sees it. Everything is a peek; the vCPU is loaded for the time of the question. */
+
+import { is64Bit } from '../cpu/modes.ts';
+import { CS } from '../cpu/state.ts';
+import { cpuMode } from '../inspect/cpu-mode.ts';
+import { type PagingNode, type PagingTable, pagingChildren, pagingRoots } from '../inspect/page-tables.ts';
+import { readRegister, registerGroups, registerNames, writeRegister } from '../inspect/registers.ts';
+import { type TlbEntryView, tlbEntries } from '../inspect/tlb.ts';
+import { explainTranslation, type TranslationView } from '../inspect/translation.ts';
+import type { CpuModeView, RegisterGroup, VmcsView } from '../inspect/views.ts';
+import { Access } from '../mmu/access.ts';
+import { guestPhysicalToHost } from './guest-physical.ts';
+import type { Host } from './host.ts';
+import type { AddressSpaceName, HandlerFrame, Vcpu } from './machine-api.ts';
+import type { Virtualizer } from './virtualizer.ts';
+
+const accesses = { read: Access.Read, write: Access.Write, execute: Access.Execute } as const;
+
+export class VcpuAccess implements Vcpu {
+  readonly index: number;
+  readonly #host: Host;
+  readonly #virtualizer: Virtualizer;
+
+  constructor(index: number, host: Host, virtualizer: Virtualizer) {
+    this.index = index;
+    this.#host = host;
+    this.#virtualizer = virtualizer;
+  }
+
+  #with<T>(work: () => T): T {
+    return this.#host.with(this.index, work);
+  }
+
+  get rip(): bigint {
+    return this.#with(() => BigInt.asUintN(64, BigInt(this.#host.state.rip)));
+  }
+  get instructionAddress(): bigint {
+    return this.#with(() => {
+      const { state } = this.#host;
+      const linear = is64Bit(state) ? state.rip : (state.segment(CS).base + state.rip) >>> 0;
+      return BigInt.asUintN(64, BigInt(linear));
+    });
+  }
+
+  readRegister(name: string): bigint | undefined {
+    return this.#with(() => readRegister(this.#host.processor, name));
+  }
+  writeRegister(name: string, value: bigint): string | undefined {
+    return this.#with(() => {
+      const problem = writeRegister(this.#host.processor, name, value);
+      this.#host.executor.translationsChanged();
+      return problem;
+    });
+  }
+  registers(): readonly RegisterGroup[] {
+    return this.#with(() => registerGroups(this.#host.processor));
+  }
+  registerNames(): readonly string[] {
+    return registerNames(this.#host.processor);
+  }
+
+  peek(space: AddressSpaceName, address: bigint, lengthBytes: number): Uint8Array {
+    return this.#with(() => {
+      const { mmu, physical } = this.#host;
+      if (space === 'linear') return mmu.peek(Number(BigInt.asIntN(64, address)), lengthBytes);
+      return this.#pieces(space, Number(address), lengthBytes, (at, length) => physical.peek(at, length));
+    });
+  }
+
+  poke(space: AddressSpaceName, address: bigint, bytes: Uint8Array): number {
+    return this.#with(() => {
+      const { mmu, physical } = this.#host;
+      if (space === 'linear') return mmu.poke(Number(BigInt.asIntN(64, address)), bytes);
+      let written = 0;
+      this.#pieces(space, Number(address), bytes.length, (at, length) => {
+        if (!physical.poke(at, bytes.subarray(written, written + length))) return undefined;
+        written += length;
+        return new Uint8Array(length);
+      });
+      return written;
+    });
+  }
+
+  /** Walks a physical range page by page; ends where `visit` finds no memory. Returns what it collected. */
+  #pieces(
+    space: AddressSpaceName,
+    address: number,
+    lengthBytes: number,
+    visit: (hostPhysical: number, length: number) => Uint8Array | undefined,
+  ): Uint8Array {
+    const collected: number[] = [];
+    for (let done = 0; done < lengthBytes; ) {
+      const at = address + done;
+      const length = Math.min(lengthBytes - done, 4096 - (at % 4096));
+      const host = space === 'host-physical' ? at : guestPhysicalToHost(this.#host, this.#virtualizer, at);
+      const piece = host === undefined ? undefined : visit(host, length);
+      if (!piece) break;
+      for (const byte of piece) collected.push(byte);
+      done += length;
+    }
+    return Uint8Array.from(collected);
+  }
+
+  mode(): CpuModeView {
+    return this.#with(() => cpuMode(this.index, this.#host.processor, this.#host.mmu));
+  }
+  vmcs(): VmcsView | undefined {
+    return this.#with(() => this.#virtualizer.vmcsView());
+  }
+  readVmcs(field: string): bigint | undefined {
+    return this.#with(() => this.#virtualizer.readVmcs(field));
+  }
+  writeVmcs(field: string, value: bigint): string | undefined {
+    return this.#with(() => this.#virtualizer.writeVmcs(field, value));
+  }
+  handlerFrames(): readonly HandlerFrame[] {
+    return this.#with(() => this.#virtualizer.handlerFrames());
+  }
+
+  translate(linear: bigint, access: keyof typeof accesses = 'read'): TranslationView {
+    const address = Number(BigInt.asIntN(64, linear));
+    return this.#with(() => explainTranslation(this.#host.mmu, { linear: address, access: accesses[access] }));
+  }
+  tlb(): readonly TlbEntryView[] {
+    return this.#with(() => tlbEntries(this.#host.mmu));
+  }
+  pagingRoots(): { readonly guest: PagingTable | undefined; readonly ept: PagingTable | undefined } {
+    return this.#with(() => pagingRoots(this.#host.mmu));
+  }
+  pagingChildren(table: PagingTable): readonly PagingNode[] {
+    return this.#with(() => pagingChildren(this.#host.mmu, table));
+  }
+}
