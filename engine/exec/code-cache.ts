@@ -89,17 +89,19 @@ export class CodeCache {
     return instruction;
   }
 
-  /** The block that starts here, decoded if need be; `limit` cuts it to that many instructions (and is not kept). */
+  /**
+   * The block that starts here, decoded if need be. `limit` cuts it to that many instructions and looks through marks;
+   * blocks of one instruction are kept, as steps and interrupt shadows ask for them again.
+   */
   find(location: CodeLocation, nextPage: NextPage, limit?: number): Block {
-    const key = `${location.physical} ${location.linear} ${location.rip} ${location.codeSize} ${location.stackSize}`;
-    if (limit === undefined) {
-      const known = this.#blocks.get(key);
-      if (known) return known;
-    }
+    const cut = limit === undefined ? '' : ` ${limit}`;
+    const key = `${location.physical} ${location.linear} ${location.rip} ${location.codeSize} ${location.stackSize}${cut}`;
+    const known = this.#blocks.get(key);
+    if (known) return known;
     if (this.#free + (MAX_BLOCK_INSTRUCTIONS + 1) * RECORD_BYTES > CODE_CACHE_ADDRESS + CODE_CACHE_BYTES) this.clear();
     const block = this.#decode(location, nextPage, limit ?? MAX_BLOCK_INSTRUCTIONS, limit === undefined);
     this.#library.install();
-    if (limit === undefined) {
+    if (limit === undefined || limit === 1) {
       this.#blocks.set(key, block);
       for (const page of block.pages) this.#page(page).keys.add(key);
     }

@@ -2,6 +2,7 @@
  * The run loop of one loaded vCPU: finds blocks, lets compiled code run them within an exact instruction budget, and
  * deals with what brings it back. What an event means (delivery, VM exit, stop) is decided by the owner.
  */
+import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { GP } from '../cpu/events.ts';
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
@@ -32,7 +33,7 @@ export interface ExecutorOwner {
   onBlock?(block: Block): void;
 }
 
-/** With a shadow (STI, MOV SS) or TF, instructions run one at a time so that its end is seen. */
+/** Blocking by STI and by MOV SS. */
 const SHADOWS = 0b11;
 
 export class Executor {
@@ -136,7 +137,11 @@ export class Executor {
   #enter(): RunEnd | undefined {
     const state = this.#state;
     const shadow = state.interruptibility & SHADOWS;
-    const single = shadow !== 0 || (state.flagsOther & 0x100) !== 0;
+    const traps = (state.flagsOther & RFLAGS.TF) !== 0;
+    // RF only keeps instruction breakpoints of DR7 from firing again, and lasts for one instruction.
+    if (state.flagsOther & RFLAGS.RF) state.flagsOther &= ~RFLAGS.RF;
+    // A shadow and TF last for one instruction, whose end must be seen.
+    const single = shadow !== 0 || traps;
     let block: Block;
     try {
       block = this.#block(single ? 1 : undefined);
@@ -147,7 +152,9 @@ export class Executor {
     if (block.count === 0) return this.#atMark();
     const exit = this.#library.enter(block.record) as Exit;
     if (shadow && exit !== Exit.Event) state.interruptibility &= ~shadow;
-    return this.#leave(exit, block);
+    const end = this.#leave(exit, block);
+    if (traps && exit !== Exit.Event && !end) this.#deal(new DebugFault(DR6.BS, true));
+    return end;
   }
 
   #leave(exit: Exit, entered: Block): RunEnd | undefined {

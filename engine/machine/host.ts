@@ -14,7 +14,6 @@ import { Runtime } from '../exec/runtime.ts';
 import { Mmu } from '../mmu/mmu.ts';
 import { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { TranslationContext } from '../mmu/translation.ts';
-import { translationRegisters } from './adapters.ts';
 import { VirtualClock } from './clock.ts';
 
 const WASM_PAGE_BYTES = 0x1_0000;
@@ -56,7 +55,7 @@ export class Host {
     this.processor = new Processor({
       state: this.state,
       memory: this.mmu,
-      tlb: translationRegisters(this.mmu, () => this.executor.translationsChanged()),
+      tlb: this.mmu,
       ports: config.ports,
       model: createCpuModel(),
       tscNow: () => BigInt.asUintN(64, BigInt(this.clock.nowNs) + this.state.tscAdjust),
@@ -68,6 +67,7 @@ export class Host {
     this.codeCache.onCodePage = (page) => this.mmu.dropWriteTagsOfPage(page);
     const { processor, mmu, codeCache: cache, library, runtime } = this;
     this.executor = new Executor({ processor, mmu, cache, library, runtime, owner: config.owner });
+    this.mmu.onCodeMappingsChanged = () => this.executor.translationsChanged();
     this.clock.executing = () => this.#executing();
     for (let index = 0; index < config.cpus; index++) {
       this.#parked.push({

@@ -162,12 +162,12 @@ export class Machine implements MachineControl, ExecutorOwner {
   }
 
   statistics(): RunStatistics {
-    const { tlb } = this.host.mmu;
+    const { statistics } = this.host.mmu;
     return {
       instructions: this.instructionCount,
       exitsByReason: this.virtualizer.exitsByReason(),
-      tlbHits: tlb.hits,
-      tlbMisses: tlb.misses,
+      tlbHits: statistics.hits,
+      tlbMisses: statistics.misses,
     };
   }
 
