@@ -268,5 +268,10 @@ export function symbolicOperands(instruction: DecodedInstruction): Operand[] {
     kind: operand.kind === 'register' || operand.kind === 'memory' ? operand.kind : 'immediate',
     position,
     width: (operand.widthBits || widest) as OperandWidth,
+    ...(usesStackPointer(instruction, operand) ? { usesStackPointer: true } : {}),
+    ...(instruction.mnemonic === 'Enter' && position === 1 ? { constant: Number(operand.value ?? 0n) & 31 } : {}),
   }));
 }
+
+const usesStackPointer = ({ mnemonic, memory }: DecodedInstruction, operand: DecodedOperand): boolean =>
+  mnemonic === 'Pop' && operand.kind === 'memory' && memory?.base === 4;

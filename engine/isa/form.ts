@@ -21,10 +21,10 @@ const forms = new Map<string, InstructionForm>();
 /** The form of a decoded instruction, or undefined if the instruction has no recorded semantics (system or unknown). */
 export function formOf(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): InstructionForm | undefined {
   const semantics = instructionSet[instruction.mnemonic];
-  if (!semantics || instruction.operands.some((o) => o.register && o.register.kind !== 'gpr')) return undefined;
+  if (!semantics || isSystemForm(instruction)) return undefined;
   const { operandSize, addressSize, codeSize, repeat, mnemonic } = instruction;
   const operands = symbolicOperands(instruction);
-  const kinds = operands.map((o) => `${o.kind[0]}${o.width}`).join(',');
+  const kinds = operands.map(describeOperand).join(',');
   const key = `${mnemonic} ${kinds} ${codeSize}/${operandSize}/${addressSize}/${stackSize} ${repeat}`;
   let form = forms.get(key);
   if (!form) {
@@ -34,4 +34,15 @@ export function formOf(instruction: DecodedInstruction, stackSize: 16 | 32 | 64)
     forms.set(key, (form = { key, operation: m.finish(mnemonic), operands, sizes }));
   }
   return form;
+}
+
+const describeOperand = ({ kind, width, usesStackPointer, constant }: Operand): string =>
+  `${kind[0]}${width}${usesStackPointer ? '+sp' : ''}${constant === undefined ? '' : `=${constant}`}`;
+
+const farPointerInMemory = /^(Jmp|Call)_m16(16|32|64)$/;
+
+/** Forms of MOV, PUSH, POP with other registers, and far JMP and CALL: not general-purpose, though their names are. */
+function isSystemForm({ operands, codeName }: DecodedInstruction): boolean {
+  if (operands.some((o) => o.kind === 'far-branch' || (o.register && o.register.kind !== 'gpr'))) return true;
+  return farPointerInMemory.test(codeName);
 }

@@ -9,9 +9,13 @@ export interface Operand<W extends OperandWidth = OperandWidth> {
   readonly kind: 'register' | 'memory' | 'immediate';
   readonly position: number;
   readonly width: W;
+  /** POP only: the address is computed with the stack pointer, which POP increments before. */
+  readonly usesStackPointer?: boolean;
+  /** Value of an immediate that decides what the Operation consists of (nesting level of ENTER). */
+  readonly constant?: number;
 }
 
 /** The same place read or written at another width (MOVZX's source, MOVSXD …). */
 export function withWidth<W extends OperandWidth>(operand: Operand, width: W): Operand<W> {
-  return { kind: operand.kind, position: operand.position, width };
+  return { ...operand, width };
 }

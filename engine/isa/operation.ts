@@ -104,6 +104,7 @@ export interface Operation {
   readonly guard: Expr<1> | undefined;
   readonly reads: readonly (LoadStatement | RaiseStatement)[];
   readonly stores: readonly StoreStatement[];
+  /** All at once. Where two name the same register, the first one's value stays (POP RSP, XCHG EAX, EAX). */
   readonly commits: readonly Commit[];
   readonly flags: FlagsCommit | undefined;
   /** New value of DF, by CLD and STD. */

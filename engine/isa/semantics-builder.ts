@@ -43,7 +43,17 @@ export const RBP = 5;
 export const RSI = 6;
 export const RDI = 7;
 
-const segmentSS: SegmentRef = { kind: 'fixed', index: 2 };
+export const segmentES: SegmentRef = { kind: 'fixed', index: 0 };
+export const segmentSS: SegmentRef = { kind: 'fixed', index: 2 };
+/** DS or its override. */
+export const segmentOfOperand: SegmentRef = { kind: 'operand' };
+
+export const DIVIDE_ERROR = 0;
+export const BOUND_RANGE_EXCEEDED = 5;
+export const GENERAL_PROTECTION = 13;
+
+/** Linear addresses have 48 bits (4-level paging). */
+const CANONICAL_BITS = 48;
 
 /** A flag the manual leaves undefined. Default value: cleared. */
 export function undefined_(value: Expr<1> | 'unchanged' = constant(1, 0)): UndefinedFlag {
@@ -134,6 +144,11 @@ export class Semantics {
   setGpr<W extends OperandWidth>(number: number, value: Expr<W>): void {
     this.#commit({ kind: 'gpr', number, high: false, width: value.width }, value);
   }
+  /** Sets an implied register only if the condition holds: else even the upper half of a 32-bit one stays. */
+  setGprIf<W extends OperandWidth>(condition: Expr<1>, number: number, value: Expr<W>): void {
+    if (value.width === 32) this.setGpr(number, ite(condition, value.zeroExtend(64), this.gpr(number, 64)));
+    else this.setGpr(number, ite(condition, value, this.gpr(number, value.width)));
+  }
   setHighByte(number: number, value: Expr<8>): void {
     this.#commit({ kind: 'gpr', number, high: true, width: 8 }, value);
   }
@@ -148,6 +163,12 @@ export class Semantics {
   setFlags(values: FlagValues, condition?: Expr<1>): void {
     if (this.#flags) throw new Error('flags are set twice');
     this.#flags = { condition, values, arithmetic: undefined };
+  }
+  /** SF, ZF and PF of the result; CF and OF cleared; AF undefined (cleared). */
+  setLogicFlags(result: Expr): void {
+    const clear = constant(1, 0);
+    const values = { CF: clear, OF: clear, AF: undefined_(), ...resultFlags(result) };
+    this.#flags = { condition: undefined, values, arithmetic: { result, carries: constant(result.width, 0) } };
   }
   /** Sets all six status flags as an addition or subtraction does; except those named in `except`. */
   setArithmeticFlags(arithmetic: ArithmeticFlags, except: readonly StatusFlag[] = []): void {
@@ -169,8 +190,15 @@ export class Semantics {
   branch(condition?: Expr<1>): void {
     this.#transfer = { kind: 'direct', condition };
   }
-  /** Near jump to an offset in the code segment. */
+  /**
+   * Near jump to an offset in the code segment. To be called before the writes: in 64-bit code a target that is not
+   * canonical is #GP(0) of the jump itself.
+   */
   jump(target: Expr<64>): void {
+    if (this.sizes.codeSize === 64) {
+      const upper = constant(64, 64 - CANONICAL_BITS);
+      this.raiseIf(target.shl(upper).sar(upper).ne(target), GENERAL_PROTECTION, 0);
+    }
     this.#transfer = { kind: 'indirect', target };
   }
   /** Executes the same instruction again if the condition holds. */
@@ -191,10 +219,13 @@ export class Semantics {
   setStackPointer(value: Expr<64>): void {
     this.setGpr(RSP, value.truncate(this.sizes.stackSize));
   }
-  /** Stores below the stack pointer and moves it down. */
-  push<W extends OperandWidth>(value: Expr<W>): void {
-    const top = this.stackOffset(this.stackPointer().sub(constant(64, value.width / 8)));
-    this.store(segmentSS, top, value);
+  /** Stores below the stack pointer, each value below the one before, and moves it down. */
+  push<W extends OperandWidth>(...values: Expr<W>[]): void {
+    let top = this.stackPointer();
+    for (const value of values) {
+      top = this.stackOffset(top.sub(constant(64, value.width / 8)));
+      this.store(segmentSS, top, value);
+    }
     this.setStackPointer(top);
   }
   /** The value `offsetBytes` above the stack pointer. */
