@@ -7,6 +7,7 @@ import { GP } from '../cpu/events.ts';
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
+import { DR6, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';

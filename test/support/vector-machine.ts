@@ -1,0 +1,200 @@
+/** A bare processor in the setting in which the vectors were recorded: user code, its regions and nothing else. */
+import { GuestFault } from '../../engine/cpu/events.ts';
+import { readFlags, writeFlags } from '../../engine/cpu/flags.ts';
+import { refreshMode } from '../../engine/cpu/modes.ts';
+import { powerUp } from '../../engine/cpu/reset.ts';
+import { CS, GS, SS } from '../../engine/cpu/state.ts';
+import { Host } from '../../engine/machine/host.ts';
+import { HIGH_ADDRESS, type Mode, patternByte, regionContents, regionsOf } from '../vectors/layout.ts';
+import type { Vector } from '../vectors/read-vectors.ts';
+
+const RAM_BYTES = 0x80_0000;
+const TABLES = 0x60_0000;
+/** Where the region above 4 GiB lies in RAM. */
+const HIGH_PHYSICAL = 0x50_0000;
+const PAGE = 4096;
+const USER = 7n;
+/** Access rights: present, DPL 3, accessed; data and code, 4 GiB. */
+const DATA3 = 0xc0f3;
+const CODE3_32 = 0xc0fb;
+const CODE3_64 = 0xa0fb;
+const DATA_REAL = 0xf3;
+
+export interface VectorOutcome {
+  readonly gpr: bigint[];
+  readonly flags: number;
+  readonly rip: bigint;
+  readonly segments: number[];
+  readonly exception: GuestFault | undefined;
+  /** Changed bytes by linear address. */
+  readonly memory: Map<number, number>;
+}
+
+export class VectorMachine {
+  readonly host: Host;
+  readonly #mode: Mode;
+  #fault: GuestFault | undefined;
+  #pristine: { address: number; physical: number; bytes: Uint8Array }[];
+
+  constructor(mode: Mode) {
+    this.#mode = mode;
+    this.host = new Host({
+      ramBytes: RAM_BYTES,
+      cpus: 1,
+      ports: { read: (_port, size) => 2 ** (8 * size) - 1, write: () => {} },
+      hooks: { ringChanged() {}, modeChanged() {}, eventDelivered() {}, controlRegisterWritten() {}, msrAccessed() {}, tripleFault() {} },
+      owner: { handleEvent: (event) => this.#event(event), interrupted: () => this.#fault !== undefined, stopAtMark: () => true },
+    });
+    powerUp(this.host.processor);
+    this.#pristine = regionsOf(mode).map((region) => ({
+      address: region.address,
+      physical: this.#physical(region.address),
+      bytes: regionContents(region),
+    }));
+    if (mode === 64) this.#mapLong();
+    else if (mode === 32) this.#map32();
+    this.#enter();
+  }
+
+  /** Executes one instruction (a REP to its end) from the vector's input. */
+  run(vector: Vector): VectorOutcome {
+    const { state, physical, executor } = this.host;
+    for (const { physical: at, bytes } of this.#pristine) physical.poke(at, bytes);
+    for (const { address, bytes } of vector.input.memory) physical.poke(this.#physical(address), bytes);
+    const start = Number(vector.input.rip);
+    const linear = this.#mode === 16 ? (vector.input.segments[1] as number) * 16 + start : start;
+    physical.poke(this.#physical(linear), vector.bytes);
+    this.#setSegments(vector.input.segments);
+    vector.input.gpr.forEach((value, index) => state.setGpr(index, value));
+    writeFlags(state, vector.input.flags | 2);
+    state.rip = start;
+    state.interruptibility = 0;
+    state.cpl = this.#mode === 16 ? 0 : 3;
+    this.#fault = undefined;
+    const before = this.#pristine.map(({ physical: at, bytes }) => physical.peek(at, bytes.length) as Uint8Array);
+    let rounds = 0;
+    do executor.run(1);
+    while (!this.#fault && state.rip === start && isRepeated(vector) && ++rounds < 100_000);
+    return {
+      gpr: Array.from({ length: 16 }, (_, index) => state.gpr(index)),
+      flags: readFlags(state),
+      rip: BigInt.asUintN(64, BigInt(state.rip)),
+      segments: [0, 1, 2, 3, 4, 5].map((index) => state.segment(index).selector),
+      exception: this.#fault,
+      memory: this.#changes(before),
+    };
+  }
+
+  #changes(before: Uint8Array[]): Map<number, number> {
+    const changes = new Map<number, number>();
+    this.#pristine.forEach(({ address, physical: at, bytes }, index) => {
+      const after = this.host.physical.peek(at, bytes.length) as Uint8Array;
+      if (Buffer.compare(after, before[index] as Uint8Array) === 0) return;
+      after.forEach((byte, i) => {
+        if (byte !== before[index]?.[i]) changes.set(address + i, byte);
+      });
+    });
+    return changes;
+  }
+
+  #event(event: unknown): void {
+    if (!(event instanceof GuestFault)) throw event;
+    this.#fault = event;
+  }
+
+  #physical(address: number): number {
+    return address >= HIGH_ADDRESS ? address - HIGH_ADDRESS + HIGH_PHYSICAL : address;
+  }
+
+  #enter(): void {
+    const { state, processor, mmu } = this.host;
+    state.cr0 = this.#mode === 16 ? 0x10 : 0x8001_0011;
+    state.cr4 = this.#mode === 64 ? 0x20 : 0;
+    state.efer = this.#mode === 64 ? 0x500 : 0;
+    state.cr3 = TABLES;
+    for (let index = 0; index <= GS; index++) {
+      Object.assign(state.segment(index), { base: 0, limit: 0xffff_ffff, attributes: DATA3 });
+    }
+    state.segment(CS).attributes = this.#mode === 64 ? CODE3_64 : CODE3_32;
+    mmu.contextChanged();
+    refreshMode(processor);
+    mmu.privilegeChanged();
+  }
+
+  #setSegments(selectors: readonly number[]): void {
+    const { state, processor } = this.host;
+    selectors.forEach((selector, index) => {
+      state.segment(index).selector = selector;
+      if (this.#mode === 16) {
+        Object.assign(state.segment(index), { base: selector * 16, limit: 0xffff, attributes: index === CS ? 0xfb : DATA_REAL });
+      }
+    });
+    if (this.#mode === 16) state.segment(SS).attributes = DATA_REAL;
+    refreshMode(processor);
+    this.host.executor.translationsChanged();
+  }
+
+  #mapLong(): void {
+    let next = TABLES + PAGE;
+    const { physical } = this.host;
+    const descend = (table: number, index: number): number => {
+      const at = table + index * 8;
+      if (!physical.readU64(at)) {
+        physical.writeU64(at, BigInt(next) | USER);
+        next += PAGE;
+      }
+      return Number(physical.readU64(at) & ~0xfffn);
+    };
+    this.#eachPage((linear, page) => {
+      const part = (shift: number) => Math.floor(linear / 2 ** shift) % 512;
+      const table = descend(descend(descend(TABLES, part(39)), part(30)), part(21));
+      physical.writeU64(table + part(12) * 8, BigInt(page) | USER);
+    });
+  }
+
+  #map32(): void {
+    const { physical } = this.host;
+    physical.writeU32(TABLES, (TABLES + PAGE) | Number(USER));
+    this.#eachPage((linear, page) => physical.writeU32(TABLES + PAGE + (linear >> 12) * 4, page | Number(USER)));
+  }
+
+  #eachPage(map: (linear: number, physical: number) => void): void {
+    for (const { address, lengthBytes } of regionsOf(this.#mode)) {
+      for (let offset = 0; offset < lengthBytes; offset += PAGE) map(address + offset, this.#physical(address) + offset);
+    }
+  }
+}
+
+const isRepeated = (vector: Vector): boolean => /^rep/.test(vector.disassembly);
+
+/** What differs from the vector's output, in words; empty if nothing. */
+export function differences(vector: Vector, outcome: VectorOutcome): string[] {
+  const { output, flagsMask } = vector;
+  const found: string[] = [];
+  const expect = (what: string, expected: bigint | number | undefined, got: bigint | number | undefined): void => {
+    if (expected !== got) found.push(`${what}: expected ${expected?.toString(16)}, got ${got?.toString(16)}`);
+  };
+  expect('exception', output.exception?.vector, outcome.exception?.vector);
+  if (vector.mode !== 16) expect('error code', output.exception?.errorCode, outcome.exception?.errorCode);
+  output.gpr.forEach((value, index) => expect(`gpr ${index}`, value, outcome.gpr[index]));
+  expect('flags', output.flags & flagsMask, outcome.flags & flagsMask);
+  if (!output.exception) expect('rip', output.rip, outcome.rip);
+  output.segments.forEach((value, index) => expect(`segment ${index}`, value, outcome.segments[index]));
+  const expected = new Map<number, number>();
+  for (const { address, bytes } of output.memory) bytes.forEach((byte, i) => expected.set(address + i, byte));
+  for (const [address, byte] of outcome.memory) {
+    if (expected.get(address) !== byte) found.push(`byte at ${address.toString(16)}: got ${byte.toString(16)}, expected ${expected.get(address)?.toString(16) ?? 'no change'}`);
+  }
+  for (const [address, byte] of expected) {
+    if (!outcome.memory.has(address) && initialByte(vector, address) !== byte) found.push(`byte at ${address.toString(16)}: expected ${byte.toString(16)}, got no change`);
+  }
+  return found;
+}
+
+function initialByte(vector: Vector, address: number): number {
+  for (const { address: start, bytes } of vector.input.memory) {
+    const byte = bytes[address - start];
+    if (byte !== undefined) return byte;
+  }
+  return patternByte(address % 0x1_0000_0000);
+}
