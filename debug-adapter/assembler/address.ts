@@ -1,4 +1,5 @@
 import { type AddressHint, type EvaluationContext, evaluate } from './evaluate.ts';
+import { Kind, type OperandSpec } from './forms.ts';
 import { isAddressRegister, isVector, type RegisterInfo } from './registers.ts';
 import type { MemoryOperand } from './syntax.ts';
 import { isRegister, type Term, type Value } from './value.ts';
@@ -121,9 +122,10 @@ export function encodeAddress(
   parts: AddressParts,
   bits: Bits,
   compression: number,
-  isVsib: boolean,
+  spec: OperandSpec,
 ): EncodedAddress | AddressProblem {
   const { base, index } = parts;
+  const isVsib = spec.vsib !== undefined;
   if (!base && !index) return encodeBare(parts, bits);
   if (isVsib !== (index !== undefined && isVector(index))) {
     return isVsib
@@ -131,7 +133,13 @@ export function encodeAddress(
       : 'a vector register cannot be an index here';
   }
   if (parts.addressBits === 16) return encode16(operand, parts, compression);
-  return encodeWithRegisters(operand, parts, compression, isVsib);
+  const encoded = encodeWithRegisters(operand, parts, compression, isVsib);
+  return spec.kind === Kind.sibmem && typeof encoded !== 'string' ? withSib(encoded) : encoded;
+}
+
+/** AMX instructions need a SIB byte even for a base alone. */
+function withSib(address: EncodedAddress): EncodedAddress {
+  return address.sib === undefined ? { ...address, sib: 0x20 | address.rm, rm: 4 } : address;
 }
 
 const NO_REX = { rexX: false, rexB: false, evexV: false } as const;

@@ -63,6 +63,7 @@ export class Assembler {
   emissions: Emission[] = [];
   pass = 0;
   bits: Bits = 16;
+  /** NASM carries the last DEFAULT REL of a pass into the next one, so it holds for lines before it as well. */
   defaultRelative = false;
   origin: number | undefined;
   location: Location;
@@ -82,7 +83,6 @@ export class Assembler {
     this.diagnostics = new Diagnostics();
     this.emissions = [];
     this.bits = 16;
-    this.defaultRelative = false;
     this.origin = undefined;
     this.structures = [];
     for (const section of this.sections) section.clear();

@@ -118,7 +118,7 @@ function collectFields(
     const { role } = operand.spec;
     if (operand.kind === 'memory' && role === 'rm') {
       const factor = compressionOf(form, decoration.broadcast);
-      const encoded = encodeAddress(operand.operand, operand.parts, bits, factor, operand.spec.vsib !== undefined);
+      const encoded = encodeAddress(operand.operand, operand.parts, bits, factor, operand.spec);
       if (typeof encoded === 'string') return encoded;
       address = encoded;
     }
@@ -238,7 +238,8 @@ function appendEvex(bytes: number[], form: Form, fields: Fields, decoration: Dec
   const extendedV = (fields.vvvv & 16) !== 0 || (fields.address?.evexV ?? false);
   const p0 = (rex.r ? 0 : 0x80) | (rex.x ? 0 : 0x40) | (rex.b ? 0 : 0x20) | (extendedReg ? 0 : 0x10) | mapOf(form);
   const p1 = (form.w << 7) | ((~fields.vvvv & 15) << 3) | 4 | prefixBits(form);
-  const length = rounding === undefined || rounding === 'sae' ? form.l : (ROUNDING[rounding] ?? 0);
+  // With {sae} alone NASM leaves the length bits zero; the processor ignores them.
+  const length = rounding === undefined ? form.l : (ROUNDING[rounding] ?? 0);
   const b = broadcast || rounding !== undefined;
   const p2 = (zeroing ? 0x80 : 0) | (length << 5) | (b ? 0x10 : 0) | (extendedV ? 0 : 8) | mask;
   bytes.push(0x62, p0, p1, p2);

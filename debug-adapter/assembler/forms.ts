@@ -11,6 +11,7 @@ import {
   type OpCodeTableKind,
   TupleType,
 } from 'iced-x86';
+import { adjustmentOf } from './form-adjustments.ts';
 import type { RegisterClass } from './registers.ts';
 
 /** Where an operand goes in the encoding. */
@@ -61,6 +62,8 @@ export interface Form {
   readonly addressSize: number;
   /** The operand size is this without a REX.W prefix in 64-bit mode. */
   readonly noRexW: boolean;
+  /** NASM takes it only when nothing else fits. */
+  readonly late: boolean;
   readonly w: number;
   readonly l: number;
   readonly fwait: boolean;
@@ -176,6 +179,7 @@ function makeSpec(kind: Kind, name: string): OperandSpec {
 }
 
 function makeForm(code: Code, info: OpCodeInfo): Form {
+  const adjustment = adjustmentOf(code);
   const kinds = Array.from({ length: info.opCount }, (_unused, index) => info.opKind(index));
   const string = kinds.some((kind) => UNWRITTEN.has(kind));
   const stringRegisters: ReadonlySet<Kind> = new Set([Kind.al, Kind.ax, Kind.eax, Kind.rax, Kind.dx]);
@@ -190,9 +194,10 @@ function makeForm(code: Code, info: OpCodeInfo): Form {
     opcodeLength: info.opCodeLength,
     group: info.groupIndex,
     rmGroup: info.rmGroupIndex,
-    operandSize: info.operandSize,
+    operandSize: adjustment?.operandSize ?? info.operandSize,
     addressSize: info.addressSize,
-    noRexW: info.defaultOpSize64 || info.forceOpSize64,
+    noRexW: adjustment?.noRexW ?? (info.defaultOpSize64 || info.forceOpSize64),
+    late: adjustment?.late ?? false,
     w: info.W,
     l: info.L,
     fwait: info.fwait,
@@ -229,7 +234,8 @@ function indexCodes(): ReadonlyMap<Mnemonic, readonly Code[]> {
   const count = Object.keys(Code).length / 2;
   for (let code = 0; code < count; code++) {
     const info = CodeExt.opCode(code);
-    const usable = info.isInstruction && info.encoding !== EncodingKind.MVEX;
+    const usable =
+      info.isInstruction && info.encoding !== EncodingKind.MVEX && adjustmentOf(code)?.absent === undefined;
     const { mnemonic } = info;
     info.free();
     if (!usable) continue;

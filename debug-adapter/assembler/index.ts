@@ -3,6 +3,17 @@ export type { ReadFile } from './assembler.ts';
 export { type Expression, walkExpression } from './expression.ts';
 export { type Form, formsOf } from './forms.ts';
 export { isMnemonic, mnemonicEntry, mnemonicNames } from './mnemonics.ts';
+export {
+  type ClassifiedToken,
+  type Definition,
+  type DefinitionKind,
+  type ParsedLine,
+  type ParsedSource,
+  type ParseOptions,
+  parse,
+  type Reference,
+  type TokenRole,
+} from './parse.ts';
 export type { IncludedFile } from './preprocessor.ts';
 export {
   type AssembledInstruction,

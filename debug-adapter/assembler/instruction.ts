@@ -34,6 +34,8 @@ export interface InstructionProblem {
   readonly problem: string;
 }
 
+const X87_ARITHMETIC: ReadonlySet<string> = new Set(['fadd', 'fmul', 'fsub', 'fsubr', 'fdiv', 'fdivr']);
+
 const REPEAT: Readonly<Record<string, number>> = {
   rep: 0xf3,
   repe: 0xf3,
@@ -55,7 +57,9 @@ export function encodeInstruction(
   const { mnemonic } = body;
   const prefixes = explicitPrefixes(body, context.bits);
   if (!mnemonic) return { encoding: prefixesAlone(prefixes, context.bits) };
-  const name = mnemonic.text.toLowerCase();
+  const written = mnemonic.text.toLowerCase();
+  // `fadd` alone adds and pops.
+  const name = body.operands.length === 0 && X87_ARITHMETIC.has(written) ? `${written}p` : written;
   const entry = mnemonicEntry(name);
   if (!entry) return { range: mnemonic.range, problem: `'${mnemonic.text}' is not an instruction` };
   const evaluated = evaluateOperands(body.operands, prefixes, context);
@@ -63,9 +67,11 @@ export function encodeInstruction(
   const request = makeRequest(body, evaluated.operands, prefixes, context);
   const forms = candidateForms(entry);
   const excluded = excludedForm(name, request);
-  const attempts = operandVariants(name, request).map((operands) =>
-    withImmediate(entry, { ...request, operands, ...(excluded === undefined ? {} : { excluded }) }),
-  );
+  const attempts = operandVariants(name, request).map(({ operands, addressSize }) => {
+    const sized = addressSize === undefined ? prefixes : { ...prefixes, addressSize };
+    const attempt = { ...request, operands, prefixes: sized };
+    return withImmediate(entry, excluded === undefined ? attempt : { ...attempt, excluded });
+  });
   let result: MatchResult = { kind: 'none' };
   for (const attempt of attempts) {
     const found = matchForm(forms, attempt);

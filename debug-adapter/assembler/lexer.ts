@@ -1,4 +1,4 @@
-import { unescape } from './literals.ts';
+import { resolveEscapes } from './literals.ts';
 import type { Diagnostics, SourceRange } from './source.ts';
 import type { Token, TokenKind, TokenLine } from './token.ts';
 
@@ -8,7 +8,7 @@ const PATTERN = new RegExp(
     '(?<comment>;.*)',
     '(?<preprocessor>%(?:%[A-Za-z_.?@][\\w.?@$#~]*|\\$+[A-Za-z_.?@][\\w.?@$#~]*|[+-]?\\d+|\\+(?!\\d)|\\{[^}]*\\}|![A-Za-z_]\\w*|\\?\\??|[A-Za-z_][\\w.?@$#~]*|\\[))',
     '(?<number>\\d(?:[\\w.]|(?<=[eEpP])[+-](?=\\d))*|\\$\\d\\w*|\\.\\d\\w*)',
-    '(?<identifier>\\$?[A-Za-z_.?@][\\w.?@$#~]*)',
+    '(?<identifier>\\$?(?:[A-Za-z_.@]|\\?(?=[\\w.?@$#~]))[\\w.?@$#~]*)',
     '(?<punctuator><<<|>>>|<=>|\\$\\$|<<|>>|//|%%|&&|\\|\\||\\^\\^|<=|>=|==|!=|<>|[-+*/%&|^~!<>=(){}\\[\\],:?$])',
   ].join('|'),
   'uy',
@@ -70,7 +70,7 @@ function tokenizeLine(
       const closed = end > position + 1 && text[end - 1] === quote;
       if (!closed) diagnostics.error(rangeOf(position, end), `expected a closing ${quote} before the end of the line`);
       const inner = text.slice(position + 1, closed ? end - 1 : end);
-      add('string', end, quote === '`' ? unescape(inner) : inner);
+      add('string', end, quote === '`' ? resolveEscapes(inner) : inner);
       continue;
     }
     PATTERN.lastIndex = position;

@@ -9,10 +9,10 @@ const SIMPLE_ESCAPES: Readonly<Record<string, string>> = {
   e: '\x1b',
 };
 
-const ESCAPE = /\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([^]))/gu;
+const ESCAPE = /\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))/gsu;
 
 /** The text of a backquoted string with its escapes resolved; bytes given as \x80..\xff stay single characters. */
-export function unescape(text: string): string {
+export function resolveEscapes(text: string): string {
   return text.replace(ESCAPE, (_all, octal?: string, hex?: string, u4?: string, u8?: string, simple?: string) => {
     if (octal !== undefined) return rawByte(Number.parseInt(octal, 8) & 0xff);
     if (hex !== undefined) return rawByte(Number.parseInt(hex, 16));

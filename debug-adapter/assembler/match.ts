@@ -119,7 +119,7 @@ function fitsMemory(
   if (operand.kind !== 'memory' || !parts) return false;
   if (spec.role === 'moffs') {
     const bare = !parts.base && !parts.index && !parts.ripRelative;
-    if (!bare || (request.bits === 64 && operand.displacementBits !== 64)) return false;
+    if (!bare || (request.bits === 64 && parts.addressBits === 64 && operand.displacementBits !== 64)) return false;
   }
   if ((spec.vsib ?? indexClass(parts)) !== indexClass(parts)) return false;
   const far = FAR_SIZES.has(form.memorySize) && form.operands.length === 1;
@@ -208,6 +208,8 @@ function ambiguousSizes(forms: readonly Form[], request: MatchRequest): number[]
 /** Near and far branches and the like take the size of the mode when none is written. */
 function isSizedByMode(form: Form): boolean {
   const kind = form.operands[0]?.kind;
+  // CVTSI2SS and CVTSI2SD read a doubleword unless told otherwise.
+  if (form.table === 1 && form.opcode === 0x2a) return true;
   const branch = form.table === 0 && form.opcode === 0xff && form.group >= 2 && form.group <= 5;
   return branch || (kind === Kind.mem && form.operandSize !== 0);
 }
@@ -228,7 +230,7 @@ const ENCODING_RANK: Readonly<Record<number, number>> = {
 /** NASM's preference among forms that fit; the smallest number wins, and the first of equals. */
 function rankOf(form: Form, request: MatchRequest): number {
   const parts = [
-    ENCODING_RANK[form.encoding] ?? 4,
+    form.late ? 4 : (ENCODING_RANK[form.encoding] ?? 4),
     prefixCost(form, request),
     immediateRank(form),
     relativeRank(form),
@@ -269,10 +271,16 @@ function prefixCost(form: Form, { bits, prefixes }: MatchRequest): number {
   let cost = 0;
   const wanted = prefixes.operandSize;
   if (form.operandSize !== 0) {
-    const native =
-      form.operandSize === 64 ? bits === 64 && form.noRexW : form.operandSize === (bits === 64 ? 32 : bits);
+    const native = isNativeSize(form, bits);
     if (wanted === undefined ? !native : form.operandSize !== wanted) cost += 2;
   }
   if (form.addressSize !== 0 && form.addressSize !== (prefixes.addressSize ?? bits)) cost += 3;
   return cost;
+}
+
+/** Whether the form needs no operand size prefix; far pointers in memory are 64 bits in 64-bit code for NASM. */
+function isNativeSize(form: Form, bits: Bits): boolean {
+  if (bits !== 64) return form.operandSize === bits;
+  const far = FAR_SIZES.has(form.memorySize) && form.operands.length === 1;
+  return form.operandSize === 64 ? form.noRexW || far : form.operandSize === 32 && !far;
 }

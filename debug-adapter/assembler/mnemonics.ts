@@ -40,6 +40,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   retn: 'ret',
   xlat: 'xlatb',
   fwait: 'wait',
+  fsetpm: 'fnsetpm',
   int03: 'int3',
   icebp: 'int1',
   loopz: 'loope',

@@ -1,3 +1,4 @@
+import type { Bits } from './address.ts';
 import { Code, type Form } from './forms.ts';
 import type { EvaluatedOperand, MatchRequest } from './match.ts';
 import { type RegisterInfo, registerNamed } from './registers.ts';
@@ -9,22 +10,29 @@ type Operands = readonly EvaluatedOperand[];
  * The ways in which NASM reads the operands of an instruction, in the order in which it tries them. Most instructions
  * have one; XCHG and TEST take theirs in either order, x87 instructions may leave out ST0 or ST1, and so on.
  */
-export function operandVariants(name: string, request: MatchRequest): Operands[] {
+export function operandVariants(name: string, request: MatchRequest): OperandVariant[] {
   const { operands } = request;
   const special = VARIANTS[name]?.(operands, request) ?? [];
-  const x87 = name.startsWith('f') ? x87Variants(name, operands) : [];
-  const repeated = name.startsWith('v') ? repeatFirst(operands) : [];
+  const others = [
+    ...(name.startsWith('f') ? x87Variants(name, operands) : []),
+    ...(name.startsWith('v') ? repeatFirst(operands) : []),
+  ];
   return [
-    ...special.filter((one) => one.first).map((one) => one.operands),
-    operands,
-    ...special.filter((one) => !one.first).map((one) => one.operands),
-    ...x87,
-    ...repeated,
+    ...special.filter((one) => one.first),
+    { operands },
+    ...special.filter((one) => !one.first),
+    ...others.map((one) => ({ operands: one })),
   ];
 }
 
-interface Variant {
+/** One reading of the operands. */
+export interface OperandVariant {
   readonly operands: Operands;
+  /** What an operand that is not encoded says about the address size. */
+  readonly addressSize?: Bits;
+}
+
+interface Variant extends OperandVariant {
   /** Tried before the operands as written. */
   readonly first: boolean;
 }
@@ -63,6 +71,12 @@ const VARIANTS: Readonly<Record<string, (operands: Operands, request: MatchReque
   blendvpd: implicitXmm0,
   pblendvb: implicitXmm0,
   sha256rnds2: implicitXmm0,
+  pextrb: narrowResult,
+  vpextrb: narrowResult,
+  vpextrw: narrowResult,
+  vmovmskps: narrowResult,
+  vmovmskpd: narrowResult,
+  vpmovmskb: narrowResult,
 };
 
 /** XCHG with the accumulator is one byte in either order; of other registers NASM puts the first into ModRM.reg. */
@@ -96,7 +110,17 @@ function defaultTen(operands: Operands): Variant[] {
 /** `loop target, ecx` names the counter, which is the address size. */
 function counterVariants(operands: Operands): Variant[] {
   const [target, counter] = operands;
-  return target && registerOf(counter)?.number === 1 ? [{ operands: [target], first: false }] : [];
+  const register = registerOf(counter);
+  if (!target || register?.number !== 1) return [];
+  return [{ operands: [target], first: false, addressSize: register.sizeBits as Bits }];
+}
+
+/** The result is zero-extended anyway, so NASM encodes a 64-bit register as its lower half. */
+function narrowResult(operands: Operands): Variant[] {
+  const [target, ...rest] = operands;
+  const register = registerOf(target);
+  if (!target || register?.class !== 'r64') return [];
+  return [{ operands: [registerOperand(target.operand, neutralRegister(register, 32)), ...rest], first: true }];
 }
 
 function implicitXmm0(operands: Operands): Variant[] {
@@ -114,8 +138,9 @@ function moveVariants(operands: Operands, request: MatchRequest): Variant[] {
   const register = registerOf(target);
   if (register?.class === 'r64' && source.operand.kind === 'immediate') return moveImmediate(target, source, register);
   if (register?.class === 'segment') return neutralSegmentMove(operands, 1, request);
-  if (registerOf(source)?.class === 'segment' && register?.class !== 'r16')
+  if (registerOf(source)?.class === 'segment' && register?.class === 'r64') {
     return neutralSegmentMove(operands, 0, request);
+  }
   return [];
 }
 

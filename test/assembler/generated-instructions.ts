@@ -135,6 +135,7 @@ export function generateInstructions(bits: Bits): string[] {
     const entry = mnemonicEntry(name);
     if (!entry) continue;
     for (const form of entry.mnemonics.flatMap((mnemonic: Mnemonic) => formsOf(mnemonic))) {
+      if (!form.modes[bits]) continue;
       const vector = form.encoding !== 0;
       const all = combinations(form.operands.map((operand) => samples(form, operand, bits)));
       const used = entry.immediate === undefined ? all : all.map((one) => one.slice(0, -1));
