@@ -4,5 +4,6 @@ export type { PagingNode, PagingTable } from './inspect/page-tables.ts';
 export type { TlbEntryView } from './inspect/tlb.ts';
 export type { EptStep, GuestStep, TranslationView } from './inspect/translation.ts';
 export { type DecodedInstruction, decodeInstructions, decodeOne } from './isa/decode.ts';
+export { type Classification, classify, instructionFacts, instructionFactsKey } from './isa/sensitivity.ts';
 export { createMachine, type Machine } from './machine/machine.ts';
 export * from './machine/machine-api.ts';
