@@ -4,8 +4,10 @@
  * take them from the decoded record and the CPU state, compiled blocks from locals and constants.
  */
 
+import { Vector } from '../cpu/events.ts';
 import { FAST_TLB_ENTRIES, FAST_TLB_ENTRY_BYTES } from '../cpu/memory-map.ts';
-import { fieldAddress, segmentLayout } from '../cpu/state-layout.ts';
+import { CS } from '../cpu/state.ts';
+import { fieldAddress, segmentAddress, segmentLayout } from '../cpu/state-layout.ts';
 import { constant, type Expr } from '../expr/expr.ts';
 import type { OperandWidth } from '../isa/operand.ts';
 import type {
@@ -79,13 +81,31 @@ export abstract class OperationEmitter extends ExpressionEmitter {
     const emitAll = (): void => {
       for (const statement of operation.reads) this.#read(statement);
       if (condition && locals.condition !== undefined) this.#evaluateInto(condition, locals.condition);
-      if (target && locals.target !== undefined) this.#evaluateInto(target, locals.target);
+      if (target && locals.target !== undefined) {
+        this.#evaluateInto(target, locals.target);
+        this.#checkTarget(locals.target);
+      }
       for (const store of operation.stores) this.#store(store);
       this.#commit(operation);
     };
     if (operation.guard) this.#guarded(operation.guard, emitAll);
     else emitAll();
     return locals;
+  }
+
+  /** #GP(0) for an indirect transfer beyond the code segment's limit, or to an address that is not canonical. */
+  #checkTarget(target: number): void {
+    const { body } = this;
+    body.get(target);
+    if (this.form.segmentation === 'long') {
+      body.get(target).i64(16n).emit(op.i64Shl).i64(16n).emit(op.i64ShrS, op.i64Ne).if();
+    } else {
+      body.i32(segmentAddress(CS)).memory(memoryOp.i64Load32U, segmentLayout.limit).emit(op.i64GtU).if();
+    }
+    this.emitRecord();
+    body.i32(Vector.GP).i32(0).call(SharedFunction.raise);
+    this.emitEventExit();
+    body.end();
   }
 
   #guarded(guard: Expr<1>, emitAll: () => void): void {

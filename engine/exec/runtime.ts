@@ -4,13 +4,14 @@
  */
 import { checkSegment } from '../cpu/access.ts';
 import { bindInstruction } from '../cpu/bind-instruction.ts';
-import { GuestFault, UD, Unimplemented } from '../cpu/events.ts';
+import { GP, GuestFault, SS_, UD, Unimplemented, Vector } from '../cpu/events.ts';
 import type { SystemInstruction } from '../cpu/instruction.ts';
+import { is64Bit } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { readSigned } from '../cpu/state.ts';
+import { CS, readSigned, SS } from '../cpu/state.ts';
 import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
 import { systemInstructionKey } from '../cpu/system-table.ts';
-import type { DecodedInstruction } from '../isa/decode.ts';
+import { type DecodedInstruction, isOverlong } from '../isa/decode.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { CodeCache } from './code-cache.ts';
 import { Exit, SlowStatus } from './exits.ts';
@@ -64,12 +65,26 @@ export class Runtime {
     try {
       access();
     } catch (event) {
-      this.pendingEvent = event;
+      this.pendingEvent = this.#isStackFault(event, recordAddress) ? SS_(0) : event;
       return SlowStatus.Event;
     } finally {
       this.currentRecord = 0;
     }
     return this.stopRequested ? SlowStatus.DoneStopAfter : SlowStatus.Done;
+  }
+
+  #notExecutable(decoded: DecodedInstruction): GuestFault | Unimplemented {
+    if (decoded.mnemonic !== 'INVALID') return new Unimplemented(`instruction ${decoded.codeName}`);
+    const { state } = this.#parts.processor;
+    const linear = is64Bit(state) ? state.rip : (state.segment(CS).base + state.rip) >>> 0;
+    return isOverlong(this.#parts.mmu.peek(linear, 30), decoded.codeSize) ? GP(0) : UD();
+  }
+
+  /** The MMU reports non-canonical addresses as #GP(0); those of stack accesses are #SS(0). */
+  #isStackFault(event: unknown, recordAddress: number): boolean {
+    if (!(event instanceof GuestFault) || event.vector !== Vector.GP) return false;
+    const { codeSize, memory } = (this.codeCache as CodeCache).instructionOf(recordAddress);
+    return codeSize === 64 && (memory ? memory.segment === SS : true);
   }
 
   #read(linear: number, size: number): void {
@@ -110,7 +125,7 @@ export class Runtime {
       this.beforeSystem?.(decoded);
       const site = bindInstruction(state, decoded, ip);
       const execute = systemInstructions[systemInstructionKey(site)];
-      if (!execute) throw decoded.mnemonic === 'INVALID' ? UD() : new Unimplemented(`instruction ${decoded.codeName}`);
+      if (!execute) throw this.#notExecutable(decoded);
       execute(processor, site);
       if (!processor.transferred) state.rip = site.nextIp;
     } catch (event) {

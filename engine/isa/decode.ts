@@ -94,6 +94,17 @@ export function decodeOne(bytes: Uint8Array, codeSize: CodeSize, ip: number): De
   return undefined;
 }
 
+const LEGACY_PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
+
+/** Whether bytes that do not decode are a valid instruction but for redundant prefixes that exceed 15 bytes (#GP). */
+export function isOverlong(bytes: Uint8Array, codeSize: CodeSize): boolean {
+  let prefixes = 0;
+  while (LEGACY_PREFIXES.has(bytes[prefixes] ?? 0)) prefixes++;
+  const distinct = new Set(bytes.subarray(0, prefixes));
+  if (distinct.size === prefixes) return false;
+  return decodeOne(Uint8Array.from([...distinct, ...bytes.subarray(prefixes)]), codeSize, 0) !== undefined;
+}
+
 /** Properties that depend on the Code alone; asking iced-x86 for them allocates. */
 interface CodeProperties {
   readonly operandSize: number;

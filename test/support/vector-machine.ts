@@ -3,7 +3,7 @@ import { GuestFault } from '../../engine/cpu/events.ts';
 import { readFlags, writeFlags } from '../../engine/cpu/flags.ts';
 import { refreshMode } from '../../engine/cpu/modes.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
-import { CS, GS, SS } from '../../engine/cpu/state.ts';
+import { CS, GS, SS, TR } from '../../engine/cpu/state.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { HIGH_ADDRESS, type Mode, patternByte, regionContents, regionsOf } from '../vectors/layout.ts';
 import type { Vector } from '../vectors/read-vectors.ts';
@@ -42,10 +42,27 @@ export class VectorMachine {
       ramBytes: RAM_BYTES,
       cpus: 1,
       ports: { read: (_port, size) => 2 ** (8 * size) - 1, write: () => {} },
-      hooks: { ringChanged() {}, modeChanged() {}, eventDelivered() {}, controlRegisterWritten() {}, msrAccessed() {}, tripleFault() {} },
-      owner: { handleEvent: (event) => this.#event(event), interrupted: () => this.#fault !== undefined, stopAtMark: () => true },
+      hooks: {
+        ringChanged() {},
+        modeChanged() {},
+        eventDelivered() {},
+        controlRegisterWritten() {},
+        msrAccessed() {},
+        tripleFault() {},
+      },
+      owner: {
+        handleEvent: (event) => this.#event(event),
+        interrupted: () => this.#fault !== undefined,
+        stopAtMark: () => true,
+      },
     });
     powerUp(this.host.processor);
+    // A TSS without an I/O permission bitmap, as user code has it.
+    this.host.state.segment(TR).limit = 0x50;
+    const intercept = (fault: GuestFault): never => {
+      throw fault;
+    };
+    this.host.processor.intercepts = { onException: intercept };
     this.#pristine = regionsOf(mode).map((region) => ({
       address: region.address,
       physical: this.#physical(region.address),
@@ -65,7 +82,7 @@ export class VectorMachine {
     const linear = this.#mode === 16 ? (vector.input.segments[1] as number) * 16 + start : start;
     physical.poke(this.#physical(linear), vector.bytes);
     this.#setSegments(vector.input.segments);
-    vector.input.gpr.forEach((value, index) => state.setGpr(index, value));
+    for (const [index, value] of vector.input.gpr.entries()) state.setGpr(index, value);
     writeFlags(state, vector.input.flags | 2);
     state.rip = start;
     state.interruptibility = 0;
@@ -126,7 +143,11 @@ export class VectorMachine {
     selectors.forEach((selector, index) => {
       state.segment(index).selector = selector;
       if (this.#mode === 16) {
-        Object.assign(state.segment(index), { base: selector * 16, limit: 0xffff, attributes: index === CS ? 0xfb : DATA_REAL });
+        Object.assign(state.segment(index), {
+          base: selector * 16,
+          limit: 0xffff,
+          attributes: index === CS ? 0xfb : DATA_REAL,
+        });
       }
     });
     if (this.#mode === 16) state.segment(SS).attributes = DATA_REAL;
@@ -160,12 +181,13 @@ export class VectorMachine {
 
   #eachPage(map: (linear: number, physical: number) => void): void {
     for (const { address, lengthBytes } of regionsOf(this.#mode)) {
-      for (let offset = 0; offset < lengthBytes; offset += PAGE) map(address + offset, this.#physical(address) + offset);
+      for (let offset = 0; offset < lengthBytes; offset += PAGE)
+        map(address + offset, this.#physical(address) + offset);
     }
   }
 }
 
-const isRepeated = (vector: Vector): boolean => /^rep/.test(vector.disassembly);
+const isRepeated = (vector: Vector): boolean => /\brep/.test(vector.disassembly);
 
 /** What differs from the vector's output, in words; empty if nothing. */
 export function differences(vector: Vector, outcome: VectorOutcome): string[] {
@@ -176,17 +198,22 @@ export function differences(vector: Vector, outcome: VectorOutcome): string[] {
   };
   expect('exception', output.exception?.vector, outcome.exception?.vector);
   if (vector.mode !== 16) expect('error code', output.exception?.errorCode, outcome.exception?.errorCode);
-  output.gpr.forEach((value, index) => expect(`gpr ${index}`, value, outcome.gpr[index]));
+  for (const [index, value] of output.gpr.entries()) expect(`gpr ${index}`, value, outcome.gpr[index]);
   expect('flags', output.flags & flagsMask, outcome.flags & flagsMask);
   if (!output.exception) expect('rip', output.rip, outcome.rip);
-  output.segments.forEach((value, index) => expect(`segment ${index}`, value, outcome.segments[index]));
+  for (const [index, value] of output.segments.entries()) expect(`segment ${index}`, value, outcome.segments[index]);
   const expected = new Map<number, number>();
-  for (const { address, bytes } of output.memory) bytes.forEach((byte, i) => expected.set(address + i, byte));
+  for (const { address, bytes } of output.memory)
+    for (const [i, byte] of bytes.entries()) expected.set(address + i, byte);
   for (const [address, byte] of outcome.memory) {
-    if (expected.get(address) !== byte) found.push(`byte at ${address.toString(16)}: got ${byte.toString(16)}, expected ${expected.get(address)?.toString(16) ?? 'no change'}`);
+    if (expected.get(address) !== byte)
+      found.push(
+        `byte at ${address.toString(16)}: got ${byte.toString(16)}, expected ${expected.get(address)?.toString(16) ?? 'no change'}`,
+      );
   }
   for (const [address, byte] of expected) {
-    if (!outcome.memory.has(address) && initialByte(vector, address) !== byte) found.push(`byte at ${address.toString(16)}: expected ${byte.toString(16)}, got no change`);
+    if (!outcome.memory.has(address) && initialByte(vector, address) !== byte)
+      found.push(`byte at ${address.toString(16)}: expected ${byte.toString(16)}, got no change`);
   }
   return found;
 }
