@@ -93,6 +93,7 @@ export interface FlagsCommit {
 export type Transfer =
   /** To the branch operand's target, if the condition (default: always) holds. */
   | { readonly kind: 'direct'; readonly condition: Expr<1> | undefined }
+  /** #GP(0), after the reads, if the target is not canonical (64-bit code) or beyond the limit of CS. */
   | { readonly kind: 'indirect'; readonly target: Expr<64> }
   /** The instruction is executed again if the condition holds (one iteration of a REP). */
   | { readonly kind: 'repeat'; readonly condition: Expr<1> };

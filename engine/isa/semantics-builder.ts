@@ -3,7 +3,7 @@
  * reads and checks → memory stores → register commits → flags, so that no fault can leave the state half-written.
  */
 import { constant, Expr, ite, type Width } from '../expr/expr.ts';
-import type { Operand, OperandWidth } from './operand.ts';
+import { type Operand, type OperandWidth, withWidth } from './operand.ts';
 import type {
   AddressRef,
   ArithmeticFlags,
@@ -51,9 +51,6 @@ export const segmentOfOperand: SegmentRef = { kind: 'operand' };
 export const DIVIDE_ERROR = 0;
 export const BOUND_RANGE_EXCEEDED = 5;
 export const GENERAL_PROTECTION = 13;
-
-/** Linear addresses have 48 bits (4-level paging). */
-const CANONICAL_BITS = 48;
 
 /** A flag the manual leaves undefined. Default value: cleared. */
 export function undefined_(value: Expr<1> | 'unchanged' = constant(1, 0)): UndefinedFlag {
@@ -141,6 +138,12 @@ export class Semantics {
     if (operand.kind === 'memory') this.storeAt({ kind: 'operand', position: operand.position }, value);
     else this.#commit({ kind: 'operand', position: operand.position, width: operand.width }, value);
   }
+  /** Sets an operand whose value was `old` if the condition holds: else even the upper half of a 32-bit register stays. */
+  writeIf<W extends OperandWidth>(condition: Expr<1>, operand: Operand<W>, value: Expr<W>, old: Expr<W>): void {
+    if (operand.kind === 'memory' || operand.width !== 32) return this.write(operand, ite(condition, value, old));
+    const whole = withWidth(operand, 64);
+    this.write(whole, ite(condition, value.zeroExtend(64), this.read(whole)));
+  }
   setGpr<W extends OperandWidth>(number: number, value: Expr<W>): void {
     this.#commit({ kind: 'gpr', number, high: false, width: value.width }, value);
   }
@@ -190,15 +193,8 @@ export class Semantics {
   branch(condition?: Expr<1>): void {
     this.#transfer = { kind: 'direct', condition };
   }
-  /**
-   * Near jump to an offset in the code segment. To be called before the writes: in 64-bit code a target that is not
-   * canonical is #GP(0) of the jump itself.
-   */
+  /** Near jump to an offset in the code segment. */
   jump(target: Expr<64>): void {
-    if (this.sizes.codeSize === 64) {
-      const upper = constant(64, 64 - CANONICAL_BITS);
-      this.raiseIf(target.shl(upper).sar(upper).ne(target), GENERAL_PROTECTION, 0);
-    }
     this.#transfer = { kind: 'indirect', target };
   }
   /** Executes the same instruction again if the condition holds. */

@@ -62,7 +62,7 @@ export function CMPXCHG<W extends OperandWidth>(m: Semantics, dest: Operand<W>, 
   const accumulator = m.gpr(RAX, dest.width);
   const old = m.readForWrite(dest);
   const equal = accumulator.eq(old);
-  m.write(dest, ite(equal, m.read(src), old));
+  m.writeIf(equal, dest, m.read(src), old);
   m.setGprIf(equal.not(), RAX, old);
   m.setArithmeticFlags(subtractionFlags(accumulator, old, accumulator.sub(old)));
 }

@@ -52,12 +52,20 @@ export function ENTER(m: Semantics, room: Operand, level: Operand): void {
       .sub(constant(64, i * bytes));
     pushed.push(m.load(segmentSS, m.stackOffset(display), operandSize));
   }
-  if (depth > 0) pushed.push(frame.truncate(operandSize));
+  if (depth > 0) pushed.push(framePointer(m, frame));
   for (const [i, value] of pushed.entries())
     m.store(segmentSS, m.stackOffset(frame.sub(constant(64, i * bytes))), value);
   const below = constant(64, (pushed.length - 1) * bytes);
-  m.setGpr(RBP, frame.truncate(operandSize));
+  m.setGpr(RBP, framePointer(m, frame));
   m.setStackPointer(frame.sub(below).sub(m.read(room).zeroExtend(64)));
+}
+
+/** The new RBP: the stack pointer at operand size, whose upper half a 16-bit stack leaves as it is. */
+function framePointer(m: Semantics, frame: Expr<64>): Expr<16 | 32 | 64> {
+  const { operandSize, stackSize } = m.sizes;
+  if (operandSize <= stackSize) return frame.truncate(operandSize);
+  const upper = m.gpr(RSP, operandSize).and(constant(operandSize, ~((1n << BigInt(stackSize)) - 1n)));
+  return upper.or(frame.truncate(operandSize));
 }
 
 /** LEAVE — High Level Procedure Exit. RSP := RBP; RBP := Pop(). */

@@ -1,0 +1,216 @@
+/**
+ * The oracle: carries out an Operation on a plain machine of bigints, by the definition of each part and nothing else.
+ * It is the yardstick of the interpreter and the compiler in tests, and is itself held against vectors from a real CPU.
+ */
+import { evaluate } from '../expr/evaluate.ts';
+import type { Expr } from '../expr/expr.ts';
+import type { DecodedInstruction } from './decode.ts';
+import type { AddressRef, FlagsCommit, LoadStatement, Operation, RegisterRef, StatusFlag, Temp } from './operation.ts';
+import { statusFlags } from './operation.ts';
+
+/** An access to `bytes` bytes at an offset in a segment (0 = ES). */
+export interface OracleAccess {
+  readonly segment: number;
+  readonly offset: bigint;
+  readonly bytes: number;
+  /** A store, or the load of something that will be stored to. */
+  readonly forWrite: boolean;
+}
+
+/** Registers and memory. `read` and `write` throw, usually an OracleException, if the access faults. */
+export interface OracleMachine {
+  /** RAX to R15, 64 bits each. */
+  readonly gpr: bigint[];
+  rflags: number;
+  rip: bigint;
+  /** Limit of CS in bytes; 64-bit code has none. */
+  readonly codeSegmentLimit: bigint;
+  /** Value of the bytes, little-endian. */
+  read(access: OracleAccess): bigint;
+  write(access: OracleAccess, value: bigint): void;
+}
+
+/** An exception that the guest would get. */
+export class OracleException extends Error {
+  readonly vector: number;
+  readonly errorCode: number | undefined;
+
+  constructor(vector: number, errorCode?: number) {
+    super(`exception ${vector}${errorCode === undefined ? '' : `, error code ${errorCode}`}`);
+    this.vector = vector;
+    this.errorCode = errorCode;
+  }
+}
+
+const flagBits: Readonly<Record<StatusFlag, number>> = { CF: 0, PF: 2, AF: 4, ZF: 6, SF: 7, OF: 11 };
+const STATUS_FLAGS = statusFlags.reduce((mask, flag) => mask | (1 << flagBits[flag]), 0);
+const DIRECTION_FLAG = 0x400;
+const LINEAR_ADDRESS_BITS = 48;
+const GENERAL_PROTECTION = 13;
+
+/**
+ * One execution of the instruction (of a REP: one iteration). Afterwards `rip` is that of the next instruction to
+ * execute. Throws OracleException, and what the machine's memory throws, with registers and flags as before.
+ */
+export function runOracle(operation: Operation, instruction: DecodedInstruction, machine: OracleMachine): void {
+  new Execution(operation, instruction, machine).run();
+}
+
+class Execution {
+  readonly #operation: Operation;
+  readonly #instruction: DecodedInstruction;
+  readonly #machine: OracleMachine;
+  readonly #loads = new Map<LoadStatement, bigint>();
+  readonly #memo = new Map<Expr, bigint>();
+
+  constructor(operation: Operation, instruction: DecodedInstruction, machine: OracleMachine) {
+    this.#operation = operation;
+    this.#instruction = instruction;
+    this.#machine = machine;
+  }
+
+  run(): void {
+    const { guard, reads, stores, commits, flags, directionFlag } = this.#operation;
+    const machine = this.#machine;
+    if (guard && !this.#value(guard)) {
+      machine.rip = this.#nextIp();
+      return;
+    }
+    for (const statement of reads) {
+      if (statement.kind === 'load') this.#loads.set(statement, machine.read(this.#access(statement)));
+      else if (this.#value(statement.condition)) throw new OracleException(statement.vector, statement.errorCode);
+    }
+    const values = commits.map(({ register, value }) => ({ register, value: this.#value(value) }));
+    const rflags = this.#newFlags(flags, directionFlag);
+    const rip = this.#transfer();
+    for (const store of stores) {
+      machine.write(this.#access({ ...store, forWrite: true }), this.#value(store.value));
+    }
+    for (const { register, value } of values.reverse()) this.#setRegister(register, value);
+    machine.rflags = rflags;
+    machine.rip = rip;
+  }
+
+  #value(expr: Expr): bigint {
+    return evaluate(expr, (temp) => this.#temp(temp as Temp), this.#memo);
+  }
+
+  #temp({ source, width }: Temp): bigint {
+    switch (source.kind) {
+      case 'register':
+        return BigInt.asUintN(width, this.#register(source.register));
+      case 'immediate':
+        return this.#instruction.operands[source.position]?.value ?? 0n;
+      case 'flag':
+        return BigInt((this.#machine.rflags >> flagBits[source.flag]) & 1);
+      case 'other-flags':
+        return BigInt(this.#machine.rflags & ~STATUS_FLAGS);
+      case 'effective-address':
+        return this.#effectiveAddress(0n);
+      case 'next-ip':
+        return this.#nextIp();
+      case 'load': {
+        const value = this.#loads.get(source.statement);
+        if (value === undefined) throw new Error(`${this.#operation.name}: a load is used before it is done`);
+        return value;
+      }
+    }
+  }
+
+  // ---- registers ---------------------------------------------------------------------------------------------------
+
+  #place(register: RegisterRef): { number: number; high: boolean } {
+    if (register.kind === 'gpr') return register;
+    const named = this.#instruction.operands[register.position]?.register;
+    if (!named) throw new Error(`${this.#operation.name}: operand ${register.position} is not a register`);
+    return named;
+  }
+
+  #gpr(number: number): bigint {
+    return this.#machine.gpr[number] ?? 0n;
+  }
+
+  #register(register: RegisterRef): bigint {
+    const { number, high } = this.#place(register);
+    return this.#gpr(number) >> (high ? 8n : 0n);
+  }
+
+  #setRegister(register: RegisterRef, value: bigint): void {
+    const { number, high } = this.#place(register);
+    const shift = high ? 8n : 0n;
+    // A 32-bit result replaces all 64 bits (SDM volume 1, "General-Purpose Registers in 64-Bit Mode").
+    const replaced = register.width === 32 ? 64 : register.width;
+    const mask = ((1n << BigInt(replaced)) - 1n) << shift;
+    this.#machine.gpr[number] = (this.#gpr(number) & ~mask) | (value << shift);
+  }
+
+  // ---- addresses ---------------------------------------------------------------------------------------------------
+
+  #nextIp(): bigint {
+    const { ip, lengthBytes, codeSize } = this.#instruction;
+    return BigInt.asUintN(codeSize === 64 ? 64 : 32, BigInt(ip) + BigInt(lengthBytes));
+  }
+
+  #effectiveAddress(plus: bigint): bigint {
+    const { memory, addressSize } = this.#instruction;
+    if (!memory) throw new Error(`${this.#operation.name}: no memory operand`);
+    const { base, index, shift, displacement } = memory;
+    let sum = displacement + plus;
+    if (base === 'ip') sum += this.#nextIp();
+    else if (base !== undefined) sum += this.#gpr(base);
+    if (index !== undefined) sum += this.#gpr(index) << BigInt(shift);
+    return BigInt.asUintN(addressSize, sum);
+  }
+
+  #access(statement: { address: AddressRef; width: number; forWrite: boolean }): OracleAccess {
+    const { address, width, forWrite } = statement;
+    const bytes = width / 8;
+    const named = this.#instruction.memory?.segment ?? 0;
+    if (address.kind === 'operand') {
+      const offset = this.#effectiveAddress(address.plus ? this.#value(address.plus) : 0n);
+      return { segment: named, offset, bytes, forWrite };
+    }
+    const segment = address.segment.kind === 'fixed' ? address.segment.index : named;
+    return { segment, offset: this.#value(address.offset), bytes, forWrite };
+  }
+
+  // ---- flags and transfer ------------------------------------------------------------------------------------------
+
+  #newFlags(flags: FlagsCommit | undefined, directionFlag: Expr<1> | undefined): number {
+    let result = this.#machine.rflags;
+    if (directionFlag) result = this.#value(directionFlag) ? result | DIRECTION_FLAG : result & ~DIRECTION_FLAG;
+    if (!flags || (flags.condition && !this.#value(flags.condition))) return result;
+    for (const flag of statusFlags) {
+      const given = flags.values[flag];
+      const value = given && 'undefined' in given ? given.value : given;
+      if (value === undefined || value === 'unchanged') continue;
+      const bit = 1 << flagBits[flag];
+      result = this.#value(value) ? result | bit : result & ~bit;
+    }
+    return result;
+  }
+
+  #transfer(): bigint {
+    const { transfer } = this.#operation;
+    switch (transfer?.kind) {
+      case undefined:
+        return this.#nextIp();
+      case 'indirect':
+        return this.#checked(this.#value(transfer.target));
+      case 'repeat':
+        return this.#value(transfer.condition) ? BigInt(this.#instruction.ip) : this.#nextIp();
+      case 'direct':
+        if (transfer.condition && !this.#value(transfer.condition)) return this.#nextIp();
+        return this.#instruction.operands.find((operand) => operand.kind === 'near-branch')?.value ?? 0n;
+    }
+  }
+
+  #checked(target: bigint): bigint {
+    const inside =
+      this.#instruction.codeSize === 64
+        ? BigInt.asUintN(64, BigInt.asIntN(LINEAR_ADDRESS_BITS, target)) === target
+        : target <= this.#machine.codeSegmentLimit;
+    if (!inside) throw new OracleException(GENERAL_PROTECTION, 0);
+    return target;
+  }
+}
