@@ -21,7 +21,7 @@ const forms = new Map<string, InstructionForm>();
 /** The form of a decoded instruction, or undefined if the instruction has no recorded semantics (system or unknown). */
 export function formOf(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): InstructionForm | undefined {
   const semantics = instructionSet[instruction.mnemonic];
-  if (!semantics || isSystemForm(instruction)) return undefined;
+  if (!semantics || hasOtherSemantics(instruction)) return undefined;
   const { operandSize, addressSize, codeSize, repeat, mnemonic } = instruction;
   const operands = symbolicOperands(instruction);
   const kinds = operands.map(describeOperand).join(',');
@@ -41,8 +41,11 @@ const describeOperand = ({ kind, width, usesStackPointer, constant }: Operand): 
 
 const farPointerInMemory = /^(Jmp|Call)_m16(16|32|64)$/;
 
-/** Forms of MOV, PUSH, POP with other registers, and far JMP and CALL: not general-purpose, though their names are. */
-function isSystemForm({ operands, codeName }: DecodedInstruction): boolean {
+/**
+ * Forms that share only the name with a general-purpose instruction: MOV, PUSH, POP with other registers, far JMP and
+ * CALL, AMD's BEXTR with an immediate.
+ */
+function hasOtherSemantics({ operands, codeName }: DecodedInstruction): boolean {
   if (operands.some((o) => o.kind === 'far-branch' || (o.register && o.register.kind !== 'gpr'))) return true;
-  return farPointerInMemory.test(codeName);
+  return farPointerInMemory.test(codeName) || codeName.startsWith('XOP_');
 }

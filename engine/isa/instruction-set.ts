@@ -5,6 +5,7 @@
 import type { Operand } from './operand.ts';
 import * as arithmetic from './semantics/binary-arithmetic.ts';
 import * as bits from './semantics/bit-and-byte.ts';
+import * as bmi from './semantics/bit-manipulation.ts';
 import { type Condition, conditions } from './semantics/conditions.ts';
 import * as control from './semantics/control-transfer.ts';
 import * as data from './semantics/data-transfer.ts';
@@ -102,6 +103,22 @@ const shiftsAndBits = {
   Popcnt: bits.POPCNT,
 };
 
+const bitManipulation = {
+  Andn: bmi.ANDN,
+  Bextr: bmi.BEXTR,
+  Blsi: bmi.BLSI,
+  Blsmsk: bmi.BLSMSK,
+  Blsr: bmi.BLSR,
+  Bzhi: bmi.BZHI,
+  Mulx: bmi.MULX,
+  Pdep: bmi.PDEP,
+  Pext: bmi.PEXT,
+  Rorx: bmi.RORX,
+  Sarx: bmi.SARX,
+  Shlx: bmi.SHLX,
+  Shrx: bmi.SHRX,
+};
+
 const controlTransfer = {
   Jmp: control.JMP,
   Jcxz: control.JCXZ,
@@ -165,6 +182,7 @@ const table = {
   ...dataTransfer,
   ...arithmeticAndLogic,
   ...shiftsAndBits,
+  ...bitManipulation,
   ...controlTransfer,
   ...flagControl,
   ...miscellaneous,
