@@ -4,9 +4,6 @@ import { differences, VectorMachine } from '../support/vector-machine.ts';
 import type { Mode } from '../vectors/layout.ts';
 import { readVectors, vectorGroups } from '../vectors/read-vectors.ts';
 
-/** Instructions that the CPU model does not announce yet. */
-const NOT_ANNOUNCED = new Set(['64-bit-manipulation', '32-bit-manipulation', '16-bit-manipulation']);
-
 const machines = new Map<Mode, VectorMachine>();
 function machineOf(mode: Mode): VectorMachine {
   let machine = machines.get(mode);
@@ -15,7 +12,7 @@ function machineOf(mode: Mode): VectorMachine {
 }
 
 describe('the interpreter computes what the CPU did', () => {
-  for (const group of vectorGroups().filter((name) => !NOT_ANNOUNCED.has(name))) {
+  for (const group of vectorGroups()) {
     test(group, () => {
       const wrong: string[] = [];
       let count = 0;
