@@ -40,8 +40,9 @@ export interface Block {
   readonly location: CodeLocation;
   /** The instruction at each record. */
   readonly instructions: readonly DecodedInstruction[];
-  /** Times entered through the run loop: a cheap sign of being hot. */
+  /** Times the run loop met it, which it does at the end of each slice: a sample of what is hot. */
   heat: number;
+  compiled: boolean;
   valid: boolean;
 }
 
@@ -106,6 +107,11 @@ export class CodeCache {
       for (const page of block.pages) this.#page(page).keys.add(key);
     }
     return block;
+  }
+
+  /** Replaces the interpretation of a block by a compiled function: all that lead to its first record get there. */
+  setHandler(block: Block, slot: number): void {
+    this.#writer.write32(block.record, record.handler, slot);
   }
 
   /** Drops everything. */
@@ -181,6 +187,7 @@ export class CodeCache {
       location,
       instructions,
       heat: 0,
+      compiled: false,
       valid: true,
     };
     if (marked) this.#writeEnd(location, location.rip, MARK_HANDLER, 0, false);

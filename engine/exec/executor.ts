@@ -12,6 +12,7 @@ import { type CpuState, CS, readSigned } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
+import { compileLoop, isLoop } from './block-compiler.ts';
 import type { Block, CodeCache, CodeLocation } from './code-cache.ts';
 import { Exit } from './exits.ts';
 import type { HandlerLibrary } from './handler-library.ts';
@@ -30,9 +31,10 @@ export interface ExecutorOwner {
   interrupted(): boolean;
   /** An instruction about to run is marked; true to stop before it. */
   stopAtMark(): boolean;
-  /** A block was entered through the run loop: the compiler may want it. */
-  onBlock?(block: Block): void;
 }
+
+/** Meetings with the run loop after which a loop is compiled. */
+const HOT = 3;
 
 /** Blocking by STI and by MOV SS. */
 const SHADOWS = 0b11;
@@ -226,18 +228,23 @@ export class Executor {
     const nextPage = (): number => this.#translate(location.rip - location.pageOffset + PAGE_BYTES);
     let block = this.#cache.find(location, nextPage, limit);
     const left = this.#budgetLeft;
+    if (limit === undefined) this.#noteHeat(block);
     if (block.count > left) block = this.#cache.find(location, nextPage, left);
-    else if (limit === undefined) {
-      this.#link(block);
-      block.heat++;
-      this.#owner.onBlock?.(block);
-    }
+    else if (limit === undefined) this.#link(block);
     const state = this.#state;
     state.linkSite = 0;
     state.pageBase = location.rip - location.pageOffset;
     // Decoding may have dropped blocks to make room; that alone is no reason to leave compiled code.
     this.#runtime.stopRequested = false;
     return block;
+  }
+
+  /** Compiles the loops that slices keep ending in. */
+  #noteHeat(block: Block): void {
+    if (block.compiled || ++block.heat < HOT || !isLoop(block)) return;
+    block.compiled = true;
+    const slot = this.#library.addBlock(compileLoop(block));
+    if (slot !== undefined) this.#cache.setHandler(block, slot);
   }
 
   #locate(): CodeLocation {

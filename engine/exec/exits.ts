@@ -12,6 +12,8 @@ export const Exit = {
   StopAfter: 4,
   /** The last instruction of a block completed and asks for the run loop; `state.rip` is set. */
   StopAtTarget: 5,
+  /** Only between compiled blocks and `enter`: go on at `state.rip` through the jump cache. */
+  Dispatch: 6,
 } as const;
 export type Exit = (typeof Exit)[keyof typeof Exit];
 

@@ -87,11 +87,14 @@ export class HandlerLibrary {
     this.#settled = settledModule.count;
   }
 
-  /** Adds a compiled block; returns its slot, or undefined if the table is full. */
-  addBlock(handler: Handler): number | undefined {
+  /** Adds a compiled block, a module that exports `run`; returns its slot, or undefined if the table is full. */
+  addBlock(bytes: Uint8Array): number | undefined {
     if (this.#nextBlockSlot >= TABLE_SLOTS) return undefined;
+    const { runtime, env } = this.#imports;
+    const imports = { runtime: runtime ?? {}, env: { memory: env?.memory } };
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
     const slot = this.#nextBlockSlot++;
-    this.table.set(slot, handler);
+    this.table.set(slot, instance.exports.run);
     return slot;
   }
   /** Forgets all compiled blocks; nothing may refer to their slots any more. */

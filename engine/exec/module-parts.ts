@@ -1,8 +1,10 @@
 /** Modules of compiled code: the shared functions first, at the indices that all code relies on. */
-import { type DefinedFunction, encodeModule, FunctionBody } from '../wasm/encoder.ts';
+import { type DefinedFunction, encodeModule, FunctionBody, I32, op } from '../wasm/encoder.ts';
+import { Exit } from './exits.ts';
 import {
   dispatchFunction,
   emitEnterBlock,
+  SharedFunction,
   SharedType,
   sharedArithmetic,
   sharedImports,
@@ -19,6 +21,7 @@ export class DefinedFunctionList {
     this.#functions = sharedArithmetic();
     if (!withDispatcher) return;
     this.#functions.push({ type: SharedType.handler, body: dispatchFunction() });
+    this.#functions.push({ type: SharedType.handler, body: enterBlockFunction() });
     this.#functions.push({ type: SharedType.handler, body: enterFunction(), export: 'enter' });
   }
 
@@ -36,8 +39,21 @@ export class DefinedFunctionList {
   }
 }
 
-/** (record) → Exit: what the run loop calls. */
+/**
+ * (record) → Exit: what the run loop calls. Handlers tail-call one another, so that this is the only frame below them;
+ * compiled blocks, which cannot see the table, come back here to go on.
+ */
 function enterFunction(): Uint8Array {
+  const f = new FunctionBody(1);
+  const exit = f.local(I32);
+  f.get(0).call(SharedFunction.enterBlock).set(exit).loop();
+  f.get(exit).i32(Exit.Dispatch).emit(op.i32Ne).if().get(exit).emit(op.return).end();
+  f.get(0).call(SharedFunction.dispatch).set(exit).branch(0).end();
+  return f.emit(op.unreachable).bytes();
+}
+
+/** Takes the budget of the block and tail-calls its first handler. */
+function enterBlockFunction(): Uint8Array {
   const f = new FunctionBody(1);
   emitEnterBlock(f, 0, () => {});
   return f.bytes();

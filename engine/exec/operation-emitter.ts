@@ -35,7 +35,7 @@ export interface AddressingForm {
 }
 
 export abstract class OperationEmitter extends ExpressionEmitter {
-  protected readonly form: AddressingForm;
+  protected form: AddressingForm;
   /** Local that becomes non-zero when a memory access asks to leave after the instruction; made on demand. */
   protected stopLocal: number | undefined;
   readonly #linears = new Map<string, { linear: number; host: number }>();
@@ -43,6 +43,14 @@ export abstract class OperationEmitter extends ExpressionEmitter {
   constructor(body: FunctionBody, form: AddressingForm) {
     super(body);
     this.form = form;
+  }
+
+  /** Starts on another instruction: nothing known about values or addresses carries over. */
+  protected startInstruction(form: AddressingForm): void {
+    this.form = form;
+    this.forgetValues();
+    this.#linears.clear();
+    this.#loads.clear();
   }
 
   protected abstract emitRegister(register: RegisterRef): void;

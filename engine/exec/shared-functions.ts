@@ -46,6 +46,8 @@ export const SharedFunction = {
   multiplyHighSigned: 7,
   /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
   dispatch: 8,
+  /** (record) → Exit: takes the block's budget and runs it. */
+  enterBlock: 9,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [
