@@ -33,7 +33,7 @@ export interface ExecutorOwner {
   stopAtMark(): boolean;
 }
 
-/** Meetings with the run loop after which a loop is compiled. */
+/** Meetings with the run loop after which a loop is compiled, unless the owner says otherwise. */
 const HOT = 3;
 
 /** Blocking by STI and by MOV SS. */
@@ -48,6 +48,7 @@ export class Executor {
   readonly #runtime: Runtime;
   readonly #owner: ExecutorOwner;
   readonly #budget: BigInt64Array;
+  readonly #hotAfter: number;
   #generation = 1;
   #limit = 0;
   /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
@@ -61,7 +62,9 @@ export class Executor {
     library: HandlerLibrary;
     runtime: Runtime;
     owner: ExecutorOwner;
+    hotAfter?: number | undefined;
   }) {
+    this.#hotAfter = parts.hotAfter ?? HOT;
     this.#processor = parts.processor;
     this.#state = parts.processor.state;
     this.#mmu = parts.mmu;
@@ -241,7 +244,7 @@ export class Executor {
 
   /** Compiles the loops that slices keep ending in. */
   #noteHeat(block: Block): void {
-    if (block.compiled || ++block.heat < HOT || !isLoop(block)) return;
+    if (block.compiled || ++block.heat < this.#hotAfter || !isLoop(block)) return;
     block.compiled = true;
     const slot = this.#library.addBlock(compileLoop(block));
     if (slot !== undefined) this.#cache.setHandler(block, slot);

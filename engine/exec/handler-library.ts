@@ -78,6 +78,11 @@ export class HandlerLibrary {
     return this.#settled !== this.#installed;
   }
 
+  /** Compiled blocks that the table holds. */
+  get blockCount(): number {
+    return this.#nextBlockSlot - FIRST_BLOCK_SLOT;
+  }
+
   /** Puts all handlers into one instance. */
   settle(): void {
     if (settledModule?.count !== bodies.length) {

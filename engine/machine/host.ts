@@ -31,6 +31,8 @@ export interface HostConfig {
   readonly ports: Ports;
   readonly hooks: Hooks;
   readonly owner: ExecutorOwner;
+  /** After how many meetings with the run loop a loop is compiled; Infinity: never. */
+  readonly hotAfter?: number;
 }
 
 export class Host {
@@ -66,7 +68,15 @@ export class Host {
     this.codeCache = new CodeCache(this.physical, this.library);
     this.codeCache.onCodePage = (page) => this.mmu.dropWriteTagsOfPage(page);
     const { processor, mmu, codeCache: cache, library, runtime } = this;
-    this.executor = new Executor({ processor, mmu, cache, library, runtime, owner: config.owner });
+    this.executor = new Executor({
+      processor,
+      mmu,
+      cache,
+      library,
+      runtime,
+      owner: config.owner,
+      hotAfter: config.hotAfter,
+    });
     this.mmu.onCodeMappingsChanged = () => this.executor.translationsChanged();
     this.clock.executing = () => this.#executing();
     for (let index = 0; index < config.cpus; index++) {

@@ -4,9 +4,10 @@ import { readFlags, writeFlags } from '../../engine/cpu/flags.ts';
 import { refreshMode } from '../../engine/cpu/modes.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
 import { CS, GS, SS, TR } from '../../engine/cpu/state.ts';
+import type { Executor } from '../../engine/exec/executor.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { HIGH_ADDRESS, type Mode, patternByte, regionContents, regionsOf } from '../vectors/layout.ts';
-import type { Vector } from '../vectors/read-vectors.ts';
+import type { MachineState, Vector } from '../vectors/read-vectors.ts';
 
 const RAM_BYTES = 0x80_0000;
 const TABLES = 0x60_0000;
@@ -36,11 +37,12 @@ export class VectorMachine {
   #fault: GuestFault | undefined;
   #pristine: { address: number; physical: number; bytes: Uint8Array }[];
 
-  constructor(mode: Mode) {
+  constructor(mode: Mode, hotAfter?: number) {
     this.#mode = mode;
     this.host = new Host({
       ramBytes: RAM_BYTES,
       cpus: 1,
+      ...(hotAfter === undefined ? {} : { hotAfter }),
       ports: { read: (_port, size) => 2 ** (8 * size) - 1, write: () => {} },
       hooks: {
         ringChanged() {},
@@ -75,23 +77,35 @@ export class VectorMachine {
 
   /** Executes one instruction (a REP to its end) from the vector's input. */
   run(vector: Vector): VectorOutcome {
+    const start = Number(vector.input.rip);
+    return this.execute(vector.input, vector.bytes, (executor) => {
+      let rounds = 0;
+      do executor.run(1);
+      while (!this.#fault && this.host.state.rip === start && isRepeated(vector) && ++rounds < 100_000);
+    });
+  }
+
+  get faulted(): boolean {
+    return this.#fault !== undefined;
+  }
+
+  /** Puts code at the input's RIP, the rest of the input in place, and lets `work` run it. */
+  execute(input: MachineState, code: Uint8Array, work: (executor: Executor) => void): VectorOutcome {
     const { state, physical, executor } = this.host;
     for (const { physical: at, bytes } of this.#pristine) physical.poke(at, bytes);
-    for (const { address, bytes } of vector.input.memory) physical.poke(this.#physical(address), bytes);
-    const start = Number(vector.input.rip);
-    const linear = this.#mode === 16 ? (vector.input.segments[1] as number) * 16 + start : start;
-    physical.poke(this.#physical(linear), vector.bytes);
-    this.#setSegments(vector.input.segments);
-    for (const [index, value] of vector.input.gpr.entries()) state.setGpr(index, value);
-    writeFlags(state, vector.input.flags | 2);
+    for (const { address, bytes } of input.memory) physical.poke(this.#physical(address), bytes);
+    const start = Number(input.rip);
+    const linear = this.#mode === 16 ? (input.segments[1] as number) * 16 + start : start;
+    physical.poke(this.#physical(linear), code);
+    this.#setSegments(input.segments);
+    for (const [index, value] of input.gpr.entries()) state.setGpr(index, value);
+    writeFlags(state, input.flags | 2);
     state.rip = start;
     state.interruptibility = 0;
     state.cpl = this.#mode === 16 ? 0 : 3;
     this.#fault = undefined;
     const before = this.#pristine.map(({ physical: at, bytes }) => physical.peek(at, bytes.length) as Uint8Array);
-    let rounds = 0;
-    do executor.run(1);
-    while (!this.#fault && state.rip === start && isRepeated(vector) && ++rounds < 100_000);
+    work(executor);
     return {
       gpr: Array.from({ length: 16 }, (_, index) => state.gpr(index)),
       flags: readFlags(state),

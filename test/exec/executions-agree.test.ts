@@ -1,0 +1,104 @@
+/**
+ * The compiler against the interpreter: random loops of recorded instruction forms, memory accesses and faults included,
+ * run in random slices. Both must end in the same state after the same number of instructions.
+ */
+import { describe, expect, test } from 'vitest';
+import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
+import { DATA_ADDRESS, defaultRegisters, initialInstructionPointer, initialSegments } from '../vectors/layout.ts';
+import { type Mode, readVectors } from '../vectors/read-vectors.ts';
+
+const SUBJECTS = [
+  'add-subtract',
+  'logic',
+  'shift-rotate',
+  'double-shift',
+  'bit',
+  'conditional',
+  'exchange',
+  'lea',
+  'data-movement',
+];
+const LOOPS = 200;
+
+/** xorshift32: the same programs every time. */
+function random(seed: number): (below: number) => number {
+  let x = seed;
+  return (below) => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    return (x >>> 0) % below;
+  };
+}
+
+/** DEC ECX; JNZ back over the body. */
+const loopEnd = (bodyBytes: number): number[] => [0xff, 0xc9, 0x0f, 0x85, ...int32(-(bodyBytes + 8))];
+const int32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >> shift) & 0xff);
+
+interface Program {
+  readonly code: Uint8Array;
+  readonly gpr: bigint[];
+  readonly text: string[];
+}
+
+function programs(mode: Mode): (next: (below: number) => number) => Program {
+  const pool = SUBJECTS.flatMap((subject) => [...readVectors(`${mode}-${subject}`)]).filter((v) => !v.output.exception);
+  return (next) => {
+    const chosen = Array.from({ length: 1 + next(8) }, () => pool[next(pool.length)]).flatMap((v) => (v ? [v] : []));
+    const body = chosen.flatMap((v) => [...v.bytes]);
+    const gpr = defaultRegisters(mode).map((value, index) =>
+      next(2) ? BigInt(DATA_ADDRESS + next(0x2000)) : (chosen[0]?.input.gpr[index] ?? value),
+    );
+    gpr[1] = BigInt(1 + next(200));
+    gpr[4] = BigInt(0x30_0800);
+    return { code: Uint8Array.from([...body, ...loopEnd(body.length)]), gpr, text: chosen.map((v) => v.disassembly) };
+  };
+}
+
+/** Runs in slices of the given sizes and tells after how many instructions it ended. */
+function runSlices(
+  machine: VectorMachine,
+  mode: Mode,
+  { code, gpr }: Program,
+  slices: readonly number[],
+): VectorOutcome & { executed: number } {
+  let executed = 0;
+  const input = {
+    gpr,
+    flags: 2,
+    rip: BigInt(initialInstructionPointer(mode)),
+    segments: initialSegments(mode),
+    memory: [],
+  };
+  const outcome = machine.execute(input, code, (executor) => {
+    for (const slice of slices) {
+      executor.run(slice);
+      executed += executor.takeExecuted();
+      if (machine.faulted) break;
+    }
+  });
+  return { ...outcome, executed };
+}
+
+describe('compiled loops end as interpreted ones do', () => {
+  for (const mode of [64, 32] as const) {
+    test(`${mode}-bit code`, () => {
+      const [interpreter, compiler] = [new VectorMachine(mode, Number.POSITIVE_INFINITY), new VectorMachine(mode, 1)];
+      const make = programs(mode);
+      let faults = 0;
+      for (let seed = 1; seed <= LOOPS; seed++) {
+        const next = random(seed * 0x9e3779b1);
+        const program = make(next);
+        const slices = Array.from({ length: 6 }, () => 1 + next(300));
+        const expected = runSlices(interpreter, mode, program, slices);
+        const got = runSlices(compiler, mode, program, slices);
+        if (expected.exception) faults++;
+        expect(got, `seed ${seed}: ${program.text.join(' | ')}`).toEqual(expected);
+      }
+      expect(faults, 'some of the programs fault').toBeGreaterThan(5);
+      expect(faults, 'some of the programs do not fault').toBeLessThan(LOOPS - 5);
+      expect(compiler.host.library.blockCount, 'loops were compiled').toBeGreaterThan(50);
+      expect(interpreter.host.library.blockCount, 'none was compiled').toBe(0);
+    });
+  }
+});
