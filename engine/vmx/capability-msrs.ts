@@ -1,0 +1,58 @@
+/** The VMX capability MSRs (SDM volume 3, appendix "VMX Capability Reporting Facility"), derived from the tables. */
+import { cr4Allowed } from '../cpu/control-registers.ts';
+import { constantMsr, type Msr } from '../cpu/msrs.ts';
+import { CR4 } from '../cpu/register-bits.ts';
+import { allowedSettings, type ControlGroup, type ControlGroupName, controlGroups } from './controls.ts';
+import { CR0_FIXED0 } from './instructions.ts';
+import { highestFieldIndex, VMCS_BYTES, VMCS_REVISION } from './vmcs.ts';
+
+const bit = (number: number): bigint => 1n << BigInt(number);
+const WRITE_BACK = 6n;
+
+/** Region size, write-back memory, exit information for INS and OUTS, TRUE registers. */
+const BASIC = BigInt(VMCS_REVISION) | (BigInt(VMCS_BYTES) << 32n) | (WRITE_BACK << 50n) | bit(54) | bit(55);
+
+export const CR3_TARGET_VALUES = 4;
+/** Exits store LMA in the entry controls, activity states HLT and shutdown, CR3-target values. */
+const MISC = bit(5) | bit(6) | bit(7) | (BigInt(CR3_TARGET_VALUES) << 16n);
+
+/** IA32_VMX_EPT_VPID_CAP by bit. */
+const eptVpidCapabilities = [
+  [0, 'execute-only translations'],
+  [6, 'page-walk length 4'],
+  [8, 'EPT structures in uncacheable memory'],
+  [14, 'EPT structures in write-back memory'],
+  [16, '2-MByte pages'],
+  [17, '1-GByte pages'],
+  [20, 'INVEPT'],
+  [21, 'accessed and dirty flags for EPT'],
+  [25, 'single-context INVEPT'],
+  [26, 'all-context INVEPT'],
+  [32, 'INVVPID'],
+  [40, 'individual-address INVVPID'],
+  [41, 'single-context INVVPID'],
+  [42, 'all-context INVVPID'],
+  [43, 'single-context-retaining-globals INVVPID'],
+] as const;
+const EPT_VPID_CAP = eptVpidCapabilities.reduce((value, [number]) => value | bit(number), 0n);
+
+const controlMsrs = (Object.keys(controlGroups) as ControlGroupName[]).flatMap((name): Msr[] => {
+  const { msr, trueMsr }: ControlGroup = controlGroups[name];
+  const { allowed0, trueAllowed0, allowed1 } = allowedSettings(name);
+  const value = (low: number): bigint => BigInt(low) | (BigInt(allowed1) << 32n);
+  const plain = constantMsr(msr.index, msr.name, value(allowed0));
+  return trueMsr ? [plain, constantMsr(trueMsr.index, trueMsr.name, value(trueAllowed0))] : [plain];
+});
+
+/** To be given to the CPU model of a machine with VMX. */
+export const vmxCapabilityMsrs: readonly Msr[] = [
+  constantMsr(0x480, 'IA32_VMX_BASIC', BASIC),
+  ...controlMsrs,
+  constantMsr(0x485, 'IA32_VMX_MISC', MISC),
+  constantMsr(0x486, 'IA32_VMX_CR0_FIXED0', BigInt(CR0_FIXED0)),
+  constantMsr(0x487, 'IA32_VMX_CR0_FIXED1', 0xffff_ffffn),
+  constantMsr(0x488, 'IA32_VMX_CR4_FIXED0', BigInt(CR4.VMXE)),
+  { index: 0x489, name: 'IA32_VMX_CR4_FIXED1', read: (processor) => BigInt(cr4Allowed(processor)) },
+  constantMsr(0x48a, 'IA32_VMX_VMCS_ENUM', BigInt(highestFieldIndex << 1)),
+  constantMsr(0x48c, 'IA32_VMX_EPT_VPID_CAP', EPT_VPID_CAP),
+];

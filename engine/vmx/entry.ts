@@ -1,0 +1,75 @@
+/** The VM entry (SDM volume 3, chapter "VM Entries"): checks, guest state, MSRs, event injection. */
+import { VmExit } from '../cpu/events.ts';
+import { deliverEvent } from '../cpu/interrupts.ts';
+import { type CpuEvent, EventType, type Intercepts } from '../cpu/processor.ts';
+import { BLOCKING } from '../cpu/register-bits.ts';
+import { checkControlsAndHost, checkGuestState } from './entry-checks/check-vm-entry.ts';
+import type { EntryRule } from './entry-checks/entry-rule.ts';
+import { INTERRUPTION_ERROR_CODE, INTERRUPTION_VALID } from './exit.ts';
+import { ExitReason } from './exit-reasons.ts';
+import { loadGuestState, wakeGuest } from './guest-state.ts';
+import { loadMsrs } from './msr-areas.ts';
+import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf } from './vmcs.ts';
+import type { VmxParts } from './vmx-parts.ts';
+
+const LOAD_COUNT = offsetOf('VM-entry MSR-load count');
+const LOAD_ADDRESS = offsetOf('VM-entry MSR-load address');
+const INTERRUPTION = offsetOf('VM-entry interruption-information field');
+const ERROR_CODE = offsetOf('VM-entry exception error code');
+const INSTRUCTION_LENGTH = offsetOf('VM-entry instruction length');
+
+/** How a VM entry ended. */
+export type EntryResult =
+  | { readonly kind: 'entered' }
+  /** VMfailValid with the error number; nothing changed. */
+  | { readonly kind: 'fail'; readonly error: number; readonly rule: EntryRule }
+  /** A VM exit with bit 31 set in the reason is to follow. */
+  | { readonly kind: 'failure'; readonly reason: number; readonly qualification: bigint; readonly rule?: EntryRule };
+
+const ENTERED: EntryResult = { kind: 'entered' };
+
+/** Enters the guest of the current VMCS up to the injection of events, which `injectEvent` does. */
+export function performEntry(parts: VmxParts, intercepts: Intercepts): EntryResult {
+  const { processor, state, physical, vmcs } = parts;
+  const refused = checkControlsAndHost(parts);
+  if (refused) return { kind: 'fail', error: refused.error, rule: refused.rule };
+  const invalid = checkGuestState(parts);
+  if (invalid) {
+    const reason = ExitReason['VM-entry failure due to invalid guest state'];
+    return { kind: 'failure', reason, qualification: BigInt(invalid.qualification ?? 0), rule: invalid };
+  }
+  loadGuestState(parts);
+  const failed = loadMsrs(parts, vmcs.number(LOAD_ADDRESS), vmcs.u32(LOAD_COUNT));
+  if (failed) {
+    const reason = ExitReason['VM-entry failure due to MSR loading'];
+    return { kind: 'failure', reason, qualification: BigInt(failed) };
+  }
+  physical.touch(state.currentVmcs, 4096);
+  physical.view.setUint32(state.currentVmcs + LAUNCH_STATE_OFFSET, LaunchState.launched, true);
+  processor.intercepts = intercepts;
+  processor.transferred = true;
+  return ENTERED;
+}
+
+/** Injects the event of the VM-entry interruption-information field, if it holds one. May throw `VmExit`. */
+export function injectEvent({ processor, state, vmcs }: VmxParts): void {
+  const information = vmcs.u32(INTERRUPTION);
+  if ((information & INTERRUPTION_VALID) === 0) return;
+  const type = (information >>> 8) & 7;
+  if (!isEventType(type)) throw new VmExit(ExitReason['Monitor trap flag']);
+  wakeGuest(state);
+  if (type === EventType.nmi) state.interruptibility |= BLOCKING.NMI;
+  const hasLength = type >= EventType.softwareInterrupt;
+  const instructionLengthBytes = hasLength ? vmcs.u32(INSTRUCTION_LENGTH) : undefined;
+  const event: CpuEvent = {
+    type,
+    vector: information & 0xff,
+    errorCode: information & INTERRUPTION_ERROR_CODE ? vmcs.u32(ERROR_CODE) : undefined,
+    returnIp: state.rip + (instructionLengthBytes ?? 0),
+    instructionLengthBytes,
+  };
+  deliverEvent(processor, event);
+}
+
+const isEventType = (type: number): type is EventType =>
+  type === EventType.externalInterrupt || (type >= EventType.nmi && type <= EventType.softwareException);

@@ -1,0 +1,256 @@
+/** The VMX instructions (SDM volume 3, chapter "VMX Instruction Reference"), with checks in the order given there. */
+import { checkSegment, isCanonical, readOperandMemory, writeLinear } from '../cpu/access.ts';
+import { GP, UD } from '../cpu/events.ts';
+import { writeStatusFlags } from '../cpu/flags.ts';
+import type { DecodedInstruction, SystemInstruction } from '../cpu/instruction.ts';
+import { CpuMode, is64Bit } from '../cpu/modes.ts';
+import { memoryOperand, registerIndex, writeRegister } from '../cpu/operands.ts';
+import { Privilege, type Processor } from '../cpu/processor.ts';
+import { CR0, CR4, hasBit, RFLAGS } from '../cpu/register-bits.ts';
+import { isValidEptp } from './eptp.ts';
+import { InstructionError } from './instruction-errors.ts';
+import {
+  bytesOfEncoding,
+  isReadOnly,
+  LAUNCH_STATE_OFFSET,
+  LaunchState,
+  offsetOf,
+  offsetOfEncoding,
+  REVISION_OFFSET,
+  VMCS_BYTES,
+  VMCS_REVISION,
+} from './vmcs.ts';
+import type { VmxParts } from './vmx-parts.ts';
+
+/** IA32_FEATURE_CONTROL: locked, and VMXON allowed outside SMX operation. */
+const FEATURE_CONTROL_VMXON = 1 | 4;
+/** IA32_VMX_CR0_FIXED0. */
+export const CR0_FIXED0 = (CR0.PE | CR0.NE | CR0.PG) >>> 0;
+const CR0_FIXED0_SIGNED = CR0_FIXED0 | 0;
+
+const ERROR_FIELD = offsetOf('VM-instruction error');
+const NO_VMCS = 0xffff_ffff_ffff_ffffn;
+
+const modesWithVmx: readonly number[] = [CpuMode.protected16, CpuMode.protected32, CpuMode.long64];
+
+/** #UD outside protected and 64-bit mode. */
+function checkMode({ state }: Processor): void {
+  if (!modesWithVmx.includes(state.mode)) throw UD();
+}
+
+/** The checks that all instructions share but VMXON, VMCALL and VMFUNC: operation, mode, non-root exit, privilege. */
+function checkRootRing0(cpu: Processor, insn: DecodedInstruction): void {
+  if (!cpu.state.vmxOperation) throw UD();
+  checkMode(cpu);
+  cpu.intercepts?.onVmxInstruction?.(insn);
+  if (cpu.state.cpl > 0) throw GP(0);
+}
+
+export function vmSucceed({ state }: VmxParts): void {
+  writeStatusFlags(state, 0);
+}
+export function vmFailInvalid({ state }: VmxParts): void {
+  writeStatusFlags(state, RFLAGS.CF);
+}
+/** VMfail(error): VMfailValid if there is a current VMCS to hold the error number, else VMfailInvalid. */
+export function vmFail(parts: VmxParts, error: number): void {
+  const { state, vmcs } = parts;
+  if (!state.currentVmcsValid) return vmFailInvalid(parts);
+  vmcs.touch();
+  vmcs.setU32(ERROR_FIELD, error);
+  writeStatusFlags(state, RFLAGS.ZF);
+}
+
+/** 4 KiB-aligned and within the physical-address width. */
+function isVmxAddress({ mmu }: VmxParts, pointer: bigint): boolean {
+  return (pointer & 0xfffn) === 0n && pointer >> BigInt(mmu.physicalAddressBits) === 0n;
+}
+
+/** Bits 30:0 are our revision and bit 31 (shadow VMCS) is 0. A region outside RAM holds no revision. */
+function hasRevision({ physical }: VmxParts, address: number): boolean {
+  if (!physical.isRam(address, VMCS_BYTES)) return false;
+  return physical.view.getUint32(address + REVISION_OFFSET, true) === VMCS_REVISION;
+}
+
+const readPointer = (cpu: Processor, insn: DecodedInstruction): bigint =>
+  readOperandMemory(cpu, memoryOperand(insn, 0), 0, 8);
+
+function setLaunchState({ physical }: VmxParts, address: number, launchState: number): void {
+  if (physical.isRam(address, VMCS_BYTES)) physical.writeU32(address + LAUNCH_STATE_OFFSET, launchState);
+}
+
+/** A register operand that is 64 bits wide in 64-bit mode and 32 bits otherwise. */
+function readWide(cpu: Processor, register: number): bigint {
+  return is64Bit(cpu.state) ? cpu.state.gpr(register) : BigInt(cpu.state.gpr32(register));
+}
+const wideBytes = (cpu: Processor): 4 | 8 => (is64Bit(cpu.state) ? 8 : 4);
+
+/** Runs VMLAUNCH (true) or VMRESUME once the checks made here are passed. */
+export type EnterGuest = (launch: boolean) => void;
+
+/** The instructions by the decoder's mnemonics, to be merged with the other system instructions. */
+export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readonly<Record<string, SystemInstruction>> {
+  const { state, physical, mmu, vmcs } = parts;
+
+  const VMXON: SystemInstruction = (cpu, insn) => {
+    checkMode(cpu);
+    if (!hasBit(state.cr4, CR4.VMXE)) throw UD();
+    if (state.vmxOperation) {
+      cpu.intercepts?.onVmxInstruction?.(insn);
+      if (state.cpl > 0) throw GP(0);
+      return vmFail(parts, InstructionError.vmxonInRoot);
+    }
+    const fixed = (state.cr0 & CR0_FIXED0_SIGNED) === CR0_FIXED0_SIGNED;
+    const enabled = (state.featureControl & FEATURE_CONTROL_VMXON) === FEATURE_CONTROL_VMXON;
+    if (state.cpl > 0 || !fixed || !enabled) throw GP(0);
+    const pointer = readPointer(cpu, insn);
+    if (!isVmxAddress(parts, pointer) || !hasRevision(parts, Number(pointer))) return vmFailInvalid(parts);
+    state.vmxonPointer = Number(pointer);
+    state.vmxOperation = 1;
+    state.currentVmcsValid = 0;
+    vmSucceed(parts);
+  };
+
+  const VMXOFF: SystemInstruction = (cpu, insn) => {
+    checkRootRing0(cpu, insn);
+    state.vmxOperation = 0;
+    state.currentVmcsValid = 0;
+    vmSucceed(parts);
+  };
+
+  const VMCLEAR: SystemInstruction = (cpu, insn) => {
+    checkRootRing0(cpu, insn);
+    const pointer = readPointer(cpu, insn);
+    if (!isVmxAddress(parts, pointer)) return vmFail(parts, InstructionError.vmclearInvalidAddress);
+    const address = Number(pointer);
+    if (address === state.vmxonPointer) return vmFail(parts, InstructionError.vmclearVmxonPointer);
+    setLaunchState(parts, address, LaunchState.clear);
+    if (address === state.currentVmcs) state.currentVmcsValid = 0;
+    vmSucceed(parts);
+  };
+
+  const VMPTRLD: SystemInstruction = (cpu, insn) => {
+    checkRootRing0(cpu, insn);
+    const pointer = readPointer(cpu, insn);
+    if (!isVmxAddress(parts, pointer)) return vmFail(parts, InstructionError.vmptrldInvalidAddress);
+    const address = Number(pointer);
+    if (address === state.vmxonPointer) return vmFail(parts, InstructionError.vmptrldVmxonPointer);
+    if (!hasRevision(parts, address)) return vmFail(parts, InstructionError.vmptrldRevision);
+    state.currentVmcs = address;
+    state.currentVmcsValid = 1;
+    vmSucceed(parts);
+  };
+
+  const VMPTRST: SystemInstruction = (cpu, insn) => {
+    checkRootRing0(cpu, insn);
+    writeMemory(cpu, insn, 0, 8, state.currentVmcsValid ? BigInt(state.currentVmcs) : NO_VMCS);
+    vmSucceed(parts);
+  };
+
+  /** The field that a register operand names, or the error that it names none; undefined without a current VMCS. */
+  function fieldOperand(cpu: Processor, insn: DecodedInstruction, index: number): number | undefined {
+    if (!state.currentVmcsValid) {
+      vmFailInvalid(parts);
+      return undefined;
+    }
+    const wide = readWide(cpu, registerIndex(insn, index));
+    const encoding = wide > 0xffffn ? 0xffff : Number(wide);
+    if (offsetOfEncoding(encoding) !== 0) return encoding;
+    vmFail(parts, InstructionError.unsupportedComponent);
+    return undefined;
+  }
+
+  const VMREAD: SystemInstruction = (cpu, insn) => {
+    checkRootRing0(cpu, insn);
+    const encoding = fieldOperand(cpu, insn, 1);
+    if (encoding === undefined) return;
+    const value = vmcs.readEncoding(encoding);
+    const bytes = wideBytes(cpu);
+    if (insn.operand(0).kind === 'memory') writeMemory(cpu, insn, 0, bytes, value);
+    else writeRegister(cpu, registerIndex(insn, 0), bytes * 8, value);
+    vmSucceed(parts);
+  };
+
+  const VMWRITE: SystemInstruction = (cpu, insn) => {
+    checkRootRing0(cpu, insn);
+    const encoding = fieldOperand(cpu, insn, 0);
+    if (encoding === undefined) return;
+    if (isReadOnly(encoding)) return vmFail(parts, InstructionError.readOnlyComponent);
+    const source = insn.operand(1);
+    const value =
+      source.kind === 'memory'
+        ? readOperandMemory(cpu, source, 0, wideBytes(cpu))
+        : readWide(cpu, registerIndex(insn, 1));
+    vmcs.writeEncoding(encoding, BigInt.asUintN(bytesOfEncoding(encoding) * 8, value));
+    vmSucceed(parts);
+  };
+
+  const enter =
+    (launch: boolean): SystemInstruction =>
+    (cpu, insn) => {
+      checkRootRing0(cpu, insn);
+      enterGuest(launch);
+    };
+
+  const VMCALL: SystemInstruction = (cpu, insn) => {
+    if (!state.vmxOperation) throw UD();
+    cpu.intercepts?.onVmxInstruction?.(insn);
+    checkMode(cpu);
+    if (state.cpl > 0) throw GP(0);
+    vmFail(parts, InstructionError.vmcallInRoot);
+  };
+
+  /** There are no VM functions, so that VMFUNC is undefined everywhere. */
+  const VMFUNC: SystemInstruction = () => {
+    throw UD();
+  };
+
+  const INVEPT: SystemInstruction = (cpu, insn) => {
+    checkRootRing0(cpu, insn);
+    const type = readWide(cpu, registerIndex(insn, 0));
+    if (type !== 1n && type !== 2n) return vmFail(parts, InstructionError.invalidOperand);
+    const eptp = readOperandMemory(cpu, memoryOperand(insn, 1), 0, 8);
+    const low = Number(eptp & 0xffff_ffffn);
+    const valid = isValidEptp(low, Number(eptp >> 32n), mmu.physicalAddressBits);
+    if (type === 1n && !valid) return vmFail(parts, InstructionError.invalidOperand);
+    mmu.invept(Number(type), valid ? Number(eptp) : 0);
+    vmSucceed(parts);
+  };
+
+  const INVVPID: SystemInstruction = (cpu, insn) => {
+    checkRootRing0(cpu, insn);
+    const type = readWide(cpu, registerIndex(insn, 0));
+    if (type > 3n) return vmFail(parts, InstructionError.invalidOperand);
+    const operand = memoryOperand(insn, 1);
+    const low = readOperandMemory(cpu, operand, 0, 8);
+    const linear = Number(BigInt.asIntN(64, readOperandMemory(cpu, operand, 8, 8)));
+    const badVpid = low > 0xffffn || (type !== 2n && low === 0n);
+    if (badVpid || (type === 0n && !isCanonical(linear))) return vmFail(parts, InstructionError.invalidOperand);
+    mmu.invvpid(Number(type), Number(low), linear);
+    vmSucceed(parts);
+  };
+
+  function writeMemory(cpu: Processor, insn: DecodedInstruction, index: number, bytes: 4 | 8, value: bigint): void {
+    const operand = memoryOperand(insn, index);
+    const linear = checkSegment(cpu, operand.segment, operand.offset, bytes, 'write');
+    writeLinear(cpu, linear, bytes, value, Privilege.Current);
+  }
+
+  return {
+    Vmxon: VMXON,
+    Vmxoff: VMXOFF,
+    Vmclear: VMCLEAR,
+    Vmptrld: VMPTRLD,
+    Vmptrst: VMPTRST,
+    Vmread: VMREAD,
+    Vmwrite: VMWRITE,
+    Vmlaunch: enter(true),
+    Vmresume: enter(false),
+    Vmcall: VMCALL,
+    Vmfunc: VMFUNC,
+    Invept: INVEPT,
+    Invvpid: INVVPID,
+    // CR4.SMXE cannot be set, so that GETSEC is undefined; that precedes its VM exit.
+    Getsec: VMFUNC,
+  };
+}

@@ -1,0 +1,336 @@
+/**
+ * Non-root operation: which instructions and events exit (SDM volume 3, "VMX Non-Root Operation"). Every decision is
+ * made from the current VMCS as it is, so that nothing needs to be kept in step with it.
+ */
+import { isDebugFault } from '../cpu/debug-exceptions.ts';
+import { type GuestFault, UD, Vector, VmExit } from '../cpu/events.ts';
+import type { DecodedInstruction } from '../cpu/instruction.ts';
+import { SoftwareException } from '../cpu/interrupt-instructions.ts';
+import { is64Bit } from '../cpu/modes.ts';
+import { EventType, type Intercepts, type IoAccess } from '../cpu/processor.ts';
+import { CR0 } from '../cpu/register-bits.ts';
+import { ES, FS } from '../cpu/state.ts';
+import { PRIMARY, SECONDARY } from './controls.ts';
+import { INTERRUPTION_ERROR_CODE, INTERRUPTION_VALID } from './exit.ts';
+import { ExitReason } from './exit-reasons.ts';
+import { displacementQualification, instructionInformation, stringIoInformation } from './instruction-information.ts';
+import { CrAccess, crQualification, lmswQualification } from './qualification.ts';
+import { offsetOf, type Vmcs } from './vmcs.ts';
+import { hasPrimary, hasSecondary, type VmxParts } from './vmx-parts.ts';
+
+const CR0_MASK = offsetOf('CR0 guest/host mask');
+const CR0_SHADOW = offsetOf('CR0 read shadow');
+const CR4_MASK = offsetOf('CR4 guest/host mask');
+const CR4_SHADOW = offsetOf('CR4 read shadow');
+const CR3_TARGET_COUNT = offsetOf('CR3-target count');
+const CR3_TARGETS = [
+  offsetOf('CR3-target value 0'),
+  offsetOf('CR3-target value 1'),
+  offsetOf('CR3-target value 2'),
+  offsetOf('CR3-target value 3'),
+] as const;
+const EXCEPTION_BITMAP = offsetOf('Exception bitmap');
+const PF_MASK = offsetOf('Page-fault error-code mask');
+const PF_MATCH = offsetOf('Page-fault error-code match');
+const IO_BITMAP_A = offsetOf('Address of I/O bitmap A');
+const IO_BITMAP_B = offsetOf('Address of I/O bitmap B');
+const MSR_BITMAPS = offsetOf('Address of MSR bitmaps');
+const TSC_OFFSET = offsetOf('TSC offset');
+
+/** Offsets in the MSR bitmaps: reads then writes, each for MSRs from 0 and from C0000000H, 2000H of each. */
+const MSR_BITMAP_HIGH = 1024;
+const MSR_BITMAP_WRITES = 2048;
+const MSR_RANGE = 0x2000;
+const FIRST_HIGH_MSR = 0xc000_0000;
+
+const LMSW_BITS = CR0.MP | CR0.EM | CR0.TS;
+const RSI = 6;
+const RDI = 7;
+
+const taskSources = { call: 0, iret: 1, jmp: 2, idt: 3 } as const;
+
+/** Exits without further information are made once. */
+const plain = (reason: number): VmExit => new VmExit(reason);
+const CPUID_EXIT = plain(ExitReason.CPUID);
+const HLT_EXIT = plain(ExitReason.HLT);
+const INVD_EXIT = plain(ExitReason.INVD);
+const WBINVD_EXIT = plain(ExitReason['WBINVD or WBNOINVD']);
+const RDTSC_EXIT = plain(ExitReason.RDTSC);
+const RDTSCP_EXIT = plain(ExitReason.RDTSCP);
+const RDPMC_EXIT = plain(ExitReason.RDPMC);
+const RDMSR_EXIT = plain(ExitReason.RDMSR);
+const WRMSR_EXIT = plain(ExitReason.WRMSR);
+const MWAIT_EXIT = plain(ExitReason.MWAIT);
+const MONITOR_EXIT = plain(ExitReason.MONITOR);
+const PAUSE_EXIT = plain(ExitReason.PAUSE);
+const XSETBV_EXIT = plain(ExitReason.XSETBV);
+const TRIPLE_FAULT_EXIT = plain(ExitReason['Triple fault']);
+
+/** Exit reasons of the VMX instructions by the decoder's mnemonics. */
+const vmxReasons: Readonly<Record<string, number>> = {
+  Getsec: ExitReason.GETSEC,
+  Vmcall: ExitReason.VMCALL,
+  Vmclear: ExitReason.VMCLEAR,
+  Vmlaunch: ExitReason.VMLAUNCH,
+  Vmptrld: ExitReason.VMPTRLD,
+  Vmptrst: ExitReason.VMPTRST,
+  Vmread: ExitReason.VMREAD,
+  Vmresume: ExitReason.VMRESUME,
+  Vmwrite: ExitReason.VMWRITE,
+  Vmxoff: ExitReason.VMXOFF,
+  Vmxon: ExitReason.VMXON,
+  Invept: ExitReason.INVEPT,
+  Invvpid: ExitReason.INVVPID,
+};
+const VMCALL_EXIT = plain(ExitReason.VMCALL);
+
+const withOperand = (reason: number, insn: DecodedInstruction): VmExit =>
+  new VmExit(reason, displacementQualification(insn), { instructionInformation: instructionInformation(insn) });
+
+export class NonRootIntercepts implements Intercepts {
+  readonly #parts: VmxParts;
+  readonly #vmcs: Vmcs;
+
+  constructor(parts: VmxParts) {
+    this.#parts = parts;
+    this.#vmcs = parts.vmcs;
+  }
+
+  get unrestrictedGuest(): boolean {
+    return hasSecondary(this.#vmcs, SECONDARY['Unrestricted guest']);
+  }
+  get tscOffset(): bigint {
+    return this.#primary(PRIMARY['Use TSC offsetting']) ? this.#vmcs.u64(TSC_OFFSET) : 0n;
+  }
+
+  #primary(mask: number): boolean {
+    return hasPrimary(this.#vmcs, mask);
+  }
+
+  onCpuid(): void {
+    throw CPUID_EXIT;
+  }
+  onInvd(): void {
+    throw INVD_EXIT;
+  }
+  onXsetbv(): void {
+    throw XSETBV_EXIT;
+  }
+  onTripleFault(): void {
+    throw TRIPLE_FAULT_EXIT;
+  }
+  onHlt(): void {
+    if (this.#primary(PRIMARY['HLT exiting'])) throw HLT_EXIT;
+  }
+  onWbinvd(): void {
+    if (hasSecondary(this.#vmcs, SECONDARY['WBINVD exiting'])) throw WBINVD_EXIT;
+  }
+  onRdtsc(): void {
+    if (this.#primary(PRIMARY['RDTSC exiting'])) throw RDTSC_EXIT;
+  }
+  onRdtscp(): void {
+    if (!hasSecondary(this.#vmcs, SECONDARY['Enable RDTSCP'])) throw UD();
+    if (this.#primary(PRIMARY['RDTSC exiting'])) throw RDTSCP_EXIT;
+  }
+  onRdpmc(): void {
+    if (this.#primary(PRIMARY['RDPMC exiting'])) throw RDPMC_EXIT;
+  }
+  onMwait(): void {
+    if (this.#primary(PRIMARY['MWAIT exiting'])) throw MWAIT_EXIT;
+  }
+  onMonitor(): void {
+    if (this.#primary(PRIMARY['MONITOR exiting'])) throw MONITOR_EXIT;
+  }
+  onPause(): void {
+    if (this.#primary(PRIMARY['PAUSE exiting'])) throw PAUSE_EXIT;
+  }
+
+  onInvlpg(linear: number): void {
+    if (!this.#primary(PRIMARY['INVLPG exiting'])) return;
+    throw new VmExit(ExitReason.INVLPG, BigInt.asUintN(64, BigInt(linear)));
+  }
+  onInvpcid(insn: DecodedInstruction): void {
+    if (!hasSecondary(this.#vmcs, SECONDARY['Enable INVPCID'])) throw UD();
+    if (this.#primary(PRIMARY['INVLPG exiting'])) throw withOperand(ExitReason.INVPCID, insn);
+  }
+
+  onDescriptorTable(insn: DecodedInstruction): void {
+    if (!hasSecondary(this.#vmcs, SECONDARY['Descriptor-table exiting'])) return;
+    const tables = insn.mnemonic.endsWith('gdt') || insn.mnemonic.endsWith('idt');
+    throw withOperand(ExitReason[tables ? 'Access to GDTR or IDTR' : 'Access to LDTR or TR'], insn);
+  }
+
+  onVmxInstruction(insn: DecodedInstruction): void {
+    const reason = vmxReasons[insn.mnemonic];
+    if (reason === undefined) throw UD();
+    if (reason === ExitReason.VMCALL) throw VMCALL_EXIT;
+    throw withOperand(reason, insn);
+  }
+
+  onReadCr(register: number, gpr: number): bigint | undefined {
+    const { state } = this.#parts;
+    if (register === 0) return this.#shadowed(state.cr0, CR0_MASK, CR0_SHADOW);
+    if (register === 4) return this.#shadowed(state.cr4, CR4_MASK, CR4_SHADOW);
+    const control = register === 3 ? PRIMARY['CR3-store exiting'] : register === 8 ? PRIMARY['CR8-store exiting'] : 0;
+    if (this.#primary(control)) throw this.#crExit(register, CrAccess.movFrom, gpr);
+    return undefined;
+  }
+
+  /** Bits that the host owns come from the read shadow, all 64 of them. */
+  #shadowed(real: number, maskField: number, shadowField: number): bigint {
+    const mask = this.#vmcs.u64(maskField);
+    return (BigInt(real) & ~mask) | (this.#vmcs.u64(shadowField) & mask);
+  }
+
+  onWriteCr(register: number, gpr: number, value: bigint): bigint {
+    const { state } = this.#parts;
+    if (register === 0) return this.#masked(0, gpr, value, state.cr0, CR0_MASK, CR0_SHADOW);
+    if (register === 4) return this.#masked(4, gpr, value, state.cr4, CR4_MASK, CR4_SHADOW);
+    const exits =
+      register === 3
+        ? this.#primary(PRIMARY['CR3-load exiting']) && !this.#isCr3Target(value)
+        : register === 8 && this.#primary(PRIMARY['CR8-load exiting']);
+    if (exits) throw this.#crExit(register, CrAccess.movTo, gpr);
+    return value;
+  }
+
+  /** A write exits if it would change a bit that the host owns from what the guest reads of it. */
+  #masked(register: number, gpr: number, value: bigint, real: number, maskField: number, shadowField: number): bigint {
+    const mask = this.#vmcs.u64(maskField);
+    if (((value ^ this.#vmcs.u64(shadowField)) & mask) !== 0n) throw this.#crExit(register, CrAccess.movTo, gpr);
+    return (value & ~mask) | (BigInt(real) & mask);
+  }
+
+  #isCr3Target(value: bigint): boolean {
+    const count = Math.min(this.#vmcs.u32(CR3_TARGET_COUNT), CR3_TARGETS.length);
+    for (let index = 0; index < count; index++) {
+      if (this.#vmcs.u64(CR3_TARGETS[index] as number) === value) return true;
+    }
+    return false;
+  }
+
+  #crExit(register: number, type: number, gpr: number): VmExit {
+    return new VmExit(ExitReason['Control-register accesses'], crQualification(register, type, gpr));
+  }
+
+  onClts(): boolean {
+    const owned = this.#vmcs.u32(CR0_MASK) & CR0.TS;
+    if (owned === 0) return true;
+    if (this.#vmcs.u32(CR0_SHADOW) & CR0.TS) throw this.#crExit(0, CrAccess.clts, 0);
+    return false;
+  }
+
+  /** LMSW cannot clear PE, so that only setting it can exit. */
+  onLmsw(source: number, linear: number | undefined): number {
+    const mask = this.#vmcs.u32(CR0_MASK);
+    const differs = (source ^ this.#vmcs.u32(CR0_SHADOW)) & mask;
+    if (differs & LMSW_BITS || (differs & CR0.PE && source & CR0.PE)) {
+      const more = linear === undefined ? {} : { guestLinear: linear };
+      const qualification = lmswQualification(source, linear !== undefined);
+      throw new VmExit(ExitReason['Control-register accesses'], qualification, more);
+    }
+    return (source & ~mask) | (this.#parts.state.cr0 & mask & 0xf);
+  }
+  onSmsw(cr0: number): number {
+    return Number(this.#shadowed(cr0, CR0_MASK, CR0_SHADOW) & 0xffff_ffffn);
+  }
+
+  onDr(register: number, gpr: number, direction: 'read' | 'write'): void {
+    if (!this.#primary(PRIMARY['MOV-DR exiting'])) return;
+    throw new VmExit(ExitReason['MOV DR'], BigInt(register | (direction === 'read' ? 16 : 0) | (gpr << 8)));
+  }
+
+  onIo(access: IoAccess, insn: DecodedInstruction): void {
+    const exits = this.#primary(PRIMARY['Use I/O bitmaps'])
+      ? this.#ioBitmapSays(access.port, access.sizeBytes)
+      : this.#primary(PRIMARY['Unconditional I/O exiting']);
+    if (!exits) return;
+    const qualification = ioQualification(access);
+    if (!access.string) throw new VmExit(ExitReason['I/O instruction'], qualification);
+    const segment = access.direction === 'in' ? ES : insn.segment;
+    throw new VmExit(ExitReason['I/O instruction'], qualification, {
+      guestLinear: this.#stringAddress(segment, access.direction === 'in' ? RDI : RSI, insn.addressSize),
+      instructionInformation: stringIoInformation(insn.addressSize, segment),
+    });
+  }
+
+  /** An access that wraps around the 16-bit port space exits as well. */
+  #ioBitmapSays(port: number, sizeBytes: number): boolean {
+    if (port + sizeBytes > 0x1_0000) return true;
+    const { physical } = this.#parts;
+    for (let at = port; at < port + sizeBytes; at++) {
+      const bitmap = this.#vmcs.number(at < 0x8000 ? IO_BITMAP_A : IO_BITMAP_B);
+      if ((physical.readU8(bitmap + ((at & 0x7fff) >>> 3)) >>> (at & 7)) & 1) return true;
+    }
+    return false;
+  }
+
+  #stringAddress(segment: number, index: number, addressSize: 16 | 32 | 64): number {
+    const { state } = this.#parts;
+    const whole = addressSize === 64 ? state.gprLinear(index) : state.gpr32(index);
+    const offset = addressSize === 16 ? whole & 0xffff : whole;
+    const { base } = state.segment(segment);
+    if (is64Bit(state)) return segment >= FS ? base + offset : offset;
+    return (base + offset) >>> 0;
+  }
+
+  onRdmsr(index: number): void {
+    if (this.#msrExits(index, 0)) throw RDMSR_EXIT;
+  }
+  onWrmsr(index: number): void {
+    if (this.#msrExits(index, MSR_BITMAP_WRITES)) throw WRMSR_EXIT;
+  }
+  #msrExits(index: number, area: number): boolean {
+    if (!this.#primary(PRIMARY['Use MSR bitmaps'])) return true;
+    const isHigh = index >= FIRST_HIGH_MSR;
+    const bit = isHigh ? index - FIRST_HIGH_MSR : index;
+    if (bit >= MSR_RANGE) return true;
+    const at = this.#vmcs.number(MSR_BITMAPS) + area + (isHigh ? MSR_BITMAP_HIGH : 0) + (bit >>> 3);
+    return ((this.#parts.physical.readU8(at) >>> (bit & 7)) & 1) === 1;
+  }
+
+  onException(fault: GuestFault): void {
+    if (!this.#exceptionExits(fault)) return;
+    const { vector, errorCode } = fault;
+    const hasCode = errorCode !== undefined && (this.#parts.state.cr0 & CR0.PE) !== 0;
+    const information =
+      (vector | (exceptionType(fault) << 8) | (hasCode ? INTERRUPTION_ERROR_CODE : 0) | INTERRUPTION_VALID) >>> 0;
+    throw new VmExit(0, exceptionQualification(fault), {
+      interruption: hasCode ? { information, errorCode } : { information },
+    });
+  }
+
+  /** The bit of the exception bitmap decides; for page faults it is inverted if the error code does not match. */
+  #exceptionExits({ vector, errorCode }: GuestFault): boolean {
+    const bit = ((this.#vmcs.u32(EXCEPTION_BITMAP) >>> vector) & 1) === 1;
+    if (vector !== Vector.PF) return bit;
+    const matches = ((errorCode ?? 0) & this.#vmcs.u32(PF_MASK)) >>> 0 === this.#vmcs.u32(PF_MATCH);
+    return matches ? bit : !bit;
+  }
+
+  onTaskSwitch(selector: number, source: 'call' | 'iret' | 'jmp' | 'idt'): void {
+    throw new VmExit(ExitReason['Task switch'], BigInt(selector) | (BigInt(taskSources[source]) << 30n));
+  }
+}
+
+const ioQualification = (access: IoAccess): bigint =>
+  BigInt(
+    access.port * 0x1_0000 +
+      ((access.sizeBytes - 1) |
+        (access.direction === 'in' ? 8 : 0) |
+        (access.string ? 16 : 0) |
+        (access.rep ? 32 : 0) |
+        (access.immediate ? 64 : 0)),
+  );
+
+function exceptionType(fault: GuestFault): number {
+  if (fault instanceof SoftwareException) return EventType.softwareException;
+  // INT1 is the only trap with no cause in DR6.
+  if (isDebugFault(fault) && fault.trap && fault.dr6 === 0) return EventType.privilegedSoftwareException;
+  return EventType.hardwareException;
+}
+
+function exceptionQualification(fault: GuestFault): bigint {
+  if (fault.linear !== undefined) return BigInt.asUintN(64, BigInt(fault.linear));
+  return isDebugFault(fault) ? BigInt(fault.dr6) : 0n;
+}

@@ -1,0 +1,157 @@
+/** Exit qualifications as named parts (SDM volume 3, "Basic VM-Exit Information" and the tables of that section). */
+import { ExitReason } from './exit-reasons.ts';
+import { registerName } from './instruction-information.ts';
+
+export interface QualificationPart {
+  readonly name: string;
+  readonly value: string;
+  readonly description: string;
+}
+
+const part = (name: string, value: string | number | boolean, description: string): QualificationPart => ({
+  name,
+  value: typeof value === 'boolean' ? (value ? '1' : '0') : String(value),
+  description,
+});
+const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
+
+/** Access types of a control-register access. */
+export const CrAccess = { movTo: 0, movFrom: 1, clts: 2, lmsw: 3 } as const;
+const crAccessNames = ['MOV to CR', 'MOV from CR', 'CLTS', 'LMSW'] as const;
+
+/** Encodes the qualification of a control-register access. */
+export const crQualification = (register: number, type: number, gpr: number): bigint =>
+  BigInt(register | (type << 4) | (gpr << 8));
+/** Encodes the qualification of LMSW. */
+export const lmswQualification = (source: number, isMemory: boolean): bigint =>
+  BigInt(((source & 0xffff) << 16) | (CrAccess.lmsw << 4) | (isMemory ? 1 << 6 : 0)) & 0xffff_ffffn;
+
+function crAccess(q: number): QualificationPart[] {
+  const type = (q >> 4) & 3;
+  const parts = [part('access type', crAccessNames[type] as string, 'The instruction that accessed the register.')];
+  if (type <= CrAccess.movFrom) {
+    parts.push(part('register', `CR${q & 15}`, 'The control register.'));
+    parts.push(part('general-purpose register', registerName(q >> 8), 'The other operand of MOV.'));
+  }
+  if (type === CrAccess.clts) parts.push(part('register', 'CR0', 'CLTS clears CR0.TS.'));
+  if (type === CrAccess.lmsw) {
+    parts.push(part('register', 'CR0', 'LMSW loads bits 3:0 of CR0.'));
+    parts.push(part('source data', hex((q >>> 16) & 0xffff), 'The machine status word that LMSW would load.'));
+    parts.push(part('operand', (q >> 6) & 1 ? 'memory' : 'register', 'Where LMSW takes it from.'));
+  }
+  return parts;
+}
+
+function drAccess(q: number): QualificationPart[] {
+  return [
+    part('register', `DR${q & 7}`, 'The debug register.'),
+    part('direction', q & 16 ? 'MOV from DR' : 'MOV to DR', 'Which way the value goes.'),
+    part('general-purpose register', registerName(q >> 8), 'The other operand of MOV.'),
+  ];
+}
+
+function ioInstruction(q: number): QualificationPart[] {
+  return [
+    part('port', hex(q >>> 16), 'The I/O port.'),
+    part('size', (q & 7) + 1, 'Bytes of the access.'),
+    part('direction', q & 8 ? 'in' : 'out', 'Which way the data goes.'),
+    part('string', (q & 16) !== 0, 'INS or OUTS.'),
+    part('rep', (q & 32) !== 0, 'With a REP prefix.'),
+    part('operand encoding', q & 64 ? 'immediate' : 'DX', 'Where the port number comes from.'),
+  ];
+}
+
+const taskSources = ['CALL', 'IRET', 'JMP', 'task gate in the IDT'] as const;
+function taskSwitch(q: number): QualificationPart[] {
+  return [
+    part('TSS selector', hex(q & 0xffff), 'The task to switch to.'),
+    part('source', taskSources[(q >>> 30) & 3] as string, 'What asked for the switch.'),
+  ];
+}
+
+const rights = (bits: number): string => `${bits & 1 ? 'R' : '-'}${bits & 2 ? 'W' : '-'}${bits & 4 ? 'X' : '-'}`;
+
+function eptViolation(q: number): QualificationPart[] {
+  const linear = (q & 128) !== 0;
+  const parts = [
+    part('data read', (q & 1) !== 0, 'The access was a data read.'),
+    part('data write', (q & 2) !== 0, 'The access was a data write.'),
+    part('instruction fetch', (q & 4) !== 0, 'The access was an instruction fetch.'),
+    part('EPT allows', rights((q >> 3) & 7), 'Rights that the EPT entries on the way have in common.'),
+    part('guest-linear address valid', linear, 'The guest-linear address field says which address was accessed.'),
+  ];
+  if (linear) {
+    const final = (q & 256) !== 0;
+    parts.push(
+      part(
+        'access to',
+        final ? 'the translation of the linear address' : 'a guest paging-structure entry',
+        'Whether the guest’s page tables were being read or the page itself accessed.',
+      ),
+    );
+  }
+  parts.push(part('NMI unblocking due to IRET', (q & 0x1000) !== 0, 'An IRET had ended blocking by NMI.'));
+  return parts;
+}
+
+function debugException(q: number): QualificationPart[] {
+  const breakpoints = [0, 1, 2, 3].filter((n) => q & (1 << n)).map((n) => `B${n}`);
+  return [
+    part('breakpoints', breakpoints.join(' ') || 'none', 'Breakpoint conditions met.'),
+    part('BD', (q & 0x2000) !== 0, 'Debug-register access with DR7.GD.'),
+    part('BS', (q & 0x4000) !== 0, 'Single step.'),
+  ];
+}
+
+const linearAddress = (q: bigint): QualificationPart[] => [part('linear address', hex(q), 'The address concerned.')];
+
+const DB = 1;
+const PF = 14;
+
+/** The parts of an exit qualification; `vector` is that of the exception, for reason 0. Empty if it has none. */
+export function decodeQualification(reason: number, qualification: bigint, vector?: number): QualificationPart[] {
+  const q = Number(qualification & 0xffff_ffffn);
+  switch (reason) {
+    case ExitReason['Exception or non-maskable interrupt (NMI)']:
+      if (vector === PF) return linearAddress(qualification);
+      return vector === DB ? debugException(q) : [];
+    case ExitReason['Control-register accesses']:
+      return crAccess(q);
+    case ExitReason['MOV DR']:
+      return drAccess(q);
+    case ExitReason['I/O instruction']:
+      return ioInstruction(q);
+    case ExitReason['Task switch']:
+      return taskSwitch(q);
+    case ExitReason['EPT violation']:
+      return eptViolation(q);
+    case ExitReason.INVLPG:
+      return linearAddress(qualification);
+    case ExitReason['VM-entry failure due to MSR loading']:
+      return [part('entry', q, 'Number of the MSR-load entry that failed, from 1.')];
+    default:
+      return [];
+  }
+}
+
+const interruptionTypes = [
+  'external interrupt',
+  'reserved',
+  'NMI',
+  'hardware exception',
+  'software interrupt',
+  'privileged software exception',
+  'software exception',
+  'other event',
+] as const;
+
+/** The parts of an interruption-information field (VM entry, VM exit, IDT vectoring). Empty if bit 31 is 0. */
+export function decodeInterruption(information: number): QualificationPart[] {
+  if ((information & 0x8000_0000) === 0) return [part('valid', false, 'There is no event.')];
+  return [
+    part('valid', true, 'There is an event.'),
+    part('vector', information & 0xff, 'Interrupt or exception vector.'),
+    part('type', interruptionTypes[(information >>> 8) & 7] as string, 'Kind of event.'),
+    part('error code valid', (information & 0x800) !== 0, 'The event has an error code.'),
+  ];
+}

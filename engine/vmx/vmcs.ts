@@ -1,0 +1,141 @@
+/**
+ * The VMCS as a structure in host-physical memory. The manual leaves the layout of the region to the processor; this is
+ * ours: revision identifier at 0, VMX-abort indicator at 4, launch state at 8, and from 64 on every field of the table,
+ * in its order, 8 bytes each, little-endian, zero-extended.
+ */
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { type CpuState, readSigned, writeInteger } from '../cpu/state.ts';
+import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { isControlSupported } from './controls.ts';
+import { isReadOnly, type VmcsField, type VmcsFieldName, vmcsFields, widthOf } from './fields.ts';
+
+/** IA32_VMX_BASIC bits 30:0, to be written to the first dword of VMXON regions and VMCSs. */
+export const VMCS_REVISION = 0x5253_0001;
+export const VMCS_BYTES = PAGE_BYTES;
+
+export const REVISION_OFFSET = 0;
+export const ABORT_OFFSET = 4;
+export const LAUNCH_STATE_OFFSET = 8;
+const FIELDS_OFFSET = 64;
+
+export const LaunchState = { clear: 0, launched: 1 } as const;
+
+/** Bytes from the start of the region to each field, by name. */
+const offsets = Object.fromEntries(vmcsFields.map(({ name }, index) => [name, FIELDS_OFFSET + index * 8])) as Readonly<
+  Record<VmcsFieldName, number>
+>;
+
+/** Bytes from the start of the VMCS region to a field. */
+export const offsetOf = (name: VmcsFieldName): number => offsets[name];
+
+/** Whether the CPU has the field: it exists if one of the controls that use it is supported. */
+export const fieldExists = ({ requires }: VmcsField): boolean =>
+  requires === undefined || requires.some(isControlSupported);
+
+/** The fields that this CPU has. */
+export const supportedFields: readonly VmcsField[] = vmcsFields.filter(fieldExists);
+
+const byName = new Map<string, VmcsField>(vmcsFields.map((field) => [field.name, field]));
+export const fieldByName = (name: string): VmcsField | undefined => byName.get(name);
+
+const LAST_ENCODING = 0x6fff;
+/** Offset by encoding; 0 for an encoding that names no supported field. */
+const offsetByEncoding = (() => {
+  const all = new Uint16Array(LAST_ENCODING + 1);
+  for (const field of supportedFields) {
+    const offset = offsets[field.name as VmcsFieldName];
+    all[field.encoding] = offset;
+    // The access type "high" names the upper half of a 64-bit field.
+    if (widthOf(field.encoding) === '64-bit') all[field.encoding | 1] = offset + 4;
+  }
+  return all;
+})();
+
+/** Bytes from the start of the region to the field or half that an encoding names; 0 if the CPU has none. */
+export const offsetOfEncoding = (encoding: number): number => offsetByEncoding[encoding] ?? 0;
+
+/** Bytes that an access by an encoding moves. */
+export function bytesOfEncoding(encoding: number): 2 | 4 | 8 {
+  const width = widthOf(encoding);
+  if (width === '16-bit') return 2;
+  return width === '32-bit' || encoding & 1 ? 4 : 8;
+}
+
+/** Highest index (bits 9:1) of the encodings of supported fields, for IA32_VMX_VMCS_ENUM. */
+export const highestFieldIndex = Math.max(...supportedFields.map(({ encoding }) => (encoding >> 1) & 0x1ff));
+
+/** Access to the fields of the current VMCS by their offsets. There must be one; it lies in RAM. */
+export class Vmcs {
+  readonly #view: DataView;
+  readonly #physical: PhysicalMemory;
+  readonly #state: CpuState;
+
+  constructor(state: CpuState, physical: PhysicalMemory) {
+    this.#state = state;
+    this.#physical = physical;
+    this.#view = physical.view;
+  }
+
+  /** Host-physical address of the current VMCS. */
+  get address(): number {
+    return this.#state.currentVmcs;
+  }
+
+  /** To be called once before the fields are written: snapshots and decoded code must notice. */
+  touch(): void {
+    this.#physical.touch(this.#state.currentVmcs, VMCS_BYTES);
+  }
+
+  /** Low 32 bits, unsigned. */
+  u32(offset: number): number {
+    return this.#view.getUint32(this.#state.currentVmcs + offset, true);
+  }
+  /** High 32 bits, unsigned. */
+  high(offset: number): number {
+    return this.#view.getUint32(this.#state.currentVmcs + offset + 4, true);
+  }
+  /** 64 bits as a signed number: exact for canonical and physical addresses. */
+  number(offset: number): number {
+    return readSigned(this.#view, this.#state.currentVmcs + offset);
+  }
+  u64(offset: number): bigint {
+    return this.#view.getBigUint64(this.#state.currentVmcs + offset, true);
+  }
+  /** Stores 32 bits and clears the upper half. */
+  setU32(offset: number, value: number): void {
+    const at = this.#state.currentVmcs + offset;
+    this.#view.setUint32(at, value, true);
+    this.#view.setUint32(at + 4, 0, true);
+  }
+  /** Stores an integer as 64 bits, two's complement. */
+  setNumber(offset: number, value: number): void {
+    writeInteger(this.#view, this.#state.currentVmcs + offset, value);
+  }
+  setU64(offset: number, value: bigint): void {
+    this.#view.setBigUint64(this.#state.currentVmcs + offset, value, true);
+  }
+
+  /** What VMREAD gives for an encoding, which must name a supported field. */
+  readEncoding(encoding: number): bigint {
+    const at = this.#state.currentVmcs + offsetOfEncoding(encoding);
+    switch (bytesOfEncoding(encoding)) {
+      case 2:
+        return BigInt(this.#view.getUint16(at, true));
+      case 4:
+        return BigInt(this.#view.getUint32(at, true));
+      default:
+        return this.#view.getBigUint64(at, true);
+    }
+  }
+  /** Stores what VMWRITE writes: as many low bits as the field has. */
+  writeEncoding(encoding: number, value: bigint): void {
+    const at = this.#state.currentVmcs + offsetOfEncoding(encoding);
+    const bytes = bytesOfEncoding(encoding);
+    this.#physical.touch(at, bytes);
+    if (bytes === 2) this.#view.setUint16(at, Number(value & 0xffffn), true);
+    else if (bytes === 4) this.#view.setUint32(at, Number(value & 0xffff_ffffn), true);
+    else this.#view.setBigUint64(at, BigInt.asUintN(64, value), true);
+  }
+}
+
+export { isReadOnly };

@@ -1,0 +1,248 @@
+/** VMX of the loaded vCPU, as the run loop sees it: instructions, VM exits, interrupts in the guest, and who is told. */
+import { GuestFault, VmExit } from '../cpu/events.ts';
+import type { SystemInstruction } from '../cpu/instruction.ts';
+import { deliverExternalInterrupt, deliverNmi, raiseFault } from '../cpu/interrupts.ts';
+import { EventType, type Processor } from '../cpu/processor.ts';
+import { ACTIVITY, BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
+import type { Mmu } from '../mmu/mmu.ts';
+import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { PIN, PRIMARY } from './controls.ts';
+import { injectEvent, performEntry } from './entry.ts';
+import { checkVmEntry } from './entry-checks/check-vm-entry.ts';
+import type { EntryRule } from './entry-checks/entry-rule.ts';
+import {
+  exitInfo,
+  INTERRUPTION_VALID,
+  performEntryFailure,
+  performExit,
+  recordAbort,
+  type VmExitInfo,
+  type VmxAbort,
+} from './exit.ts';
+import { EXIT_REASON_COUNT, ExitReason } from './exit-reasons.ts';
+import { InstructionError } from './instruction-errors.ts';
+import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
+import { NonRootIntercepts } from './intercepts.ts';
+import { LAUNCH_STATE_OFFSET, LaunchState, Vmcs } from './vmcs.ts';
+import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts } from './vmx-parts.ts';
+
+/** A VM entry as a watcher is told of it, after it happened. */
+export interface VmEntryInfo {
+  /** VMLAUNCH, as opposed to VMRESUME. */
+  readonly launch: boolean;
+  /** Host-physical address of the VMCS. */
+  readonly vmcs: number;
+  /** The guest's RIP: of its first instruction, or of the handler of the injected event. Unsigned. */
+  readonly rip: bigint;
+}
+
+/** A VM entry that failed. Told before the state changes: RIP is that of VMLAUNCH or VMRESUME. */
+export interface VmEntryFailure {
+  readonly launch: boolean;
+  readonly vmcs: number;
+  /** VM-instruction error number of a VMfailValid; undefined if the failure is a VM exit. */
+  readonly error: number | undefined;
+  /** Basic exit reason, 33 or 34, of a failure that is a VM exit. */
+  readonly reason: number | undefined;
+  /** Exit qualification, if it is one. */
+  readonly qualification: bigint;
+  /** Every rule broken; empty for an MSR that could not be loaded. */
+  readonly violated: readonly EntryRule[];
+}
+
+/** What became of a pending interrupt. */
+export type InterruptOutcome = 'blocked' | 'delivered' | 'vm-exit';
+
+const SHADOW = BLOCKING.STI | BLOCKING.MOV_SS;
+
+export class Vmx {
+  /** The VMX instructions by the decoder's mnemonics. */
+  readonly instructions: Readonly<Record<string, SystemInstruction>>;
+  /** VM exits by basic exit reason since the machine was made. */
+  readonly exitCounts = new Float64Array(EXIT_REASON_COUNT);
+  /** Told after a VM exit, with the host's state loaded. */
+  onVmExit: ((info: VmExitInfo) => void) | undefined;
+  onVmEntry: ((info: VmEntryInfo) => void) | undefined;
+  onVmEntryFailure: ((failure: VmEntryFailure) => void) | undefined;
+  /** Told of a VMX abort, which leaves the processor in shutdown state for good. */
+  onVmxAbort: ((abort: VmxAbort) => void) | undefined;
+  readonly #parts: VmxParts;
+  readonly #intercepts: NonRootIntercepts;
+
+  constructor(processor: Processor, mmu: Mmu, physical: PhysicalMemory) {
+    const { state } = processor;
+    this.#parts = { processor, state, mmu, physical, vmcs: new Vmcs(state, physical) };
+    this.#intercepts = new NonRootIntercepts(this.#parts);
+    this.instructions = vmxInstructions(this.#parts, (launch) => this.#enter(launch));
+  }
+
+  /** What the parts of VMX and the views of it share. */
+  get parts(): VmxParts {
+    return this.#parts;
+  }
+
+  /** To be called after another state was put in place: a restored snapshot, or another vCPU. */
+  stateReplaced(): void {
+    const { processor, state } = this.#parts;
+    processor.intercepts = state.nonRoot ? this.#intercepts : undefined;
+    processor.delivering = undefined;
+  }
+
+  /** Every rule of VM entry that the current VMCS breaks now; empty without one. */
+  violatedRules(): EntryRule[] {
+    return this.#parts.state.currentVmcsValid ? checkVmEntry(this.#parts) : [];
+  }
+
+  /** VMLAUNCH and VMRESUME after their checks of mode and privilege. */
+  #enter(launch: boolean): void {
+    const parts = this.#parts;
+    const { state, physical, processor } = parts;
+    if (!state.currentVmcsValid) return vmFailInvalid(parts);
+    if (state.interruptibility & BLOCKING.MOV_SS) return vmFail(parts, InstructionError.blockedByMovSs);
+    const launched = physical.readU32(state.currentVmcs + LAUNCH_STATE_OFFSET) === LaunchState.launched;
+    if (launch && launched) return vmFail(parts, InstructionError.vmlaunchNonClear);
+    if (!launch && !launched) return vmFail(parts, InstructionError.vmresumeNonLaunched);
+    const result = performEntry(parts, this.#intercepts);
+    if (result.kind === 'fail') {
+      this.#tellFailure(launch, result.error, undefined, 0n);
+      return vmFail(parts, result.error);
+    }
+    if (result.kind === 'failure') {
+      if (this.onVmEntryFailure) this.#tellFailure(launch, undefined, result.reason, result.qualification);
+      this.#left(result.reason, performEntryFailure(parts, result.reason, result.qualification));
+      processor.transferred = true;
+      return;
+    }
+    this.#deliver(() => injectEvent(parts), 0);
+    this.onVmEntry?.({ launch, vmcs: state.currentVmcs, rip: BigInt.asUintN(64, BigInt(state.rip)) });
+  }
+
+  #tellFailure(launch: boolean, error: number | undefined, reason: number | undefined, qualification: bigint): void {
+    if (!this.onVmEntryFailure) return;
+    const vmcs = this.#parts.state.currentVmcs;
+    const isMsrLoading = reason === ExitReason['VM-entry failure due to MSR loading'];
+    const violated = isMsrLoading ? [] : checkVmEntry(this.#parts);
+    this.onVmEntryFailure({ launch, vmcs, error, reason, qualification, violated });
+  }
+
+  /**
+   * Performs a VM exit. `state.rip` is the RIP to save: of the instruction that exits. Afterwards it is the host's, and
+   * so is everything else; the instruction counts as completed by a transfer.
+   */
+  exit(event: VmExit, instructionLengthBytes = 0): void {
+    if (!this.#parts.state.nonRoot) throw new Error(`internal: VM exit ${event.reason} outside non-root operation`);
+    this.#left(event.reason, performExit(this.#parts, event, instructionLengthBytes));
+  }
+
+  #left(reason: number, abort: VmxAbort | undefined): void {
+    this.exitCounts[reason] = (this.exitCounts[reason] ?? 0) + 1;
+    if (abort !== undefined) return this.#abort(abort);
+    this.onVmExit?.(exitInfo(this.#parts.vmcs));
+  }
+
+  /** A VMX abort: the indicator is written and the processor shuts down (SDM volume 3, "VMX Aborts"). */
+  #abort(abort: VmxAbort): void {
+    const { state } = this.#parts;
+    recordAbort(this.#parts, abort);
+    state.nonRoot = 0;
+    state.activityState = ACTIVITY.SHUTDOWN;
+    this.onVmxAbort?.(abort);
+  }
+
+  /**
+   * Deals with what ended an instruction: delivers a fault (or exits because of it), performs a VM exit, and rethrows
+   * anything else. `state.rip` is that of the instruction.
+   */
+  handleEvent(event: unknown, instructionLengthBytes = 0): void {
+    if (event instanceof VmExit) return this.exit(event, instructionLengthBytes);
+    if (!(event instanceof GuestFault)) throw event;
+    this.#deliver(() => raiseFault(this.#parts.processor, event), instructionLengthBytes);
+  }
+
+  /** Runs a delivery, which may end in a VM exit. */
+  #deliver(delivery: () => void, instructionLengthBytes: number): 'delivered' | 'vm-exit' {
+    try {
+      delivery();
+    } catch (event) {
+      if (!(event instanceof VmExit)) throw event;
+      this.exit(event, instructionLengthBytes);
+      return 'vm-exit';
+    }
+    return 'delivered';
+  }
+
+  /**
+   * The VM exits that open windows cause, to be asked for at instruction boundaries while in non-root operation (also
+   * in HLT state). Returns whether there was an exit.
+   */
+  windowExit(): boolean {
+    const { state, vmcs } = this.#parts;
+    if (!state.nonRoot || state.activityState > ACTIVITY.HLT) return false;
+    if (hasPrimary(vmcs, PRIMARY['NMI-window exiting']) && this.#nmiWindowOpen()) {
+      this.exit(new VmExit(ExitReason['NMI window']));
+      return true;
+    }
+    if (hasPrimary(vmcs, PRIMARY['Interrupt-window exiting']) && this.interruptWindowOpen()) {
+      this.exit(new VmExit(ExitReason['Interrupt window']));
+      return true;
+    }
+    return false;
+  }
+
+  /** RFLAGS.IF = 1 and no blocking by STI or MOV SS: a maskable interrupt could be delivered. */
+  interruptWindowOpen(): boolean {
+    const { state } = this.#parts;
+    return (state.flagsOther & RFLAGS.IF) !== 0 && (state.interruptibility & SHADOW) === 0;
+  }
+  #nmiWindowOpen(): boolean {
+    return (this.#parts.state.interruptibility & (SHADOW | BLOCKING.NMI)) === 0;
+  }
+
+  /** Whether `onExternalInterruptPending` would do anything now. */
+  takesExternalInterrupt(): boolean {
+    const { state } = this.#parts;
+    if (state.activityState > ACTIVITY.HLT) return false;
+    return this.#interruptsExit() || this.interruptWindowOpen();
+  }
+  #interruptsExit(): boolean {
+    const { state, vmcs } = this.#parts;
+    return state.nonRoot !== 0 && hasPin(vmcs, PIN['External-interrupt exiting']);
+  }
+
+  /**
+   * An external interrupt is pending at an instruction boundary: exits or delivers it, or leaves it pending.
+   * `acknowledge` takes the vector from the interrupt controller; it is called only if the interrupt is taken.
+   */
+  onExternalInterruptPending(acknowledge: () => number): InterruptOutcome {
+    if (!this.takesExternalInterrupt()) return 'blocked';
+    if (this.#interruptsExit()) {
+      this.exit(this.#interruptExit(acknowledge));
+      return 'vm-exit';
+    }
+    const { processor, state } = this.#parts;
+    state.activityState = ACTIVITY.ACTIVE;
+    return this.#deliver(() => deliverExternalInterrupt(processor, acknowledge()), 0);
+  }
+
+  #interruptExit(acknowledge: () => number): VmExit {
+    const reason = ExitReason['External interrupt'];
+    if (!acknowledgesOnExit(this.#parts.vmcs)) return new VmExit(reason);
+    return new VmExit(reason, 0n, { interruption: { information: (acknowledge() | INTERRUPTION_VALID) >>> 0 } });
+  }
+
+  /** A non-maskable interrupt is pending at an instruction boundary. The caller drops it unless it is blocked. */
+  onNmiPending(): InterruptOutcome {
+    const { state, vmcs, processor } = this.#parts;
+    if (state.activityState === ACTIVITY.WAIT_FOR_SIPI) return 'blocked';
+    const exits = state.nonRoot !== 0 && hasPin(vmcs, PIN['NMI exiting']);
+    const blocked = exits && usesVirtualNmis(vmcs) ? 0 : state.interruptibility & BLOCKING.NMI;
+    if (blocked || state.interruptibility & BLOCKING.MOV_SS) return 'blocked';
+    if (exits) {
+      const information = (2 | (EventType.nmi << 8) | INTERRUPTION_VALID) >>> 0;
+      this.exit(new VmExit(0, 0n, { interruption: { information } }));
+      return 'vm-exit';
+    }
+    state.activityState = ACTIVITY.ACTIVE;
+    return this.#deliver(() => deliverNmi(processor), 0);
+  }
+}
