@@ -148,7 +148,7 @@ export class Assembler {
     const value = evaluate(expression, this.context);
     if (isSimple(value)) return value.constant;
     const late = `${what} must be known here, but a symbol in it is defined later`;
-    if (value.unknown) this.criticalDiagnostics.error(expression.range, late, this.#expansion);
+    if (value.unknown !== 0) this.criticalDiagnostics.error(expression.range, late, this.#expansion);
     else this.error(expression.range, `expected a plain number for ${what}, found an address or a register`);
     return undefined;
   }
@@ -165,7 +165,11 @@ export class Assembler {
       return value;
     };
     return evaluate(expression, {
-      symbol: (name) => watched(this.symbols.lookup(name, 1) ?? UNKNOWN),
+      symbol: (name, range) => {
+        const value = this.symbols.find(name)?.value;
+        if (!value) report(range, `symbol '${name}' must be defined before a directive of the preprocessor uses it`);
+        return watched(value ?? constantValue(0n));
+      },
       here: () => watched(this.#here),
       sectionStart: () => watched(this.context.sectionStart()),
       error: report,
@@ -330,6 +334,8 @@ export class Assembler {
   }
 
   #reserve(count: Expression, unitBytes: number): void {
+    const value = evaluate(count, this.context);
+    if (value.unknown !== 0) return;
     const units = this.critical(count, 'the number of units to reserve');
     if (units === undefined) return;
     if (units < 0n) this.error(count.range, `expected a number of units of at least 0, found ${units}`);
@@ -396,7 +402,7 @@ export class Assembler {
     }
     const field = evaluate(qualify(body.field, body.localField ? open.name : ''), this.context);
     const base = this.symbols.lookup(open.name, this.pass);
-    if (field.unknown || !base || base.unknown) return;
+    if (field.unknown !== 0 || !base || base.unknown !== 0) return;
     this.padStructure(open, addValues(field, { ...base, constant: -base.constant }).constant, body.field.range);
     if (body.body) this.#executeBody(body.body, 1);
   }

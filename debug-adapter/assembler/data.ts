@@ -5,7 +5,7 @@ import { encodeFloat } from './float.ts';
 import { bytesOfString } from './literals.ts';
 import { MAXIMUM_IMAGE_BYTES } from './section.ts';
 import type { DataItem } from './syntax.ts';
-import { isRelocatable } from './value.ts';
+import { isDistance, isRelocatable } from './value.ts';
 
 export interface EncodedData {
   readonly bytes: number[];
@@ -40,7 +40,7 @@ function appendRepeated(
   context: EvaluationContext,
 ): void {
   const count = evaluate(item.count, context);
-  if (count.unknown) return;
+  if (count.unknown !== 0) return;
   const once = encodeData(unitBytes, item.items, context);
   if (
     count.terms.length > 0 ||
@@ -75,7 +75,7 @@ function appendValue(data: EncodedData, unitBytes: number, expression: Expressio
     return;
   }
   const value = evaluate(expression, context);
-  if (!isRelocatable(value)) {
+  if (!isRelocatable(value) && !isDistance(value)) {
     context.error(expression.range, 'expected a number or one address; a sum of addresses or a register is neither');
   } else if (value.terms.length > 0) {
     data.fixups.push({ offset: data.bytes.length, sizeBytes: Math.min(8, unitBytes), value, relative: false });

@@ -172,6 +172,7 @@ function setNumber(
   name: NumberAttribute,
   expression: Expression,
 ): void {
+  if (evaluate(expression, assembler.context).unknown !== 0) return;
   const value = assembler.critical(expression, `${name}=`);
   if (value === undefined) return;
   const isAlignment = name === 'align' || name === 'valign';
@@ -226,5 +227,5 @@ function closeIstruc(assembler: Assembler, name: Token): void {
     return;
   }
   const size = assembler.context.symbol(`${open.name}_size`, open.range);
-  if (!size.unknown) assembler.padStructure(open, size.constant, name.range);
+  if (size.unknown === 0) assembler.padStructure(open, size.constant, name.range);
 }

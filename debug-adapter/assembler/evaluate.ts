@@ -59,7 +59,7 @@ export function evaluate(expression: Expression, context: EvaluationContext, hin
       return evaluateBinary(expression, context, hint);
     case 'conditional': {
       const test = evaluate(expression.test, context);
-      if (test.unknown) return UNKNOWN;
+      if (test.unknown !== 0) return UNKNOWN;
       return evaluate(test.constant !== 0n ? expression.then : expression.otherwise, context, hint);
     }
   }
@@ -78,7 +78,7 @@ function evaluateUnary(
     context.error(range, "a flat binary has no segment bases, so 'seg' has no value here");
     return ERRONEOUS;
   }
-  if (value.unknown) return UNKNOWN;
+  if (value.unknown !== 0) return UNKNOWN;
   if (!isSimple(value)) return notPlain(operator, range, context);
   return constantValue(operator === '~' ? ~value.constant : value.constant === 0n ? 1n : 0n);
 }
@@ -106,7 +106,7 @@ function evaluateBinary(
     context.error(range, "a flat binary has no relocations, so 'wrt' is not supported");
     return left;
   }
-  if (left.unknown || right.unknown) return UNKNOWN;
+  if (left.unknown !== 0 || right.unknown !== 0) return UNKNOWN;
   const comparison = compareAddresses(operator, left, right);
   if (comparison) return comparison;
   if (!isSimple(left) || !isSimple(right)) return notPlain(operator, range, context);
@@ -124,7 +124,7 @@ function multiply(
   context: EvaluationContext,
   hint: AddressHint | undefined,
 ): Value {
-  if (left.unknown || right.unknown) return UNKNOWN;
+  if (left.unknown !== 0 || right.unknown !== 0) return UNKNOWN;
   if (!isSimple(left) && !isSimple(right)) return notPlain('*', range, context);
   const [vector, factor] = isSimple(left) ? [right, left.constant] : [left, right.constant];
   if (hint?.kind === 'base' && vector.terms.some((term) => isRegister(term.base) && term.base === hint.register)) {

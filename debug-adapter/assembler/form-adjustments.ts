@@ -4,8 +4,8 @@ import { Code } from 'iced-x86';
 export interface FormAdjustment {
   /** NASM has no such form, or uses another name for it. */
   readonly absent?: true;
-  /** Chosen only when nothing else fits. */
-  readonly late?: true;
+  /** Overrides the rank of its encoding: 0 legacy, 2 VEX, 4 XOP, 6 EVEX; a form of a lower rank is preferred. */
+  readonly rank?: number;
   readonly operandSize?: number;
   readonly noRexW?: true;
 }
@@ -13,7 +13,9 @@ export interface FormAdjustment {
 const ABSENT: FormAdjustment = { absent: true };
 /** The operand is 16 bits whatever its register is called, so NASM writes no prefix. */
 const UNSIZED: FormAdjustment = { operandSize: 0 };
-const LATE: FormAdjustment = { late: true };
+const AFTER_VEX: FormAdjustment = { rank: 3 };
+const AFTER_XOP: FormAdjustment = { rank: 5 };
+const AFTER_EVEX: FormAdjustment = { rank: 7 };
 
 const ADJUSTMENTS: ReadonlyMap<Code, FormAdjustment> = new Map([
   [Code.Movzx_r16_rm16, ABSENT],
@@ -38,9 +40,9 @@ const ADJUSTMENTS: ReadonlyMap<Code, FormAdjustment> = new Map([
   [Code.Rdshr_rm32, { operandSize: 32 }],
   [Code.Wrshr_rm32, { operandSize: 32 }],
   [Code.Invpcid_r64_m128, { operandSize: 64 }],
-  [Code.XOP_Vpperm_xmm_xmm_xmmm128_xmm, LATE],
-  [Code.VEX_Vmovq_xmm_rm64, LATE],
-  [Code.VEX_Vmovq_rm64_xmm, LATE],
+  [Code.XOP_Vpperm_xmm_xmm_xmmm128_xmm, AFTER_XOP],
+  [Code.VEX_Vmovq_xmm_rm64, AFTER_VEX],
+  [Code.VEX_Vmovq_rm64_xmm, AFTER_VEX],
   // Without {vex} NASM takes the EVEX forms of these.
   ...lateVexForms(),
 ]);
@@ -59,7 +61,7 @@ function lateVexForms(): [Code, FormAdjustment][] {
     Code.VEX_Vpmadd52luq_ymm_ymm_ymmm256,
     Code.VEX_Vpmadd52huq_xmm_xmm_xmmm128,
     Code.VEX_Vpmadd52huq_ymm_ymm_ymmm256,
-  ].map((code) => [code, LATE]);
+  ].map((code) => [code, AFTER_EVEX]);
 }
 
 export function adjustmentOf(code: Code): FormAdjustment | undefined {

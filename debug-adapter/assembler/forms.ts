@@ -62,8 +62,8 @@ export interface Form {
   readonly addressSize: number;
   /** The operand size is this without a REX.W prefix in 64-bit mode. */
   readonly noRexW: boolean;
-  /** NASM takes it only when nothing else fits. */
-  readonly late: boolean;
+  /** Of several forms that fit, one of the lowest rank is taken: 0 legacy, 2 VEX, 4 XOP, 6 EVEX. */
+  readonly rank: number;
   readonly w: number;
   readonly l: number;
   readonly fwait: boolean;
@@ -178,6 +178,14 @@ function makeSpec(kind: Kind, name: string): OperandSpec {
   return { ...base, role, registerClass, allowsMemory: name.includes('or_mem') };
 }
 
+const ENCODING_RANK: Readonly<Record<number, number>> = {
+  [EncodingKind.Legacy]: 0,
+  [EncodingKind.D3NOW]: 0,
+  [EncodingKind.VEX]: 2,
+  [EncodingKind.XOP]: 4,
+  [EncodingKind.EVEX]: 6,
+};
+
 function makeForm(code: Code, info: OpCodeInfo): Form {
   const adjustment = adjustmentOf(code);
   const kinds = Array.from({ length: info.opCount }, (_unused, index) => info.opKind(index));
@@ -197,7 +205,7 @@ function makeForm(code: Code, info: OpCodeInfo): Form {
     operandSize: adjustment?.operandSize ?? info.operandSize,
     addressSize: info.addressSize,
     noRexW: adjustment?.noRexW ?? (info.defaultOpSize64 || info.forceOpSize64),
-    late: adjustment?.late ?? false,
+    rank: adjustment?.rank ?? ENCODING_RANK[info.encoding] ?? 6,
     w: info.W,
     l: info.L,
     fwait: info.fwait,

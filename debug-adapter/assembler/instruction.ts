@@ -2,6 +2,7 @@ import { CodeExt } from 'iced-x86';
 import { analyzeAddress, type Bits } from './address.ts';
 import { type Decoration, type Encoding, type ExplicitPrefixes, encodeForm } from './encode.ts';
 import { type EvaluationContext, evaluate } from './evaluate.ts';
+import { type Expression, walkExpression } from './expression.ts';
 import { type Form, formsOf } from './forms.ts';
 import { bindOperands, type EvaluatedOperand, type MatchRequest, type MatchResult, matchForm } from './match.ts';
 import { type MnemonicEntry, mnemonicEntry } from './mnemonics.ts';
@@ -10,7 +11,7 @@ import { type RegisterInfo, registerNamed } from './registers.ts';
 import type { SourceRange } from './source.ts';
 import type { InstructionBody, Operand } from './syntax.ts';
 import type { Token } from './token.ts';
-import { addValues, scaleValue, type Value } from './value.ts';
+import { addValues, constantValue, isDistance, isRelocatable, scaleValue, type Value } from './value.ts';
 
 /** What encoding an instruction depends on besides its text. */
 export interface InstructionContext {
@@ -49,11 +50,52 @@ const REPEAT: Readonly<Record<string, number>> = {
 
 const SEGMENT_BYTES: readonly number[] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 
+interface CachedEncoding {
+  readonly bits: Bits;
+  readonly result: EncodedInstruction;
+}
+
+/** Encodings of instructions without symbols, which are the same in every pass. */
+const constantEncodings = new WeakMap<InstructionBody, CachedEncoding>();
+
 /** Encodes one instruction as NASM does in the present pass. */
 export function encodeInstruction(
   body: InstructionBody,
   context: InstructionContext,
 ): EncodedInstruction | InstructionProblem {
+  const cached = constantEncodings.get(body);
+  if (cached?.bits === context.bits) return cached.result;
+  const result = encodeInPass(body, context);
+  if (!('problem' in result) && result.encoding.fixups.length === 0 && body.operands.every(isConstant)) {
+    constantEncodings.set(body, { bits: context.bits, result });
+  }
+  return result;
+}
+
+/** Whether the operand evaluates to the same in every pass and place. */
+function isConstant(operand: Operand): boolean {
+  switch (operand.kind) {
+    case 'register':
+    case 'rounding':
+      return true;
+    case 'memory':
+      return isConstantExpression(operand.address);
+    case 'immediate':
+      return isConstantExpression(operand.value);
+    case 'far':
+      return isConstantExpression(operand.segment) && isConstantExpression(operand.offset);
+  }
+}
+
+function isConstantExpression(expression: Expression): boolean {
+  let constant = true;
+  walkExpression(expression, ({ kind }) => {
+    if (kind === 'symbol' || kind === 'here' || kind === 'section-start') constant = false;
+  });
+  return constant;
+}
+
+function encodeInPass(body: InstructionBody, context: InstructionContext): EncodedInstruction | InstructionProblem {
   const { mnemonic } = body;
   const prefixes = explicitPrefixes(body, context.bits);
   if (!mnemonic) return { encoding: prefixesAlone(prefixes, context.bits) };
@@ -88,15 +130,20 @@ function finish(form: Form, request: MatchRequest, mnemonic: Token): EncodedInst
   return { encoding, form };
 }
 
+const formsByEntry = new WeakMap<MnemonicEntry, readonly Form[]>();
+
 function candidateForms(entry: MnemonicEntry): readonly Form[] {
-  const [only, ...others] = entry.mnemonics;
-  const all = only !== undefined && others.length === 0 ? formsOf(only) : entry.mnemonics.flatMap(formsOf);
-  return entry.operandSize === undefined ? all : all.filter((form) => form.operandSize === entry.operandSize);
+  let forms = formsByEntry.get(entry);
+  if (forms) return forms;
+  forms = entry.mnemonics.flatMap(formsOf);
+  if (entry.operandSize !== undefined) forms = forms.filter((form) => form.operandSize === entry.operandSize);
+  formsByEntry.set(entry, forms);
+  return forms;
 }
 
 function withImmediate(entry: MnemonicEntry, request: MatchRequest): MatchRequest {
   if (entry.immediate === undefined) return request;
-  const value: Value = { constant: BigInt(entry.immediate), terms: [], unknown: false };
+  const value = constantValue(BigInt(entry.immediate));
   const range = request.operands[0]?.operand.range ?? { file: '', line: 1, column: 1, length: 1 };
   const operand: Operand = {
     kind: 'immediate',
@@ -180,16 +227,22 @@ function evaluateOperand(
       const size = operand.addressBits ?? prefixes.addressSize;
       const sized = size === undefined ? operand : { ...operand, addressBits: size };
       const parts = analyzeAddress(sized, bits, defaultRelative, evaluation);
-      return typeof parts === 'string' ? { range, problem: parts } : { operand: sized, parts };
+      if (typeof parts === 'string') return { range, problem: parts };
+      return checkAddress(parts.displacement, range) ?? { operand: sized, parts };
     }
   }
 }
 
 function checkPlain(value: Value, range: SourceRange): InstructionProblem | undefined {
   const register = value.terms.find((term) => 'class' in term.base);
-  if (!register) return undefined;
+  if (!register) return checkAddress(value, range);
   const { name } = register.base as RegisterInfo;
   return { range, problem: `expected a number or a label, found an expression with register '${name}'` };
+}
+
+function checkAddress(value: Value, range: SourceRange): InstructionProblem | undefined {
+  if (isRelocatable(value) || isDistance(value)) return undefined;
+  return { range, problem: 'expected a number or one address, found a sum or multiple of addresses' };
 }
 
 function makeRequest(
@@ -206,7 +259,7 @@ function makeRequest(
     prefixes,
     bits: context.bits,
     decoration: decorationOf(body),
-    branchUnknown: target?.unknown ?? false,
+    branchUnknown: target !== undefined && target.unknown !== 0,
     ...(near ? { branchDistance: distance.constant } : {}),
   };
 }

@@ -34,10 +34,15 @@ export type MatchResult =
 
 /** Chooses the form that NASM would. */
 export function matchForm(forms: readonly Form[], request: MatchRequest): MatchResult {
-  const fitting = forms.filter((form) => fitsForm(form, request));
-  const available = fitting.filter((form) => form.modes[request.bits]);
+  const available: Form[] = [];
+  let otherMode = false;
+  for (const form of forms) {
+    if (form.operands.length !== request.operands.length || !fitsForm(form, request)) continue;
+    if (form.modes[request.bits]) available.push(form);
+    else otherMode = true;
+  }
   const [first] = available;
-  if (!first) return { kind: fitting.length > 0 ? 'other-mode' : 'none' };
+  if (!first) return { kind: otherMode ? 'other-mode' : 'none' };
   const sizes = ambiguousSizes(available, request);
   if (sizes.length > 1) return { kind: 'ambiguous-size', sizes };
   let best = first;
@@ -63,15 +68,13 @@ export function bindOperands(form: Form, operands: readonly EvaluatedOperand[]):
 }
 
 function fitsForm(form: Form, request: MatchRequest): boolean {
-  return (
-    form.code !== request.excluded &&
-    form.operands.length === request.operands.length &&
-    fitsDecoration(form, request) &&
-    form.operands.every((spec, index) => {
-      const evaluated = request.operands[index];
-      return evaluated !== undefined && fitsOperand(spec, evaluated, form, request);
-    })
-  );
+  if (form.code === request.excluded || !fitsDecoration(form, request)) return false;
+  for (let index = 0; index < form.operands.length; index++) {
+    const spec = form.operands[index];
+    const evaluated = request.operands[index];
+    if (!spec || !evaluated || !fitsOperand(spec, evaluated, form, request)) return false;
+  }
+  return true;
 }
 
 function fitsDecoration(form: Form, { decoration, operands }: MatchRequest): boolean {
@@ -158,7 +161,7 @@ function fitsImmediate(spec: OperandSpec, evaluated: EvaluatedOperand, form: For
 }
 
 function isExact(value: Value): boolean {
-  return value.terms.length === 0 && !value.unknown;
+  return value.terms.length === 0 && value.unknown === 0;
 }
 
 function fitsSignedByte(spec: OperandSpec, operand: Operand, value: Value): boolean {
@@ -202,7 +205,9 @@ function ambiguousSizes(forms: readonly Form[], request: MatchRequest): number[]
     .filter((form) => form.encoding === encoding && !isSizedByMode(form) && decidesNothing(form, memory))
     .map((form) => form.memoryBits)
     .filter((size) => size > 0);
-  return [...new Set(sizes)].sort((a, b) => a - b);
+  const distinct = [...new Set(sizes)].sort((a, b) => a - b);
+  // Of VCVTPD2DQ and its like NASM takes the one for XMM.
+  return distinct[0] === 128 && encoding === EncodingKind.VEX ? [] : distinct;
 }
 
 /** Near and far branches and the like take the size of the mode when none is written. */
@@ -219,18 +224,10 @@ function decidesNothing(form: Form, memory: number): boolean {
   return form.operands.every((spec, index) => index === memory || spec.kind !== form.operands[memory]?.kind);
 }
 
-const ENCODING_RANK: Readonly<Record<number, number>> = {
-  [EncodingKind.Legacy]: 0,
-  [EncodingKind.D3NOW]: 0,
-  [EncodingKind.VEX]: 1,
-  [EncodingKind.XOP]: 2,
-  [EncodingKind.EVEX]: 3,
-};
-
 /** NASM's preference among forms that fit; the smallest number wins, and the first of equals. */
 function rankOf(form: Form, request: MatchRequest): number {
   const parts = [
-    form.late ? 4 : (ENCODING_RANK[form.encoding] ?? 4),
+    form.rank,
     prefixCost(form, request),
     immediateRank(form),
     relativeRank(form),

@@ -232,7 +232,7 @@ export class Preprocessor {
       this.error(range, message);
     });
     if (failed) return undefined;
-    if (value.unknown)
+    if (value.unknown !== 0)
       this.error(expression.range, `${what} must be known here, but a symbol in it is defined later or never`);
     else if (value.terms.length > 0)
       this.error(expression.range, `expected a plain number for ${what}, found an address or a register`);

@@ -107,7 +107,7 @@ class Run {
   #preprocessor: Preprocessor | undefined;
   #syntax = new Diagnostics();
   /** What had to be known in the first pass and was not stays an error, although later passes know it. */
-  #firstPass = new Diagnostics();
+  #firstPass: readonly Diagnostics[] = [];
   #statements: Statement[] | undefined;
 
   constructor(source: Source, options: AssembleOptions) {
@@ -120,7 +120,7 @@ class Run {
     const assembler = this.#assembler;
     do {
       this.#runPass();
-      if (assembler.pass === 1) this.#firstPass = assembler.criticalDiagnostics;
+      if (assembler.pass === 1) this.#firstPass = [assembler.criticalDiagnostics, this.#syntax];
     } while (assembler.pass < 2 || (assembler.symbols.changed && assembler.pass < MAXIMUM_PASSES));
     if (assembler.symbols.changed) this.#reportUnsettled();
     const layout = layOut(assembler.sections, assembler.origin, (range, message) =>
@@ -184,7 +184,7 @@ class Run {
 
   #output(layout: Layout, starts: ReadonlyMap<string, { start: number; vstart: number }>): AssembledProgram {
     const assembler = this.#assembler;
-    const diagnostics = inSourceOrder(this.#syntax, this.#firstPass, assembler.diagnostics);
+    const diagnostics = inSourceOrder(this.#syntax, ...this.#firstPass, assembler.diagnostics);
     const failed = diagnostics.some((one) => one.severity === 'error');
     const firstCode = assembler.emissions.find((emission) => emission.kind === 'code');
     const image = failed ? undefined : buildImage(layout);

@@ -3,6 +3,7 @@ import { Code, type Form } from './forms.ts';
 import type { EvaluatedOperand, MatchRequest } from './match.ts';
 import { type RegisterInfo, registerNamed } from './registers.ts';
 import type { Operand } from './syntax.ts';
+import { constantValue } from './value.ts';
 
 type Operands = readonly EvaluatedOperand[];
 
@@ -60,6 +61,8 @@ const VARIANTS: Readonly<Record<string, (operands: Operands, request: MatchReque
     const immediate = second?.operand.kind === 'immediate' && operands.length === 2;
     return first && second && immediate ? [{ operands: [first, first, second], first: true }] : [];
   },
+  lar: likeTarget,
+  lsl: likeTarget,
   aam: defaultTen,
   aad: defaultTen,
   loop: counterVariants,
@@ -104,7 +107,17 @@ function defaultTen(operands: Operands): Variant[] {
     decorators: {},
     value: { kind: 'number', value: 10n, range },
   };
-  return [{ operands: [{ operand, value: { constant: 10n, terms: [], unknown: false } }], first: true }];
+  return [{ operands: [{ operand, value: constantValue(10n) }], first: true }];
+}
+
+/** LAR and LSL read a selector of 16 bits, whatever size the register is written in. */
+function likeTarget(operands: Operands): Variant[] {
+  const [target, source] = operands;
+  const [to, from] = [registerOf(target), registerOf(source)];
+  if (!target || !source || !to || !from || operands.length !== 2 || to.sizeBits < 16 || to.class === from.class)
+    return [];
+  const same = registerNamed(nameOfSize(from, to.sizeBits));
+  return same ? [{ operands: [target, registerOperand(source.operand, same)], first: false }] : [];
 }
 
 /** `loop target, ecx` names the counter, which is the address size. */
@@ -146,7 +159,7 @@ function moveVariants(operands: Operands, request: MatchRequest): Variant[] {
 
 function moveImmediate(target: EvaluatedOperand, source: EvaluatedOperand, register: RegisterInfo): Variant[] {
   const { operand, value } = source;
-  if (!value || operand.strict || value.unknown || value.terms.length > 0) return [];
+  if (!value || operand.strict || value.unknown !== 0 || value.terms.length > 0) return [];
   if (operand.sizeBits !== undefined && operand.sizeBits !== 64) return [];
   const unsigned = value.constant >= 0n && value.constant <= 0xffffffffn;
   const half = registerNamed(register.number < 8 ? `e${register.name.slice(1)}` : `${register.name}d`);
@@ -173,10 +186,14 @@ function neutralSegmentMove(operands: Operands, general: 0 | 1, request: MatchRe
 const STEMS = ['ax', 'cx', 'dx', 'bx', 'sp', 'bp', 'si', 'di'];
 
 function neutralRegister(register: RegisterInfo, sizeBits: 16 | 32): RegisterInfo {
+  return registerNamed(nameOfSize(register, sizeBits)) ?? register;
+}
+
+/** The name of the part of 16, 32 or 64 bits of a general-purpose register. */
+function nameOfSize(register: RegisterInfo, sizeBits: number): string {
   const stem = STEMS[register.number];
-  const name =
-    stem === undefined ? `r${register.number}${sizeBits === 16 ? 'w' : 'd'}` : sizeBits === 16 ? stem : `e${stem}`;
-  return registerNamed(name) ?? register;
+  if (stem === undefined) return `r${register.number}${sizeBits === 16 ? 'w' : sizeBits === 32 ? 'd' : ''}`;
+  return `${sizeBits === 16 ? '' : sizeBits === 32 ? 'e' : 'r'}${stem}`;
 }
 
 /** `fadd st1` is `fadd st0, st1`; `fadd to st1` is `fadd st1, st0`; `faddp` is `faddp st1, st0`. */

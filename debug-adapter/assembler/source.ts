@@ -52,17 +52,13 @@ export class Diagnostics {
   #add(severity: Severity, range: SourceRange, message: string, expansion: Expansion | undefined): void {
     const shown = expansion === undefined || onLineOf(range, expansion.site) ? range : expansion.site;
     const text = shown === range ? message : `${message} (in macro '${expansion?.macro}', ${range.file}:${range.line})`;
-    const key = `${severity}:${shown.file}:${shown.line}:${shown.column}:${text}`;
+    const { file, line, column } = shown;
+    const endColumn = column + Math.max(1, shown.length);
+    const diagnostic = { severity, message: text, file, line, column, endColumn };
+    const key = keyOf(diagnostic);
     if (this.#seen.has(key) || this.#list.length >= MAXIMUM_DIAGNOSTICS) return;
     this.#seen.add(key);
-    this.#list.push({
-      severity,
-      message: text,
-      file: shown.file,
-      line: shown.line,
-      column: shown.column,
-      endColumn: shown.column + Math.max(1, shown.length),
-    });
+    this.#list.push(diagnostic);
   }
 }
 
@@ -78,8 +74,12 @@ export function spanOf(first: SourceRange, last: SourceRange): SourceRange {
 
 /** All diagnostics of several collections in the order of the source. */
 export function inSourceOrder(...collections: readonly Diagnostics[]): Diagnostic[] {
-  const all = collections.flatMap((one) => [...one.list]);
-  return all.sort((a, b) => compareText(a.file, b.file) || a.line - b.line || a.column - b.column);
+  const all = new Map(collections.flatMap((one) => one.list.map((each) => [keyOf(each), each])));
+  return [...all.values()].sort((a, b) => compareText(a.file, b.file) || a.line - b.line || a.column - b.column);
+}
+
+function keyOf({ file, line, column, severity, message }: Diagnostic): string {
+  return `${severity}:${file}:${line}:${column}:${message}`;
 }
 
 function compareText(a: string, b: string): number {

@@ -21,20 +21,25 @@ export interface Value {
   /** Signed, wrapped to 64 bits. */
   readonly constant: bigint;
   readonly terms: readonly Term[];
-  /** Depends on a symbol that this first pass has not met yet; the numbers mean nothing. */
-  readonly unknown: boolean;
+  /**
+   * How many symbols, added up with their signs, this first pass has not met yet. Where it is not 0 the other numbers
+   * mean nothing; the difference of two unknown labels counts as the number 0, as in NASM.
+   */
+  readonly unknown: number;
+  /** Written with a number, be it 0: NASM treats `eax+0` unlike `eax` when it chooses the base of an address. */
+  readonly hasConstant: boolean;
 }
 
 const NO_TERMS: readonly Term[] = [];
 
-export const UNKNOWN: Value = { constant: 0n, terms: NO_TERMS, unknown: true };
+export const UNKNOWN: Value = { constant: 0n, terms: NO_TERMS, unknown: 1, hasConstant: false };
 
 export function constantValue(value: bigint): Value {
-  return { constant: BigInt.asIntN(64, value), terms: NO_TERMS, unknown: false };
+  return { constant: BigInt.asIntN(64, value), terms: NO_TERMS, unknown: 0, hasConstant: true };
 }
 
 export function termValue(base: TermBase, constant = 0n): Value {
-  return { constant, terms: [{ base, coefficient: 1n }], unknown: false };
+  return { constant, terms: [{ base, coefficient: 1n }], unknown: 0, hasConstant: !isRegister(base) };
 }
 
 export function isRegister(base: TermBase): base is RegisterInfo {
@@ -43,7 +48,7 @@ export function isRegister(base: TermBase): base is RegisterInfo {
 
 /** Whether the value is a plain number. */
 export function isSimple(value: Value): boolean {
-  return value.terms.length === 0 && !value.unknown;
+  return value.terms.length === 0 && value.unknown === 0;
 }
 
 /** The section the value is an offset in, when that is all it depends on. */
@@ -56,6 +61,13 @@ export function sectionOf(value: Value): SectionReference | undefined {
 /** Whether the value is a number or one offset in one section: something that fits into a field of the output. */
 export function isRelocatable(value: Value): boolean {
   return value.terms.length === 0 || sectionOf(value) !== undefined;
+}
+
+/** Whether the value is the distance of an address from one in another section, which layout settles. */
+export function isDistance(value: Value): boolean {
+  const [first, second, third] = value.terms;
+  if (!first || !second || third || isRegister(first.base) || isRegister(second.base)) return false;
+  return first.coefficient + second.coefficient === 0n && (first.coefficient === 1n || second.coefficient === 1n);
 }
 
 function sameBase(a: TermBase, b: TermBase): boolean {
@@ -83,8 +95,10 @@ export function addValues(a: Value, b: Value, merged?: Merged): Value {
     }
   }
   const constant = BigInt.asIntN(64, a.constant + b.constant);
-  if (a.constant !== 0n && b.constant !== 0n && constant !== 0n) merged?.();
-  return { constant, terms, unknown: a.unknown || b.unknown };
+  const both = a.hasConstant && b.hasConstant;
+  if (both && constant !== 0n) merged?.();
+  const hasConstant = both ? constant !== 0n : a.hasConstant || b.hasConstant;
+  return { constant, terms, unknown: a.unknown + b.unknown, hasConstant };
 }
 
 export function scaleValue(value: Value, factor: bigint): Value {
@@ -92,7 +106,8 @@ export function scaleValue(value: Value, factor: bigint): Value {
   return {
     constant: BigInt.asIntN(64, value.constant * factor),
     terms: factor === 0n ? NO_TERMS : terms,
-    unknown: value.unknown,
+    unknown: value.unknown * Number(factor),
+    hasConstant: value.hasConstant,
   };
 }
 
