@@ -1,0 +1,116 @@
+/** The commands of the palette, the views' menus and the editors' menus. */
+import * as vscode from 'vscode';
+import { debugConfigurationFor } from './debug/configuration-provider.ts';
+import type { MemoryDocuments } from './memory/memory-documents.ts';
+import { openSample } from './samples.ts';
+import type { DebugModel } from './session/debug-model.ts';
+import type { TranslationPanel } from './translation/translation-panel.ts';
+import type { Row } from './views/row.ts';
+import type { SessionTree } from './views/session-tree.ts';
+
+export interface CommandServices {
+  readonly extension: vscode.Uri;
+  readonly model: DebugModel;
+  readonly memory: MemoryDocuments;
+  readonly translation: TranslationPanel;
+  readonly trees: Readonly<Record<string, SessionTree>>;
+}
+
+export function registerCommands(services: CommandServices): vscode.Disposable[] {
+  const { extension, model, memory, translation, trees } = services;
+  const commands = {
+    'ringside.debugFile': (program?: vscode.Uri) => debugFile(program),
+    'ringside.openSample': () => openSample(extension),
+    'ringside.copyValue': (row: Row) => copy(row.value),
+    'ringside.copyRow': (row: Row) => copy([row.label, row.description ?? ''].join('\t').trim()),
+    'ringside.showRowMemory': (row: Row) => row.memory !== undefined && memory.show(row.memory),
+    'ringside.translateRow': (row: Row) => row.translate !== undefined && translation.translate(row.translate),
+    'ringside.editVmcsField': (row: Row) => editVmcsField(model, row),
+    'ringside.showMemory': (expression?: unknown) => showMemory(services, expression),
+    'ringside.translateAddress': (expression?: unknown) => translateAddress(translation, expression),
+    'ringside.sendInput': () => sendInput(model),
+    'ringside.refreshViews': () => model.refresh(),
+    'ringside.vmcs.hideZeroFields': () => setHideZeroFields(true),
+    'ringside.vmcs.showZeroFields': () => setHideZeroFields(false),
+    ...copyAllCommands(trees),
+  };
+  return Object.entries(commands).map(([id, run]) =>
+    vscode.commands.registerCommand(id, async (...args: unknown[]) => {
+      try {
+        // Each takes what its menu passes; those of the palette are passed nothing.
+        await (run as (...args: unknown[]) => unknown)(...args);
+      } catch (error) {
+        const message = error instanceof Error ? error.message : String(error);
+        await vscode.window.showErrorMessage(`Ringside: ${message}`);
+      }
+    }),
+  );
+}
+
+async function debugFile(program = vscode.window.activeTextEditor?.document.uri): Promise<void> {
+  if (!program) throw new Error('expected an open guest program to debug; open an .asm, .elf or .bin file');
+  const folder = vscode.workspace.getWorkspaceFolder(program);
+  await vscode.debug.startDebugging(folder, await debugConfigurationFor(program));
+}
+
+async function copy(text: string | undefined): Promise<void> {
+  if (text !== undefined) await vscode.env.clipboard.writeText(text);
+}
+
+async function editVmcsField(model: DebugModel, { field, label, value }: Row): Promise<void> {
+  if (field === undefined) return;
+  const prompt = `New value of ${label}: a number or an expression`;
+  const typed = await vscode.window.showInputBox({ title: 'Edit VMCS Field', prompt, value: value ?? '' });
+  if (typed === undefined || typed.trim() === '' || typed === value) return;
+  await model.request('ringside/setVmcsField', { field, value: typed.trim() });
+  model.refresh();
+}
+
+/** Text that is selected, or the word at the cursor: what a question is most likely about. */
+function suggestion(): string {
+  const editor = vscode.window.activeTextEditor;
+  if (!editor) return '';
+  const { selection, document } = editor;
+  const range = selection.isEmpty ? document.getWordRangeAtPosition(selection.active) : selection;
+  return range?.isSingleLine ? document.getText(range) : '';
+}
+
+async function askForExpression(title: string, given: unknown): Promise<string | undefined> {
+  if (typeof given === 'string') return given;
+  const prompt = 'A linear address or an expression: 0x7c00, rsp + 8, message';
+  const typed = await vscode.window.showInputBox({ title, prompt, value: suggestion() });
+  return typed?.trim() || undefined;
+}
+
+async function translateAddress(translation: TranslationPanel, given: unknown): Promise<void> {
+  const expression = await askForExpression('Translate Address', given);
+  if (expression !== undefined) await translation.translate(expression);
+}
+
+async function showMemory({ model, memory }: CommandServices, given: unknown): Promise<void> {
+  const expression = await askForExpression('Show Memory', given);
+  if (expression === undefined) return;
+  if (/^(?:linear|gpa|hpa):0x[\da-f]+$/i.test(expression)) return memory.show(expression);
+  const answer = await model.request('ringside/translate', { expression, ...frameOf(model) });
+  await memory.show(answer.memoryReferences.linear);
+}
+
+const frameOf = ({ frameId }: DebugModel) => (frameId === undefined ? {} : { frameId });
+
+async function sendInput(model: DebugModel): Promise<void> {
+  const prompt = 'Text for the guest’s serial port; a line feed is added';
+  const text = await vscode.window.showInputBox({ title: 'Send Text to the Guest', prompt });
+  if (text !== undefined) await model.request('ringside/input', { source: 'serial', text: `${text}\n` });
+}
+
+/** A command for each view: VS Code does not tell a command of a view's title which view that is. */
+function copyAllCommands(trees: CommandServices['trees']): Record<string, () => Promise<void>> {
+  return Object.fromEntries(
+    Object.entries(trees).map(([id, tree]) => [`${id}.copyAll`, async () => copy(await tree.text())]),
+  );
+}
+
+async function setHideZeroFields(hide: boolean): Promise<void> {
+  const settings = vscode.workspace.getConfiguration('ringside');
+  await settings.update('vmcs.hideZeroFields', hide, vscode.ConfigurationTarget.Global);
+}

@@ -1,0 +1,103 @@
+/** Completes launch configurations: F5 without a launch.json, the user's defaults, URIs where there are no paths. */
+import * as vscode from 'vscode';
+import { debugType } from '../session/debug-model.ts';
+import {
+  type Configuration,
+  configurationBeside,
+  configurationFor,
+  type Folder,
+  isProgram,
+  type LaunchDefaults,
+  resolveFiles,
+} from './launch-configuration.ts';
+
+const programLanguages = new Set(['nasm', 'asm', 'gas']);
+
+/** Programs offered under "Run and Debug: Ringside…". */
+const offeredPrograms = 20;
+
+export class ConfigurationProvider implements vscode.DebugConfigurationProvider {
+  async resolveDebugConfiguration(
+    folder: vscode.WorkspaceFolder | undefined,
+    configuration: vscode.DebugConfiguration,
+  ): Promise<vscode.DebugConfiguration | null | undefined> {
+    const isEmpty = !configuration.type && !configuration.request && !configuration.name;
+    if (!isEmpty) return { ...launchDefaults(), ...configuration };
+    const program = activeProgram();
+    if (program) return debugConfigurationFor(program);
+    const openSample = 'Open a Sample';
+    const answer = await vscode.window.showInformationMessage(
+      'Ringside: expected an open guest program (.asm, .elf or .bin), or a launch.json that names one.',
+      openSample,
+    );
+    if (answer === openSample) await vscode.commands.executeCommand('ringside.openSample');
+    // Null lets VS Code open launch.json; undefined ends the launch.
+    return folder && !answer ? null : undefined;
+  }
+
+  resolveDebugConfigurationWithSubstitutedVariables(
+    folder: vscode.WorkspaceFolder | undefined,
+    configuration: vscode.DebugConfiguration,
+  ): vscode.DebugConfiguration {
+    const base = folder ?? vscode.workspace.workspaceFolders?.[0];
+    return resolveFiles(configuration, base && folderOf(base.uri));
+  }
+}
+
+/** Offers the programs of the workspace in the list of debug configurations. */
+export class DynamicConfigurationProvider implements vscode.DebugConfigurationProvider {
+  async provideDebugConfigurations(): Promise<vscode.DebugConfiguration[]> {
+    const programs = await vscode.workspace.findFiles('**/*.{asm,nasm,elf}', '**/node_modules/**', offeredPrograms);
+    return Promise.all(programs.map(debugConfigurationFor));
+  }
+}
+
+export function registerConfigurationProviders(): vscode.Disposable[] {
+  const { Dynamic } = vscode.DebugConfigurationProviderTriggerKind;
+  return [
+    vscode.debug.registerDebugConfigurationProvider(debugType, new ConfigurationProvider()),
+    vscode.debug.registerDebugConfigurationProvider(debugType, new DynamicConfigurationProvider(), Dynamic),
+  ];
+}
+
+/** The configuration for a program: that of a launch.json beside it, else the defaults. */
+export async function debugConfigurationFor(program: vscode.Uri): Promise<vscode.DebugConfiguration> {
+  const name = program.scheme === 'file' ? program.fsPath : program.toString();
+  const beside = configurationBeside(await textOf(vscode.Uri.joinPath(program, '../launch.json')), name);
+  const configuration: Configuration = beside ?? configurationFor(name, launchDefaults());
+  return { ...configuration };
+}
+
+/** The text of a file, empty if there is none. */
+async function textOf(file: vscode.Uri): Promise<string> {
+  try {
+    return new TextDecoder().decode(await vscode.workspace.fs.readFile(file));
+  } catch {
+    return '';
+  }
+}
+
+/** The program that the active editor shows. */
+function activeProgram(): vscode.Uri | undefined {
+  const document = vscode.window.activeTextEditor?.document;
+  if (document && programLanguages.has(document.languageId)) return document.uri;
+  const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
+  const hasUri = input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom;
+  const uri = hasUri ? input.uri : document?.uri;
+  return uri && isProgram(uri.path) ? uri : undefined;
+}
+
+/** What the user set under `ringside.launch`; a default of the settings themselves is left to the adapter. */
+function launchDefaults(): LaunchDefaults {
+  const settings = vscode.workspace.getConfiguration('ringside.launch');
+  const get = <T>(name: string) => {
+    const value = settings.get<T | null>(name);
+    return value === undefined || value === null ? {} : { [name]: value };
+  };
+  return { ...get('virtualization'), ...get('memory'), ...get('stopOnEntry') };
+}
+
+function folderOf(uri: vscode.Uri): Folder {
+  if (uri.scheme === 'file') return { path: uri.fsPath, uriOf: undefined };
+  return { path: uri.path.replace(/\/$/, ''), uriOf: (path) => uri.with({ path }).toString() };
+}

@@ -1,0 +1,85 @@
+/** Launch configurations: what is filled in for users, apart from VS Code so that it can be tested without a window. */
+import type { LaunchAttributes } from '../../debug-adapter/protocol/launch.ts';
+
+/** A configuration as it stands in launch.json or is being made. */
+export interface Configuration extends Partial<LaunchAttributes> {
+  readonly type: string;
+  readonly name: string;
+  readonly request: string;
+}
+
+/** The user's defaults, from the settings `ringside.launch.*`. */
+export type LaunchDefaults = Pick<LaunchAttributes, 'virtualization' | 'memory' | 'stopOnEntry'>;
+
+const programName = /\.(?:asm|nasm|s|elf|elf32|elf64|bin|img|com)$/i;
+
+/** Whether a file looks like a guest program, by its name. */
+export const isProgram = (path: string): boolean => programName.test(path);
+
+const lastPart = (path: string): string => path.split(/[\\/]/).at(-1) ?? path;
+
+/** What F5 does on a program without a launch.json. */
+export function configurationFor(program: string, defaults: LaunchDefaults): Configuration {
+  const name = `Debug ${lastPart(program)}`;
+  return { type: 'ringside', name, request: 'launch', program, stopOnEntry: true, ...defaults };
+}
+
+/** The configuration for `program` in the text of a launch.json beside it, if there is one. */
+export function configurationBeside(launchJson: string, program: string): Configuration | undefined {
+  const parsed: unknown = parseJson(launchJson);
+  if (typeof parsed !== 'object' || parsed === null || !('configurations' in parsed)) return undefined;
+  const { configurations } = parsed;
+  if (!Array.isArray(configurations)) return undefined;
+  const found = configurations.filter(isConfiguration).find((one) => lastPart(one.program ?? '') === lastPart(program));
+  return found && { ...found, program };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // With comments, or broken: then it is no help, and nobody asked for it.
+  }
+}
+
+function isConfiguration(value: unknown): value is Configuration {
+  return typeof value === 'object' && value !== null && 'type' in value && value.type === 'ringside';
+}
+
+const isUri = (path: string): boolean => /^[a-z][\w+.-]+:\/\//i.test(path);
+const isAbsolute = (path: string): boolean => /^(?:[\\/]|[a-z]:[\\/])/i.test(path);
+const isSize = (disk: string): boolean => /^\d+\s*[kmg]?(?:i?b)?$/i.test(disk.trim());
+
+/** Where a workspace folder is: a path on disk, or another kind of place, named by URIs. */
+export interface Folder {
+  /** Separates with `/`. */
+  readonly path: string;
+  /** A URI of the same place with another path; undefined when paths are enough. */
+  readonly uriOf: ((path: string) => string) | undefined;
+}
+
+/** A file of a configuration as the adapter is to find it: an absolute path, or a URI where there are no paths. */
+export function resolvePath(path: string, folder: Folder | undefined): string {
+  if (!folder || isUri(path)) return path;
+  const absolute = isAbsolute(path) ? path : `${folder.path}/${path.replace(/^\.[\\/]/, '')}`;
+  return folder.uriOf ? folder.uriOf(absolute.replaceAll('\\', '/')) : absolute;
+}
+
+/** Resolves all files that a configuration names; what is not a path is left to the adapter to complain about. */
+export function resolveFiles<C extends Attributes>(configuration: C, folder: Folder | undefined): C {
+  const { program, initrd, symbolFile, devices } = configuration;
+  const resolved = (name: string, path: unknown) =>
+    typeof path === 'string' && path !== '' ? { [name]: resolvePath(path, folder) } : {};
+  const disk = isAttributes(devices) && typeof devices['disk'] === 'string' ? devices['disk'] : '';
+  const isImage = disk !== '' && !isSize(disk);
+  return {
+    ...configuration,
+    ...resolved('program', program),
+    ...resolved('initrd', initrd),
+    ...resolved('symbolFile', symbolFile),
+    ...(isImage ? { devices: { ...(devices as object), disk: resolvePath(disk, folder) } } : {}),
+  };
+}
+
+type Attributes = Readonly<Record<string, unknown>>;
+const isAttributes = (value: unknown): value is Attributes => typeof value === 'object' && value !== null;

@@ -1,0 +1,70 @@
+/** The CPU mode view: what each vCPU is in at this moment. */
+import type { WireCpuMode } from '../../debug-adapter/protocol/requests.ts';
+import { colors, type Row, type View, type ViewContent } from './row.ts';
+import { hex } from './text.ts';
+
+const vmxWords: Readonly<Record<WireCpuMode['vmxOperation'], string>> = {
+  off: 'off (VMXON has not been executed)',
+  root: 'root (the hypervisor)',
+  'non-root': 'non-root (the guest of a hypervisor)',
+};
+
+const ringWords: Readonly<Record<number, string>> = { 0: '0 (kernel)', 3: '3 (user)' };
+
+/** `non-root · ring 3 · 64-bit mode`: the status bar's text. */
+export function modeInShort(mode: WireCpuMode): string {
+  const vmx = mode.vmxOperation === 'off' ? [] : [mode.vmxOperation];
+  return [...vmx, `ring ${mode.ring}`, mode.operatingMode].join(' · ');
+}
+
+export const cpuModeView: View = async (ask): Promise<ViewContent> => {
+  const { vcpus } = await ask('ringside/cpuMode', {});
+  const [only, ...others] = vcpus;
+  if (only && others.length === 0) return { rows: modeRows(only), description: modeInShort(only) };
+  return { rows: vcpus.map(vcpuRow) };
+};
+
+function vcpuRow(mode: WireCpuMode): Row {
+  return {
+    id: `vcpu${mode.vcpu}`,
+    label: `vCPU ${mode.vcpu}`,
+    description: modeInShort(mode),
+    icon: 'chip',
+    expanded: true,
+    children: () => modeRows(mode),
+  };
+}
+
+function modeRows(mode: WireCpuMode): Row[] {
+  const row = (name: string, description: string, more: Partial<Row> = {}): Row => ({
+    id: `vcpu${mode.vcpu}/${name}`,
+    label: name,
+    description,
+    value: description,
+    ...more,
+  });
+  return [
+    row('VMX operation', vmxWords[mode.vmxOperation], { icon: 'vm' }),
+    row('Ring', ringWords[mode.ring] ?? String(mode.ring), { icon: mode.ring === 0 ? 'shield' : 'account' }),
+    row('Operating mode', `${mode.operatingMode}, ${mode.codeSize}-bit code`, { icon: 'chip' }),
+    row('Paging', mode.pagingMode, { icon: 'layers' }),
+    row('Nested paging', mode.nestedPaging ?? 'none', { icon: 'layers' }),
+    row('Activity state', mode.activityState, { icon: 'pulse' }),
+    interruptsRow(mode, row),
+    row('VPID', mode.vpid === 0 ? '0 (none)' : String(mode.vpid), { icon: 'tag' }),
+    ...(mode.currentVmcs === undefined ? [] : [vmcsRow(mode.currentVmcs, row)]),
+  ];
+}
+
+type MakeRow = (name: string, description: string, more?: Partial<Row>) => Row;
+
+/** Whether an interrupt would be delivered now, and what holds it up. */
+function interruptsRow(mode: WireCpuMode, row: MakeRow): Row {
+  const blocked = [...(mode.interruptsEnabled ? [] : ['disabled (RFLAGS.IF = 0)']), ...mode.interruptibility];
+  if (blocked.length === 0) return row('Interrupts', 'enabled', { icon: 'bell' });
+  return row('Interrupts', blocked.join(', '), { icon: 'bell-slash', color: colors.warning });
+}
+
+function vmcsRow(address: string, row: MakeRow): Row {
+  return row('Current VMCS', hex(address), { icon: 'file-binary', memory: `hpa:${hex(address)}` });
+}
