@@ -88,6 +88,8 @@ export interface FlagsCommit {
   readonly values: FlagValues;
   /** Present if the values are exactly those of an addition or subtraction: the lazy form. */
   readonly arithmetic: ArithmeticFlags | undefined;
+  /** Present if the values are some or all of those of an addition or subtraction: for the printer. */
+  readonly partOf?: ArithmeticFlags;
 }
 
 export type Transfer =

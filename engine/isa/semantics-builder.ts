@@ -177,11 +177,12 @@ export class Semantics {
   setArithmeticFlags(arithmetic: ArithmeticFlags, except: readonly StatusFlag[] = []): void {
     const values = arithmeticFlagValues(arithmetic);
     if (except.length === 0) {
-      this.#flags = { condition: undefined, values, arithmetic };
+      this.#flags = { condition: undefined, values, arithmetic, partOf: arithmetic };
       return;
     }
     const kept = Object.entries(values).filter(([flag]) => !except.includes(flag as StatusFlag));
-    this.setFlags(Object.fromEntries(kept) as FlagValues);
+    const some = Object.fromEntries(kept) as FlagValues;
+    this.#flags = { condition: undefined, values: some, arithmetic: undefined, partOf: arithmetic };
   }
   setDirectionFlag(value: Expr<1>): void {
     this.#directionFlag = value;
