@@ -1,8 +1,10 @@
 /** What the builder refuses, and what of an Operation depends on more than kinds and widths. */
+import { Mnemonic } from 'iced-x86';
 import { describe, expect, it } from 'vitest';
 import { constant } from '../../engine/expr/expr.ts';
 import { decodeOne } from '../../engine/isa/decode.ts';
 import { formOf } from '../../engine/isa/form.ts';
+import { instructionSet } from '../../engine/isa/instruction-set.ts';
 import { RAX, Semantics, segmentSS } from '../../engine/isa/semantics-builder.ts';
 
 const sizes = { codeSize: 64, operandSize: 64, addressSize: 64, stackSize: 64, repeat: 'none' } as const;
@@ -38,6 +40,10 @@ describe('forms', () => {
     expect(form('4801d8')).not.toBe(form('01d8'));
   });
 
+  it('the table has no key that the decoder does not give', () => {
+    expect(Object.keys(instructionSet).filter((mnemonic) => !(mnemonic in Mnemonic))).toEqual([]);
+  });
+
   it('POP to an address that uses RSP has one of its own', () => {
     expect(form('8f442408')?.operation.stores[0]?.address).toMatchObject({ kind: 'operand', plus: constant(64, 8) });
     expect(form('8f4308')?.operation.stores[0]?.address).not.toHaveProperty('plus');
@@ -45,7 +51,7 @@ describe('forms', () => {
 
   it("ENTER's level decides how much it copies", () => {
     expect(form('c8100000')?.operation.stores).toHaveLength(1);
-    expect(form('c8100003')?.operation).toMatchObject({ reads: { length: 2 }, stores: { length: 4 } });
+    expect(form('c8100003')?.operation).toMatchObject({ reads: { length: 4 }, stores: { length: 4 } });
     expect(form('c8100023')).toBe(form('c8100003'));
   });
 

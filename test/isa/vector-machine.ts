@@ -75,7 +75,8 @@ export class VectorMachine implements OracleMachine {
   #linear({ segment, offset, bytes, forWrite }: OracleAccess): number[] {
     const { mode, input } = this.#vector;
     const violation = segment === SS ? 12 : 13;
-    const last = offset + BigInt(bytes - 1);
+    const end = offset + BigInt(bytes - 1);
+    const last = mode === 64 ? BigInt.asUintN(64, end) : end;
     if (mode === 16 && last > 0xffffn) throw new OracleException(violation);
     if (mode === 32 && last > 0xffff_ffffn) throw new OracleException(violation, 0);
     if (mode === 64 && BigInt.asUintN(64, BigInt.asIntN(48, last)) !== last) throw new OracleException(violation, 0);

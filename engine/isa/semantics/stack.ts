@@ -44,6 +44,7 @@ export function ENTER(m: Semantics, room: Operand, level: Operand): void {
   const bytes = operandSize / 8;
   const depth = level.constant ?? 0;
   const frame = m.stackOffset(m.stackPointer().sub(constant(64, bytes)));
+  m.load(segmentSS, frame, operandSize, true);
   const pushed: Expr<typeof operandSize>[] = [m.gpr(RBP, operandSize)];
   for (let i = 1; i < depth; i++) {
     const display = m
@@ -53,11 +54,14 @@ export function ENTER(m: Semantics, room: Operand, level: Operand): void {
     pushed.push(m.load(segmentSS, m.stackOffset(display), operandSize));
   }
   if (depth > 0) pushed.push(framePointer(m, frame));
+  const below = constant(64, (pushed.length - 1) * bytes);
+  const top = m.stackOffset(frame.sub(below).sub(m.read(room).zeroExtend(64)));
+  // A write at the new top of the stack is tried out (SDM volume 2, "ENTER"), but RBP is pushed before.
+  m.load(segmentSS, top, 8, true);
   for (const [i, value] of pushed.entries())
     m.store(segmentSS, m.stackOffset(frame.sub(constant(64, i * bytes))), value);
-  const below = constant(64, (pushed.length - 1) * bytes);
   m.setGpr(RBP, framePointer(m, frame));
-  m.setStackPointer(frame.sub(below).sub(m.read(room).zeroExtend(64)));
+  m.setStackPointer(top);
 }
 
 /** The new RBP: the stack pointer at operand size, whose upper half a 16-bit stack leaves as it is. */
