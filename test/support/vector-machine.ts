@@ -7,7 +7,7 @@ import { CS, GS, SS, TR } from '../../engine/cpu/state.ts';
 import type { Executor } from '../../engine/exec/executor.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { HIGH_ADDRESS, type Mode, patternByte, regionContents, regionsOf } from '../vectors/layout.ts';
-import type { MachineState, Vector } from '../vectors/read-vectors.ts';
+import type { MachineState, MemoryBytes, Vector } from '../vectors/read-vectors.ts';
 
 const RAM_BYTES = 0x80_0000;
 const TABLES = 0x60_0000;
@@ -35,7 +35,7 @@ export class VectorMachine {
   readonly host: Host;
   readonly #mode: Mode;
   #fault: GuestFault | undefined;
-  #pristine: { address: number; physical: number; bytes: Uint8Array }[];
+  readonly #pristine: { address: number; physical: number; bytes: Uint8Array }[];
 
   constructor(mode: Mode, hotAfter?: number) {
     this.#mode = mode;
@@ -70,6 +70,7 @@ export class VectorMachine {
       physical: this.#physical(region.address),
       bytes: regionContents(region),
     }));
+    for (const { address, bytes } of this.#pristine) this.#poke(address, bytes);
     if (mode === 64) this.#mapLong();
     else if (mode === 32) this.#map32();
     this.#enter();
@@ -91,12 +92,11 @@ export class VectorMachine {
 
   /** Puts code at the input's RIP, the rest of the input in place, and lets `work` run it. */
   execute(input: MachineState, code: Uint8Array, work: (executor: Executor) => void): VectorOutcome {
-    const { state, physical, executor } = this.host;
-    for (const { physical: at, bytes } of this.#pristine) physical.poke(at, bytes);
-    for (const { address, bytes } of input.memory) physical.poke(this.#physical(address), bytes);
+    const { state, executor } = this.host;
     const start = Number(input.rip);
     const linear = this.#mode === 16 ? (input.segments[1] as number) * 16 + start : start;
-    physical.poke(this.#physical(linear), code);
+    const patches = [...input.memory, { address: linear, bytes: code }];
+    for (const { address, bytes } of patches) this.#poke(address, bytes);
     this.#setSegments(input.segments);
     for (const [index, value] of input.gpr.entries()) state.setGpr(index, value);
     writeFlags(state, input.flags | 2);
@@ -104,7 +104,6 @@ export class VectorMachine {
     state.interruptibility = 0;
     state.cpl = this.#mode === 16 ? 0 : 3;
     this.#fault = undefined;
-    const before = this.#pristine.map(({ physical: at, bytes }) => physical.peek(at, bytes.length) as Uint8Array);
     work(executor);
     return {
       gpr: Array.from({ length: 16 }, (_, index) => state.gpr(index)),
@@ -112,20 +111,43 @@ export class VectorMachine {
       rip: BigInt.asUintN(64, BigInt(state.rip)),
       segments: [0, 1, 2, 3, 4, 5].map((index) => state.segment(index).selector),
       exception: this.#fault,
-      memory: this.#changes(before),
+      memory: this.#changes(patches),
     };
   }
 
-  #changes(before: Uint8Array[]): Map<number, number> {
+  #poke(address: number, bytes: Uint8Array): void {
+    this.host.physical.poke(this.#physical(address), bytes);
+  }
+
+  /** What differs from the regions' contents and the patches; leaves the regions as they were at first. */
+  #changes(patches: readonly MemoryBytes[]): Map<number, number> {
     const changes = new Map<number, number>();
-    this.#pristine.forEach(({ address, physical: at, bytes }, index) => {
-      const after = this.host.physical.peek(at, bytes.length) as Uint8Array;
-      if (Buffer.compare(after, before[index] as Uint8Array) === 0) return;
-      after.forEach((byte, i) => {
-        if (byte !== before[index]?.[i]) changes.set(address + i, byte);
-      });
-    });
+    for (const { address, physical, bytes } of this.#pristine) {
+      const now = this.host.physical.bytes.subarray(physical, physical + bytes.length);
+      if (Buffer.compare(now, bytes) === 0) continue;
+      for (let i = 0; i < bytes.length; i++) {
+        if (now[i] === bytes[i]) continue;
+        changes.set(address + i, now[i] as number);
+        this.host.physical.poke(physical + i, bytes.subarray(i, i + 1));
+      }
+    }
+    for (const { address, bytes } of patches) this.#subtract(changes, address, bytes);
     return changes;
+  }
+
+  /** A patched byte changed if it is no longer what the patch put there. */
+  #subtract(changes: Map<number, number>, start: number, bytes: Uint8Array): void {
+    for (const [i, byte] of bytes.entries()) {
+      const address = start + i;
+      const now = changes.get(address) ?? this.#pristineByte(address);
+      if (now === byte) changes.delete(address);
+      else changes.set(address, now);
+    }
+  }
+
+  #pristineByte(address: number): number {
+    const region = this.#pristine.find((r) => address >= r.address && address < r.address + r.bytes.length);
+    return region?.bytes[address - region.address] ?? 0;
   }
 
   #event(event: unknown): void {
