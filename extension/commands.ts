@@ -90,7 +90,7 @@ async function translateAddress(translation: TranslationPanel, given: unknown): 
 async function showMemory({ model, memory }: CommandServices, given: unknown): Promise<void> {
   const expression = await askForExpression('Show Memory', given);
   if (expression === undefined) return;
-  if (/^(?:linear|gpa|hpa):0x[\da-f]+$/i.test(expression)) return memory.show(expression);
+  if (/^(?:(?:linear|gpa|hpa):)?0x[\da-f]+(?:@\d+)?$/i.test(expression)) return memory.show(expression);
   const answer = await model.request('ringside/translate', { expression, ...frameOf(model) });
   await memory.show(answer.memoryReferences.linear);
 }

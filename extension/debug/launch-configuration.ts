@@ -49,6 +49,7 @@ function isConfiguration(value: unknown): value is Configuration {
 const isUri = (path: string): boolean => /^[a-z][\w+.-]+:\/\//i.test(path);
 const isAbsolute = (path: string): boolean => /^(?:[\\/]|[a-z]:[\\/])/i.test(path);
 const isSize = (disk: string): boolean => /^\d+\s*[kmg]?(?:i?b)?$/i.test(disk.trim());
+const isImage = (disk: unknown): disk is string => typeof disk === 'string' && disk !== '' && !isSize(disk);
 
 /** Where a workspace folder is: a path on disk, or another kind of place, named by URIs. */
 export interface Folder {
@@ -70,14 +71,13 @@ export function resolveFiles<C extends Attributes>(configuration: C, folder: Fol
   const { program, initrd, symbolFile, devices } = configuration;
   const resolved = (name: string, path: unknown) =>
     typeof path === 'string' && path !== '' ? { [name]: resolvePath(path, folder) } : {};
-  const disk = isAttributes(devices) && typeof devices['disk'] === 'string' ? devices['disk'] : '';
-  const isImage = disk !== '' && !isSize(disk);
+  const { disk } = isAttributes(devices) ? devices : {};
   return {
     ...configuration,
     ...resolved('program', program),
     ...resolved('initrd', initrd),
     ...resolved('symbolFile', symbolFile),
-    ...(isImage ? { devices: { ...(devices as object), disk: resolvePath(disk, folder) } } : {}),
+    ...(isImage(disk) ? { devices: { ...Object(devices), disk: resolvePath(disk, folder) } } : {}),
   };
 }
 

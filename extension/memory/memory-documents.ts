@@ -30,9 +30,10 @@ export class MemoryDocuments implements vscode.TextDocumentContentProvider, vsco
     for (const subscription of this.#subscriptions) subscription.dispose();
   }
 
-  /** Opens the memory that a memory reference of the adapter names. */
-  async show(reference: string): Promise<void> {
-    const { session } = this.#model;
+  /** Opens the memory that a memory reference of the adapter names; without a vCPU in it, as the focused one sees it. */
+  async show(place: string): Promise<void> {
+    const { session, vcpu } = this.#model;
+    const reference = vcpu === 0 || place.includes('@') ? place : `${place}@${vcpu}`;
     if (session && usesHexEditor()) await openInHexEditor(session, reference);
     else {
       const uri = vscode.Uri.from({ scheme, path: `/${reference.replace(/[:/@]/g, ' ')}`, query: reference });

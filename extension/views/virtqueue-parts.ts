@@ -28,8 +28,9 @@ export function descriptorRow(id: string, label: string, descriptor: Descriptor)
 
 const stateWords = { available: 'waits for the device', taken: 'the device works on it' } as const;
 
-export function chainRow(parent: string, { head, state, descriptors, error }: Chain): Row {
-  const id = `${parent}/${state}${head}`;
+/** `at`: its place among the chains in flight; a broken driver may offer one head several times. */
+export function chainRow(parent: string, { head, state, descriptors, error }: Chain, at: number): Row {
+  const id = `${parent}/${at}`;
   const total = descriptors.reduce((sum, { len }) => sum + len, 0);
   const summary = `${stateWords[state]} · ${counted(descriptors.length, 'descriptor')}, ${counted(total, 'byte')}`;
   return {
@@ -38,7 +39,7 @@ export function chainRow(parent: string, { head, state, descriptors, error }: Ch
     description: error === undefined ? summary : `${error} · ${summary}`,
     ...(error === undefined ? { icon: 'link' } : { icon: 'warning', color: colors.warning }),
     children: () =>
-      descriptors.map((one, at) => descriptorRow(`${id}/${at}`, one.flags & 2 ? 'device writes' : 'device reads', one)),
+      descriptors.map((one, i) => descriptorRow(`${id}/${i}`, one.flags & 2 ? 'device writes' : 'device reads', one)),
   };
 }
 

@@ -88,7 +88,7 @@ function queueParts(id: string, queue: Queue): Row[] {
       description: String(queue.chainsInFlight.length),
       icon: 'link',
       expanded: true,
-      children: () => queue.chainsInFlight.map((chain) => chainRow(`${id}/chains`, chain)),
+      children: () => queue.chainsInFlight.map((chain, at) => chainRow(`${id}/chains`, chain, at)),
     },
     descriptorTableRow(id, queue),
     ...ringRows(id, queue),
