@@ -6,7 +6,8 @@ import type { DecodedInstruction, SystemInstruction } from '../cpu/instruction.t
 import { CpuMode, is64Bit } from '../cpu/modes.ts';
 import { memoryOperand, registerIndex, writeRegister } from '../cpu/operands.ts';
 import { Privilege, type Processor } from '../cpu/processor.ts';
-import { CR0, CR4, hasBit, RFLAGS } from '../cpu/register-bits.ts';
+import { CR4, hasBit, RFLAGS } from '../cpu/register-bits.ts';
+import { CR0_FIXED0 } from './capability-values.ts';
 import { isValidEptp } from './eptp.ts';
 import { InstructionError } from './instruction-errors.ts';
 import {
@@ -24,8 +25,6 @@ import type { VmxParts } from './vmx-parts.ts';
 
 /** IA32_FEATURE_CONTROL: locked, and VMXON allowed outside SMX operation. */
 const FEATURE_CONTROL_VMXON = 1 | 4;
-/** IA32_VMX_CR0_FIXED0. */
-export const CR0_FIXED0 = (CR0.PE | CR0.NE | CR0.PG) >>> 0;
 const CR0_FIXED0_SIGNED = CR0_FIXED0 | 0;
 
 const ERROR_FIELD = offsetOf('VM-instruction error');
@@ -90,7 +89,7 @@ export type EnterGuest = (launch: boolean) => void;
 
 /** The instructions by the decoder's mnemonics, to be merged with the other system instructions. */
 export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readonly<Record<string, SystemInstruction>> {
-  const { state, physical, mmu, vmcs } = parts;
+  const { state, mmu, vmcs } = parts;
 
   const VMXON: SystemInstruction = (cpu, insn) => {
     checkMode(cpu);

@@ -1,0 +1,203 @@
+/** Checks on the VMX controls (SDM volume 3, "Checks on VMX Controls"). */
+import { CR0, hasBit } from '../../cpu/register-bits.ts';
+import { CR3_TARGET_VALUES } from '../capability-values.ts';
+import { PIN, PRIMARY, SECONDARY } from '../controls.ts';
+import { hasEptpMemoryType, hasEptpWalkLength } from '../eptp.ts';
+import type { VmcsFieldName } from '../fields.ts';
+import { offsetOf, type Vmcs } from '../vmcs.ts';
+import { hasPin, hasPrimary, hasSecondary } from '../vmx-parts.ts';
+import type { EntryRule } from './entry-rule.ts';
+import {
+  allowedRule,
+  injectedType,
+  injectedVector,
+  isUnrestricted,
+  isWithinPhysicalWidth,
+  msrAreaRules,
+  rulesOf,
+} from './rule-helpers.ts';
+
+const PIN_FIELD = 'Pin-based VM-execution controls';
+const PRIMARY_FIELD = 'Primary processor-based VM-execution controls';
+const SECONDARY_FIELD = 'Secondary processor-based VM-execution controls';
+const INFORMATION = 'VM-entry interruption-information field';
+
+const execution = rulesOf('VM-Execution Control Fields');
+const exit = rulesOf('VM-Exit Control Fields');
+const entry = rulesOf('VM-Entry Control Fields');
+
+/** A page that a control puts to use: aligned to 4 KBytes, within the physical-address width. */
+function pageRules(
+  prefix: string,
+  address: VmcsFieldName,
+  control: string,
+  uses: (vmcs: Vmcs) => boolean,
+): EntryRule[] {
+  const at = offsetOf(address);
+  return [
+    execution(
+      `${prefix}-aligned`,
+      [address],
+      `If "${control}" is 1, bits 11:0 of the ${address} must be 0.`,
+      (_, vmcs) => uses(vmcs) && (vmcs.u32(at) & 0xfff) !== 0,
+    ),
+    execution(
+      `${prefix}-width`,
+      [address],
+      `If "${control}" is 1, the ${address} must not set bits beyond the physical-address width.`,
+      (parts, vmcs) => uses(vmcs) && !isWithinPhysicalWidth(parts, at),
+    ),
+  ];
+}
+
+const usesIoBitmaps = (vmcs: Vmcs): boolean => hasPrimary(vmcs, PRIMARY['Use I/O bitmaps']);
+const usesMsrBitmaps = (vmcs: Vmcs): boolean => hasPrimary(vmcs, PRIMARY['Use MSR bitmaps']);
+const usesEpt = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable EPT']);
+
+const TARGET_COUNT = offsetOf('CR3-target count');
+const VPID = offsetOf('Virtual-processor identifier');
+const EPTP = offsetOf('EPT pointer');
+
+export const executionControlRules: readonly EntryRule[] = [
+  allowedRule(execution, 'pin-based-allowed', 'pin', PIN_FIELD),
+  allowedRule(execution, 'primary-allowed', 'primary', PRIMARY_FIELD),
+  allowedRule(execution, 'secondary-allowed', 'secondary', SECONDARY_FIELD, (vmcs) =>
+    hasPrimary(vmcs, PRIMARY['Activate secondary controls']),
+  ),
+  execution(
+    'cr3-target-count',
+    ['CR3-target count'],
+    `The CR3-target count must not be greater than ${CR3_TARGET_VALUES}.`,
+    (_, vmcs) => vmcs.u32(TARGET_COUNT) > CR3_TARGET_VALUES,
+  ),
+  ...pageRules('io-bitmap-a', 'Address of I/O bitmap A', 'use I/O bitmaps', usesIoBitmaps),
+  ...pageRules('io-bitmap-b', 'Address of I/O bitmap B', 'use I/O bitmaps', usesIoBitmaps),
+  ...pageRules('msr-bitmaps', 'Address of MSR bitmaps', 'use MSR bitmaps', usesMsrBitmaps),
+  execution(
+    'virtual-nmis-need-nmi-exiting',
+    [PIN_FIELD],
+    'If "NMI exiting" is 0, "virtual NMIs" must be 0.',
+    (_, vmcs) => !hasPin(vmcs, PIN['NMI exiting']) && hasPin(vmcs, PIN['Virtual NMIs']),
+  ),
+  execution(
+    'nmi-window-needs-virtual-nmis',
+    [PRIMARY_FIELD, PIN_FIELD],
+    'If "virtual NMIs" is 0, "NMI-window exiting" must be 0.',
+    (_, vmcs) => !hasPin(vmcs, PIN['Virtual NMIs']) && hasPrimary(vmcs, PRIMARY['NMI-window exiting']),
+  ),
+  execution(
+    'vpid-not-zero',
+    ['Virtual-processor identifier'],
+    'If "enable VPID" is 1, the virtual-processor identifier must not be 0000H.',
+    (_, vmcs) => hasSecondary(vmcs, SECONDARY['Enable VPID']) && (vmcs.u32(VPID) & 0xffff) === 0,
+  ),
+  execution(
+    'eptp-memory-type',
+    ['EPT pointer'],
+    'If "enable EPT" is 1, bits 2:0 of the EPT pointer must be 0 (uncacheable) or 6 (write-back).',
+    (_, vmcs) => usesEpt(vmcs) && !hasEptpMemoryType(vmcs.u32(EPTP)),
+  ),
+  execution(
+    'eptp-walk-length',
+    ['EPT pointer'],
+    'If "enable EPT" is 1, bits 5:3 of the EPT pointer must be 3: a page-walk length of 4.',
+    (_, vmcs) => usesEpt(vmcs) && !hasEptpWalkLength(vmcs.u32(EPTP)),
+  ),
+  execution(
+    'eptp-reserved',
+    ['EPT pointer'],
+    'If "enable EPT" is 1, reserved bits 11:7 of the EPT pointer must be 0.',
+    (_, vmcs) => usesEpt(vmcs) && (vmcs.u32(EPTP) & 0xf80) !== 0,
+  ),
+  execution(
+    'eptp-width',
+    ['EPT pointer'],
+    'If "enable EPT" is 1, the EPT pointer must not set bits beyond the physical-address width.',
+    (parts, vmcs) => usesEpt(vmcs) && !isWithinPhysicalWidth(parts, EPTP),
+  ),
+  execution(
+    'unrestricted-guest-needs-ept',
+    [SECONDARY_FIELD],
+    'If "unrestricted guest" is 1, "enable EPT" must be 1.',
+    (_, vmcs) => isUnrestricted(vmcs) && !usesEpt(vmcs),
+  ),
+];
+
+export const exitControlRules: readonly EntryRule[] = [
+  allowedRule(exit, 'exit-controls-allowed', 'exit', 'Primary VM-exit controls'),
+  ...msrAreaRules(exit, 'exit-msr-store', 'VM-exit MSR-store count', 'VM-exit MSR-store address'),
+  ...msrAreaRules(exit, 'exit-msr-load', 'VM-exit MSR-load count', 'VM-exit MSR-load address'),
+];
+
+const INFORMATION_AT = offsetOf(INFORMATION);
+const ERROR_CODE = offsetOf('VM-entry exception error code');
+const LENGTH = offsetOf('VM-entry instruction length');
+const GUEST_CR0 = offsetOf('Guest CR0');
+
+/** Interruption types. */
+const NMI = 2;
+const HARDWARE_EXCEPTION = 3;
+const SOFTWARE_INTERRUPT = 4;
+const OTHER_EVENT = 7;
+const DELIVER_ERROR_CODE = 1 << 11;
+const vectorsWithErrorCode = new Set([8, 10, 11, 12, 13, 14, 17]);
+
+const deliversErrorCode = (vmcs: Vmcs): boolean =>
+  injectedType(vmcs) >= 0 && hasBit(vmcs.u32(INFORMATION_AT), DELIVER_ERROR_CODE);
+
+/** Whether the event to inject is one that has an error code. In real-address mode none has. */
+function hasErrorCode(vmcs: Vmcs): boolean {
+  if (injectedType(vmcs) !== HARDWARE_EXCEPTION || !vectorsWithErrorCode.has(injectedVector(vmcs))) return false;
+  return !isUnrestricted(vmcs) || hasBit(vmcs.u32(GUEST_CR0), CR0.PE);
+}
+
+export const entryControlRules: readonly EntryRule[] = [
+  allowedRule(entry, 'entry-controls-allowed', 'entry', 'VM-entry controls'),
+  entry(
+    'injected-type',
+    [INFORMATION],
+    'The interruption type to inject must not be reserved (1), nor 7 (other event) without the monitor trap flag.',
+    (_, vmcs) => injectedType(vmcs) === 1 || injectedType(vmcs) === OTHER_EVENT,
+  ),
+  entry(
+    'injected-nmi-vector',
+    [INFORMATION],
+    'If the interruption type is 2 (NMI), the vector must be 2.',
+    (_, vmcs) => injectedType(vmcs) === NMI && injectedVector(vmcs) !== 2,
+  ),
+  entry(
+    'injected-exception-vector',
+    [INFORMATION],
+    'If the interruption type is 3 (hardware exception), the vector must be at most 31.',
+    (_, vmcs) => injectedType(vmcs) === HARDWARE_EXCEPTION && injectedVector(vmcs) > 31,
+  ),
+  entry(
+    'injected-error-code-delivered',
+    [INFORMATION],
+    'The deliver-error-code bit (11) must be 1 if and only if the event is a hardware exception that has an error code.',
+    (_, vmcs) => injectedType(vmcs) >= 0 && deliversErrorCode(vmcs) !== hasErrorCode(vmcs),
+  ),
+  entry(
+    'injected-reserved',
+    [INFORMATION],
+    'Reserved bits 30:12 of the VM-entry interruption-information field must be 0 if it is valid.',
+    (_, vmcs) => injectedType(vmcs) >= 0 && (vmcs.u32(INFORMATION_AT) & 0x7fff_f000) !== 0,
+  ),
+  entry(
+    'injected-error-code-reserved',
+    ['VM-entry exception error code'],
+    'Bits 31:16 of the VM-entry exception error code must be 0 if it is delivered.',
+    (_, vmcs) => deliversErrorCode(vmcs) && vmcs.u32(ERROR_CODE) > 0xffff,
+  ),
+  entry(
+    'injected-instruction-length',
+    ['VM-entry instruction length'],
+    'For a software interrupt or exception (types 4, 5, 6) the VM-entry instruction length must be 1 to 15.',
+    (_, vmcs) => {
+      const type = injectedType(vmcs);
+      const length = vmcs.u32(LENGTH);
+      return type >= SOFTWARE_INTERRUPT && type < OTHER_EVENT && (length === 0 || length > 15);
+    },
+  ),
+  ...msrAreaRules(entry, 'entry-msr-load', 'VM-entry MSR-load count', 'VM-entry MSR-load address'),
+];
