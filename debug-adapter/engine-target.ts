@@ -1,0 +1,25 @@
+/** Where the adapter meets the engine: no other file of the adapter imports it. */
+import type { MachineConfig, MachineControl } from '../engine/index.ts';
+
+export type {
+  AddressSpaceName,
+  CpuModeView,
+  HandlerFrame,
+  MachineConfig,
+  MachineControl,
+  MachineEvent,
+  OutputSource,
+  PagingNode,
+  PagingTable,
+  RegisterGroup,
+  RegisterView,
+  Stop,
+  StopFilter,
+  TranslationView,
+  Vcpu,
+  VmcsFieldView,
+} from '../engine/index.ts';
+export { createMachine, stopFilters } from '../engine/index.ts';
+
+/** Makes the machine that a session debugs; a test gives one of its own. */
+export type CreateTarget = (config: MachineConfig) => MachineControl;

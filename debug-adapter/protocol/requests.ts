@@ -1,0 +1,150 @@
+/**
+ * The custom requests and events of Ringside's debug adapter, for the views of an editor. Types only.
+ *
+ * `vcpu` is the index of a vCPU, from 0; the DAP thread id is one more. Left out, it is the vCPU that stopped last.
+ * While the machine runs, the requests answer with its state between two slices. Linear addresses that are numbers are
+ * signed (the upper half is negative), as in the engine; bigints are hexadecimal strings.
+ */
+import type {
+  CpuModeView,
+  MachineEvent,
+  PagingNode,
+  PagingTable,
+  TlbEntryView,
+  TranslationView,
+  VirtioDeviceView,
+  VmcsFieldView,
+  VmcsView,
+} from '../../engine/index.ts';
+import type { Wire } from './wire.ts';
+
+export type { Wire } from './wire.ts';
+
+export interface VcpuArguments {
+  readonly vcpu?: number;
+}
+
+// ---- ringside/cpuMode ------------------------------------------------------------------------------------------------
+
+export interface CpuModeArguments extends VcpuArguments {}
+export type WireCpuMode = Wire<CpuModeView>;
+export interface CpuModeResponse {
+  /** The vCPU asked for, or all. */
+  readonly vcpus: readonly WireCpuMode[];
+  /** The vCPU that stopped last. */
+  readonly current: number;
+}
+
+// ---- ringside/vmcs ---------------------------------------------------------------------------------------------------
+
+export interface VmcsArguments extends VcpuArguments {}
+export type WireVmcsField = Wire<VmcsFieldView>;
+export type WireVmcs = Wire<VmcsView>;
+export interface VmcsResponse {
+  /** The current VMCS of the vCPU; absent if there is none. */
+  readonly vmcs?: WireVmcs;
+  /** Names of the fields whose value is another than at the stop before. */
+  readonly changed: readonly string[];
+}
+
+export interface SetVmcsFieldArguments extends VcpuArguments {
+  /** The manual's name or the encoding. */
+  readonly field: string;
+  /** An expression. */
+  readonly value: string;
+}
+export interface SetVmcsFieldResponse {
+  readonly value: string;
+}
+
+// ---- ringside/pageTables ---------------------------------------------------------------------------------------------
+
+export type WirePagingTable = Wire<PagingTable>;
+export type WirePagingNode = Wire<PagingNode>;
+export interface PageTablesArguments extends VcpuArguments {
+  /** The guest's tables (of CR3), or EPT's. */
+  readonly kind: 'guest' | 'ept';
+  /** The table whose entries are wanted, as an earlier answer gave it; absent for the root. */
+  readonly table?: WirePagingTable;
+}
+export interface PageTablesResponse {
+  /** The table that was read; absent if there is none: no paging, no EPT. */
+  readonly table?: WirePagingTable;
+  readonly nodes: readonly WirePagingNode[];
+  /** Why there is no table. */
+  readonly reason?: string;
+}
+
+// ---- ringside/tlb ----------------------------------------------------------------------------------------------------
+
+export interface TlbArguments extends VcpuArguments {}
+export type WireTlbEntry = Wire<TlbEntryView>;
+export interface TlbResponse {
+  readonly entries: readonly WireTlbEntry[];
+}
+
+// ---- ringside/virtqueues ---------------------------------------------------------------------------------------------
+
+export type WireVirtioDevice = Wire<VirtioDeviceView>;
+export interface VirtqueuesResponse {
+  readonly devices: readonly WireVirtioDevice[];
+}
+
+// ---- ringside/translate ----------------------------------------------------------------------------------------------
+
+export interface TranslateArguments extends VcpuArguments {
+  /** The linear address, as an expression: `0x1000`, `rsp + 8`, `message`. */
+  readonly expression: string;
+  /** Default: read. */
+  readonly access?: 'read' | 'write' | 'execute';
+  /** The frame in which the expression is evaluated. */
+  readonly frameId?: number;
+}
+export type WireTranslation = Wire<TranslationView>;
+export interface TranslateResponse {
+  /** The address that the expression gave. */
+  readonly address: string;
+  /** `main+0x12`, if a symbol is near. */
+  readonly symbol?: string;
+  readonly translation: WireTranslation;
+  /** For readMemory and disassemble. */
+  readonly memoryReferences: {
+    readonly linear: string;
+    readonly guestPhysical?: string;
+    readonly hostPhysical?: string;
+  };
+}
+
+// ---- ringside/input --------------------------------------------------------------------------------------------------
+
+export interface InputArguments {
+  /** Default: serial. */
+  readonly source?: 'serial' | 'virtio-console';
+  readonly text: string;
+}
+
+// ---- ringside/statistics ---------------------------------------------------------------------------------------------
+
+export interface StatisticsResponse {
+  readonly instructions: number;
+  readonly exitsByReason: Readonly<Record<string, number>>;
+  readonly tlbHits: number;
+  readonly tlbMisses: number;
+}
+
+/** What a stop was about, with the values that a filter's condition sees. */
+export type WireMachineEvent = Wire<MachineEvent>;
+
+/** Arguments and answers of all custom requests by their command. */
+export interface RingsideRequests {
+  'ringside/cpuMode': { readonly arguments: CpuModeArguments; readonly response: CpuModeResponse };
+  'ringside/vmcs': { readonly arguments: VmcsArguments; readonly response: VmcsResponse };
+  'ringside/setVmcsField': { readonly arguments: SetVmcsFieldArguments; readonly response: SetVmcsFieldResponse };
+  'ringside/pageTables': { readonly arguments: PageTablesArguments; readonly response: PageTablesResponse };
+  'ringside/tlb': { readonly arguments: TlbArguments; readonly response: TlbResponse };
+  'ringside/virtqueues': { readonly arguments: VcpuArguments; readonly response: VirtqueuesResponse };
+  'ringside/translate': { readonly arguments: TranslateArguments; readonly response: TranslateResponse };
+  'ringside/input': { readonly arguments: InputArguments; readonly response: Record<string, never> };
+  'ringside/statistics': { readonly arguments: Record<string, never>; readonly response: StatisticsResponse };
+}
+export type RingsideCommand = keyof RingsideRequests;

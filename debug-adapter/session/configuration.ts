@@ -1,0 +1,220 @@
+import { closest } from '../closest.ts';
+import type { MachineConfig } from '../engine-target.ts';
+import { UserError } from '../errors.ts';
+import { parseNumber } from '../expression/token.ts';
+import { type EntryMode, formatBytes } from '../program/loaded-program.ts';
+import type { LaunchAttributes } from '../protocol/launch.ts';
+import { looksLikeSize, parseSize } from './sizes.ts';
+
+/** A launch configuration that has been checked, with all defaults in place. */
+export interface LaunchConfiguration {
+  readonly program: string;
+  readonly virtualization: MachineConfig['virtualization'];
+  readonly memoryBytes: number;
+  readonly cpus: number;
+  readonly disk: { readonly path: string } | { readonly sizeBytes: number } | undefined;
+  readonly diskReadOnly: boolean;
+  readonly virtioConsole: boolean;
+  readonly stopOnEntry: boolean;
+  readonly noDebug: boolean;
+  readonly loadAddress: number | undefined;
+  readonly entryAddress: bigint | undefined;
+  readonly entryMode: EntryMode | undefined;
+  readonly symbolFile: string | undefined;
+  readonly commandLine: string | undefined;
+  readonly initrd: string | undefined;
+}
+
+const MINIMUM_MEMORY = 2 ** 20;
+const MAXIMUM_MEMORY = 3 * 2 ** 30;
+const MAXIMUM_CPUS = 8;
+const MAXIMUM_DISK = 2 ** 30;
+const SECTOR_BYTES = 512;
+const PAGE_BYTES = 4096;
+const VIRTUALIZATIONS = ['none', 'hardware'] as const;
+const ENTRY_MODES = ['real', 'protected', 'long'] as const;
+
+/** What every debug configuration may have, whoever reads it. */
+const COMMON_ATTRIBUTES = [
+  ...['name', 'type', 'request', 'preLaunchTask', 'postDebugTask', 'presentation', 'internalConsoleOptions'],
+  ...[
+    'debugServer',
+    'suppressMultipleSessionWarning',
+    'windows',
+    'linux',
+    'osx',
+    'trace',
+    'restart',
+    'serverReadyAction',
+  ],
+];
+const OWN_ATTRIBUTES: readonly (keyof LaunchAttributes)[] = [
+  ...(['program', 'virtualization', 'memory', 'cpus', 'devices', 'stopOnEntry', 'loadAddress'] as const),
+  ...(['entryAddress', 'entryMode', 'symbolFile', 'append', 'initrd', 'noDebug'] as const),
+];
+const DEVICE_ATTRIBUTES = ['disk', 'diskReadOnly', 'console'];
+
+/**
+ * Checks a launch configuration.
+ *
+ * @throws UserError for the first attribute that is wrong, naming it
+ */
+export function checkConfiguration(attributes: Readonly<Record<string, unknown>>): LaunchConfiguration {
+  refuseUnknown(attributes, OWN_ATTRIBUTES, COMMON_ATTRIBUTES, '');
+  const read = new AttributeReader(attributes, '');
+  const devices = readDevices(attributes.devices);
+  const virtualization = read.choice('virtualization', VIRTUALIZATIONS) ?? 'none';
+  return {
+    program: readProgram(attributes.program),
+    virtualization,
+    memoryBytes: readMemory(attributes.memory),
+    cpus: read.integer('cpus', 1, MAXIMUM_CPUS) ?? 1,
+    ...devices,
+    stopOnEntry: read.boolean('stopOnEntry') ?? false,
+    noDebug: read.boolean('noDebug') ?? false,
+    loadAddress: toNumber(read.address('loadAddress')),
+    entryAddress: read.address('entryAddress'),
+    entryMode: read.choice('entryMode', ENTRY_MODES),
+    symbolFile: read.text('symbolFile'),
+    commandLine: read.text('append'),
+    initrd: read.text('initrd'),
+  };
+}
+
+function toNumber(address: bigint | undefined): number | undefined {
+  return address === undefined ? undefined : Number(address);
+}
+
+function refuseUnknown(
+  attributes: Readonly<Record<string, unknown>>,
+  own: readonly string[],
+  common: readonly string[],
+  prefix: string,
+): void {
+  // Clients add attributes of their own, which begin with two underscores.
+  const unknown = Object.keys(attributes).find(
+    (name) => !own.includes(name) && !common.includes(name) && !name.startsWith('__'),
+  );
+  if (unknown !== undefined) {
+    const near = closest(unknown, own);
+    throw new UserError(`The launch configuration has an unknown attribute "${prefix}${unknown}"`, {
+      expected: own.map((name) => `"${name}"`).join(', '),
+      found: `"${unknown}"`,
+      whatToDo: near === undefined ? 'remove it' : `did you mean "${near}"?`,
+    });
+  }
+}
+
+function readProgram(value: unknown): string {
+  if (typeof value !== 'string' || value.trim() === '') {
+    throw new UserError('The launch configuration names no program', {
+      expected: 'a path as "program"',
+      found: value === undefined ? 'none' : JSON.stringify(value),
+      whatToDo: `set "program", as "\${workspaceFolder}/boot.asm"`,
+    });
+  }
+  return value;
+}
+
+function readMemory(value: unknown): number {
+  const bytes = value === undefined ? 64 * 2 ** 20 : parseSize(value, '"memory"');
+  if (bytes < MINIMUM_MEMORY || bytes > MAXIMUM_MEMORY || bytes % PAGE_BYTES !== 0) {
+    throw new UserError('The guest cannot have so much memory', {
+      expected: `a multiple of ${PAGE_BYTES} bytes from ${formatBytes(MINIMUM_MEMORY)} to ${formatBytes(MAXIMUM_MEMORY)}`,
+      found: JSON.stringify(value),
+      where: '"memory"',
+    });
+  }
+  return bytes;
+}
+
+function readDevices(value: unknown): Pick<LaunchConfiguration, 'disk' | 'diskReadOnly' | 'virtioConsole'> {
+  if (value === undefined) {
+    return { disk: undefined, diskReadOnly: false, virtioConsole: false };
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw wrongType('devices', 'an object, as { "disk": "64K" }', value);
+  }
+  const devices = value as Readonly<Record<string, unknown>>;
+  refuseUnknown(devices, DEVICE_ATTRIBUTES, [], 'devices.');
+  const read = new AttributeReader(devices, 'devices.');
+  return {
+    disk: readDisk(devices.disk),
+    diskReadOnly: read.boolean('diskReadOnly') ?? false,
+    virtioConsole: read.boolean('console') ?? false,
+  };
+}
+
+/** A size makes an empty disk; everything else is the path of an image. */
+export function readDisk(value: unknown): LaunchConfiguration['disk'] {
+  if (value === undefined) {
+    return undefined;
+  }
+  if (typeof value === 'string' && value !== '' && !looksLikeSize(value)) {
+    return { path: value };
+  }
+  const sizeBytes = parseSize(value, '"devices.disk"');
+  if (sizeBytes < SECTOR_BYTES || sizeBytes > MAXIMUM_DISK || sizeBytes % SECTOR_BYTES !== 0) {
+    throw new UserError('The disk cannot have this size', {
+      expected: `a multiple of ${SECTOR_BYTES} bytes up to ${formatBytes(MAXIMUM_DISK)}, or the path of an image`,
+      found: JSON.stringify(value),
+      where: '"devices.disk"',
+    });
+  }
+  return { sizeBytes };
+}
+
+function wrongType(name: string, expected: string, found: unknown): UserError {
+  return new UserError(`The attribute "${name}" has a wrong value`, { expected, found: JSON.stringify(found) });
+}
+
+/** Reads attributes of simple types; undefined where one is absent. */
+class AttributeReader {
+  private readonly attributes: Readonly<Record<string, unknown>>;
+  private readonly prefix: string;
+
+  constructor(attributes: Readonly<Record<string, unknown>>, prefix: string) {
+    this.attributes = attributes;
+    this.prefix = prefix;
+  }
+
+  boolean(name: string): boolean | undefined {
+    return this.read(name, 'true or false', (value) => (typeof value === 'boolean' ? value : undefined));
+  }
+
+  text(name: string): string | undefined {
+    return this.read(name, 'text', (value) => (typeof value === 'string' ? value : undefined));
+  }
+
+  integer(name: string, lowest: number, highest: number): number | undefined {
+    return this.read(name, `a whole number from ${lowest} to ${highest}`, (value) =>
+      typeof value === 'number' && Number.isInteger(value) && value >= lowest && value <= highest ? value : undefined,
+    );
+  }
+
+  choice<Choice extends string>(name: string, choices: readonly Choice[]): Choice | undefined {
+    const expected = choices.map((choice) => `"${choice}"`).join(' or ');
+    return this.read(name, expected, (value) => choices.find((choice) => choice === value));
+  }
+
+  address(name: string): bigint | undefined {
+    return this.read(name, 'an address, as "0x7c00"', (value) => {
+      if (typeof value === 'number') {
+        return Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined;
+      }
+      return typeof value === 'string' && /^[0-9]/.test(value.trim()) ? parseNumber(value.trim()) : undefined;
+    });
+  }
+
+  private read<T>(name: string, expected: string, check: (value: unknown) => T | undefined): T | undefined {
+    const value = this.attributes[name];
+    if (value === undefined) {
+      return undefined;
+    }
+    const checked = check(value);
+    if (checked === undefined) {
+      throw wrongType(`${this.prefix}${name}`, expected, value);
+    }
+    return checked;
+  }
+}

@@ -1,0 +1,96 @@
+import type { Stop } from '../../engine-target.ts';
+import { sentenceOf } from '../breakpoints/filter-descriptions.ts';
+import type { Debuggee } from '../debuggee.ts';
+import type { Outcome } from '../outcome.ts';
+import type { Session } from '../session.ts';
+
+/**
+ * What a stop of the engine means to the user, or undefined if the machine is to go on: a limit, a breakpoint whose
+ * condition does not hold, a log point, an event that only a step waits for.
+ */
+export function judge(session: Session, debuggee: Debuggee, stop: Stop): Outcome | undefined {
+  switch (stop.kind) {
+    case 'limit':
+      return undefined;
+    case 'paused':
+      return { reason: 'pause', vcpu: debuggee.control.currentVcpu, stop };
+    case 'breakpoint':
+      return judgeBreakpoint(session, debuggee, stop);
+    case 'watch':
+      return judgeWatch(session, stop);
+    case 'event':
+      return debuggee.stopPoints.isUserEvent(stop.event)
+        ? {
+            reason: 'exception',
+            vcpu: stop.event.vcpu,
+            stop,
+            exceptionId: stop.event.filter,
+            description: `Paused on ${sentenceOf(stop.event.filter)}`,
+            text: stop.event.title,
+            explanation: stop.event.explanation,
+          }
+        : undefined;
+    case 'exited':
+      return { reason: 'exited', vcpu: 0, stop, exitCode: stop.code, text: stop.how };
+    case 'halted':
+      return exception(stop, stop.vcpu, 'halted', 'Halted', stop.explanation);
+    case 'shutdown':
+      return exception(stop, stop.vcpu, 'shutdown', 'Shutdown', stop.explanation);
+    case 'unimplemented':
+      return exception(
+        stop,
+        stop.vcpu,
+        'unimplemented',
+        `Not implemented: ${stop.what}`,
+        `The guest needs ${stop.what}, which this version of Ringside does not have. The machine stands before it; it cannot go on.`,
+      );
+  }
+}
+
+function exception(stop: Stop, vcpu: number, exceptionId: string, text: string, explanation: string): Outcome {
+  return { reason: 'exception', vcpu, stop, exceptionId, text, description: text, explanation: [explanation] };
+}
+
+function judgeBreakpoint(
+  session: Session,
+  debuggee: Debuggee,
+  stop: Stop & { kind: 'breakpoint' },
+): Outcome | undefined {
+  const { vcpu, address } = stop;
+  if (!debuggee.stopPoints.isUserBreakpoint(address)) {
+    return undefined;
+  }
+  const count = debuggee.control.instructionCount;
+  const last = debuggee.lastBreakpoint;
+  if (last !== undefined && last.vcpu === vcpu && last.address === address && last.count === count) {
+    return undefined;
+  }
+  debuggee.lastBreakpoint = { vcpu, address, count };
+  const hit = session.breakpoints.hit(address, debuggee.vcpu(vcpu), debuggee.program.symbols);
+  for (const text of hit.messages) {
+    session.print(text, 'console');
+  }
+  const [first] = hit.stopping;
+  if (first === undefined) {
+    return undefined;
+  }
+  const reason = first.kind === 'source' ? 'breakpoint' : (`${first.kind} breakpoint` as const);
+  return { reason, vcpu, stop, breakpointIds: hit.stopping.map((breakpoint) => breakpoint.id) };
+}
+
+function judgeWatch(session: Session, stop: Stop & { kind: 'watch' }): Outcome | undefined {
+  const hit = session.dataBreakpoints.hit(stop, session.vcpu(stop.vcpu), session.debuggee.program.symbols);
+  if (hit.length === 0) {
+    return undefined;
+  }
+  const verb = stop.access === 'write' ? 'written' : 'read';
+  const text = hit.map((one) => `${one.description} is ${verb}`).join(', ');
+  return {
+    reason: 'data breakpoint',
+    vcpu: stop.vcpu,
+    stop,
+    breakpointIds: hit.map((one) => one.id),
+    description: 'Paused on data breakpoint',
+    text,
+  };
+}
