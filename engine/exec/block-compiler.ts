@@ -12,7 +12,8 @@ import { type Block, handlerForm } from './code-cache.ts';
 import { Exit } from './exits.ts';
 import { fixedSegmentAddress } from './handler-emitter.ts';
 import { DefinedFunctionList } from './module-parts.ts';
-import { type AddressingForm, OperationEmitter } from './operation-emitter.ts';
+import type { AddressingForm } from './operand-emitter.ts';
+import { OperationEmitter } from './operation-emitter.ts';
 import { RECORD_BYTES } from './record.ts';
 import { SharedType } from './shared-functions.ts';
 

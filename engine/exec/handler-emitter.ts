@@ -5,7 +5,8 @@ import type { OperandWidth } from '../isa/operand.ts';
 import type { AddressRef, RegisterRef, SegmentRef } from '../isa/operation.ts';
 import { FunctionBody, memoryOp, op } from '../wasm/encoder.ts';
 import { Exit } from './exits.ts';
-import { type AddressingForm, OperationEmitter } from './operation-emitter.ts';
+import type { AddressingForm } from './operand-emitter.ts';
+import { OperationEmitter } from './operation-emitter.ts';
 import { LINK_DISPATCH, LINK_UNRESOLVED, RECORD_BYTES, record } from './record.ts';
 import { emitEnterBlock, SharedFunction, SharedType } from './shared-functions.ts';
 

@@ -1,0 +1,205 @@
+/**
+ * Emits memory accesses: segment checks, an inlined look-up in the fast TLB, and the slow path out of line. An
+ * instruction that writes what it read looks the address up once.
+ */
+import { FAST_TLB_ENTRIES, FAST_TLB_ENTRY_BYTES } from '../cpu/memory-map.ts';
+import { fieldAddress, segmentLayout } from '../cpu/state-layout.ts';
+import type { Expr } from '../expr/expr.ts';
+import type { OperandWidth } from '../isa/operand.ts';
+import type { AddressRef, LoadStatement, RaiseStatement, StoreStatement } from '../isa/operation.ts';
+import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
+import { SlowStatus } from './exits.ts';
+import { valueType } from './expression-emitter.ts';
+import { FlagsEmitter } from './flags-emitter.ts';
+import type { AddressingForm } from './operand-emitter.ts';
+import { SharedFunction } from './shared-functions.ts';
+
+export abstract class MemoryEmitter extends FlagsEmitter {
+  protected form: AddressingForm;
+  /** Local that becomes non-zero when a memory access asks to leave after the instruction; made on demand. */
+  protected stopLocal: number | undefined;
+  readonly #linears = new Map<string, { linear: number; host: number }>();
+
+  constructor(body: FunctionBody, form: AddressingForm) {
+    super(body);
+    this.form = form;
+  }
+
+  /** Starts on another instruction: nothing known about values or addresses carries over. */
+  protected startInstruction(form: AddressingForm): void {
+    this.form = form;
+    this.forgetValues();
+    this.#linears.clear();
+    this.#loads.clear();
+  }
+
+  readonly #loads = new Map<LoadStatement, number>();
+
+  protected override emitLoaded(statement: LoadStatement): void {
+    const local = this.#loads.get(statement);
+    if (local === undefined) throw new Error('a load is used before it is done');
+    this.body.get(local);
+  }
+
+  protected emitRead(statement: LoadStatement | RaiseStatement): void {
+    if (statement.kind === 'raise') return this.#raise(statement);
+    const { width, forWrite } = statement;
+    const linear = this.#emitLinear(statement.address, width, forWrite);
+    const value = this.body.local(valueType(width));
+    const host = forWrite ? this.body.local(I32) : undefined;
+    this.#emitHostLookup(linear, width, forWrite);
+    this.body.if();
+    this.#emitHostAddress(linear);
+    if (host !== undefined) this.body.tee(host);
+    this.body.memory(loadOpcode[width]).set(value).else();
+    this.#slowAccess(SharedFunction.slowRead, linear, width / 8 + (forWrite ? 16 : 0));
+    this.body.i32(fieldAddress.scratch).memory(loadOpcode[width]).set(value);
+    if (host !== undefined) this.body.i32(0).set(host);
+    this.body.end();
+    this.#loads.set(statement, value);
+    if (host !== undefined) this.#linears.set(addressKey(statement.address), { linear, host });
+  }
+
+  protected emitStore(statement: StoreStatement): void {
+    const { width } = statement;
+    const value = this.emitToLocal(statement.value);
+    const read = this.#linears.get(addressKey(statement.address));
+    const linear = read?.linear ?? this.#emitLinear(statement.address, width, true);
+    if (read) this.body.get(read.host);
+    else this.#emitHostLookup(linear, width, true);
+    this.body.if();
+    if (read) this.body.get(read.host);
+    else this.#emitHostAddress(linear);
+    this.body.get(value).memory(storeOpcode[width]).else();
+    this.body
+      .i32(fieldAddress.scratch)
+      .get(value)
+      .memory(width === 64 ? memoryOp.i64Store : memoryOp.i32Store);
+    this.#slowAccess(SharedFunction.slowWrite, linear, width / 8);
+    this.body.end();
+  }
+
+  /** Leaves the linear address of the access in a local (i64), after the segment's checks. */
+  #emitLinear(address: AddressRef, width: OperandWidth, forWrite: boolean): number {
+    const { body } = this;
+    const linear = body.local(I64);
+    this.#emitOffset(address);
+    if (this.form.segmentation === 'legacy') {
+      body.set(linear);
+      this.#checkSegment(address, linear, width, forWrite);
+      body.get(linear);
+      this.emitSegmentBase(address);
+      body.emit(op.i64Add).i64(0xffff_ffffn).emit(op.i64And).set(linear);
+    } else {
+      this.emitSegmentBase(address);
+      body.emit(op.i64Add).set(linear);
+    }
+    return linear;
+  }
+
+  #emitOffset(address: AddressRef): void {
+    if (address.kind === 'computed') return this.emit(address.offset);
+    this.emitEffectiveAddress(address.position);
+    if (!address.plus) return;
+    this.emit(address.plus);
+    this.body.emit(op.i64Add);
+    if (this.form.addressSize < 64) this.body.i64((1n << BigInt(this.form.addressSize)) - 1n).emit(op.i64And);
+  }
+
+  #checkSegment(address: AddressRef, offset: number, width: OperandWidth, forWrite: boolean): void {
+    const { body } = this;
+    const bytes = width / 8;
+    body.get(offset);
+    if (bytes > 1) body.i64(BigInt(bytes - 1)).emit(op.i64Add);
+    this.emitSegmentAddress(address);
+    body.memory(memoryOp.i64Load, forWrite ? segmentLayout.fastWriteLimit : segmentLayout.fastReadLimit);
+    body.emit(op.i64GtS).if();
+    this.emitRecord();
+    body.get(offset).emit(op.f64ConvertI64S);
+    this.emitSegmentAddress(address);
+    body
+      .i32(bytes + (forWrite ? 16 : 0))
+      .call(SharedFunction.segmentCheck)
+      .if();
+    this.emitEventExit();
+    body.end().end();
+  }
+
+  /** Looks the page up in the fast TLB: pushes 1 on a hit. The entry's address stays in a local for the addend. */
+  #emitHostLookup(linear: number, width: OperandWidth, forWrite: boolean): void {
+    const { body } = this;
+    const bytes = width / 8;
+    this.#entryLocal ??= body.local(I32);
+    body
+      .get(linear)
+      .i64(12n)
+      .emit(op.i64ShrU, op.i32WrapI64)
+      .i32(FAST_TLB_ENTRIES - 1)
+      .emit(op.i32And);
+    body.i32(Math.log2(FAST_TLB_ENTRY_BYTES)).emit(op.i32Shl);
+    body.i32(fieldAddress.tlbBase).memory(memoryOp.i32Load).emit(op.i32Add).tee(this.#entryLocal);
+    body.memory(memoryOp.i64Load, forWrite ? 8 : 0).get(linear);
+    if (bytes > 1) body.i64(BigInt(bytes - 1)).emit(op.i64Add);
+    body.i64(~0xfffn).emit(op.i64And, op.i64Eq);
+  }
+  #entryLocal: number | undefined;
+
+  #emitHostAddress(linear: number): void {
+    if (this.#entryLocal === undefined) throw new Error('no fast TLB entry was looked up');
+    this.body.get(linear).emit(op.i32WrapI64).get(this.#entryLocal).memory(memoryOp.i32Load, 16).emit(op.i32Add);
+  }
+
+  /** Calls the slow path; leaves on an event, remembers a request to stop. */
+  #slowAccess(slowFunction: number, linear: number, size: number): void {
+    const { body } = this;
+    const status = body.local(I32);
+    this.stopLocal ??= body.local(I32);
+    body.get(linear).emit(op.f64ConvertI64S).i32(size);
+    this.emitRecord();
+    body.call(slowFunction).tee(status).i32(SlowStatus.Event).emit(op.i32Eq).if();
+    this.emitEventExit();
+    body.end().get(status).get(this.stopLocal).emit(op.i32Or).set(this.stopLocal);
+    body.release(I32, status);
+  }
+
+  #raise(statement: RaiseStatement): void {
+    this.emit(statement.condition);
+    this.body.if();
+    this.emitRecord();
+    this.body
+      .i32(statement.vector)
+      .i32(statement.errorCode ?? -1)
+      .call(SharedFunction.raise);
+    this.emitEventExit();
+    this.body.end();
+  }
+}
+
+const loadOpcode: Readonly<Record<OperandWidth, number>> = {
+  8: memoryOp.i32Load8U,
+  16: memoryOp.i32Load16U,
+  32: memoryOp.i32Load,
+  64: memoryOp.i64Load,
+};
+const storeOpcode: Readonly<Record<OperandWidth, number>> = {
+  8: memoryOp.i32Store8,
+  16: memoryOp.i32Store16,
+  32: memoryOp.i32Store,
+  64: memoryOp.i64Store,
+};
+
+const expressionIds = new WeakMap<Expr, number>();
+let nextExpressionId = 1;
+function expressionId(expr: Expr | undefined): number {
+  if (!expr) return 0;
+  let id = expressionIds.get(expr);
+  if (id === undefined) expressionIds.set(expr, (id = nextExpressionId++));
+  return id;
+}
+
+/** Same key, same address: a store to what was read for writing needs no second look-up. */
+function addressKey(address: AddressRef): string {
+  return address.kind === 'operand'
+    ? `operand${address.position}+${expressionId(address.plus)}`
+    : `${JSON.stringify(address.segment)}:${expressionId(address.offset)}`;
+}
