@@ -1,0 +1,188 @@
+/** VM exits and failed VM entries in words: what the guest did, which control made it exit, what a handler must do. */
+import type { CpuState } from '../cpu/state.ts';
+import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import type { EntryRule } from '../vmx/entry-checks/entry-rule.ts';
+import type { VmExitInfo } from '../vmx/exit.ts';
+import { ExitReason, exitReason } from '../vmx/exit-reasons.ts';
+import type { VmcsFieldName } from '../vmx/fields.ts';
+import { instructionErrorText } from '../vmx/instruction-errors.ts';
+import { describeOperand } from '../vmx/instruction-information.ts';
+import { decodeInterruption, decodeQualification } from '../vmx/qualification.ts';
+import { fieldByName, offsetOf } from '../vmx/vmcs.ts';
+import type { VmEntryFailure } from '../vmx/vmx.ts';
+import { exitCause } from './exit-causes.ts';
+import { peekVmcsField } from './vmcs.ts';
+
+/** An occurrence as filters' conditions and people see it. */
+export interface Explanation {
+  /** One line. */
+  readonly title: string;
+  /** Named values for conditions, by the specification's words in snake case. */
+  readonly values: Readonly<Record<string, bigint | string>>;
+  /** Paragraphs. */
+  readonly explanation: readonly string[];
+}
+
+const RAX = 0;
+const RCX = 1;
+const RDX = 2;
+const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
+
+const exceptionNames: Readonly<Record<number, string>> = {
+  0: '#DE', 1: '#DB', 2: 'NMI', 3: '#BP', 4: '#OF', 5: '#BR', 6: '#UD', 7: '#NM', 8: '#DF', 10: '#TS', 11: '#NP',
+  12: '#SS', 13: '#GP', 14: '#PF', 16: '#MF', 17: '#AC', 18: '#MC', 19: '#XM',
+}; // biome-ignore format: one table
+
+const isValid = (information: number): boolean => (information & 0x8000_0000) !== 0;
+const linearReasons: readonly number[] = [
+  ExitReason['EPT violation'],
+  ExitReason['I/O instruction'],
+  ExitReason['Control-register accesses'],
+];
+const physicalReasons: readonly number[] = [ExitReason['EPT violation'], ExitReason['EPT misconfiguration']];
+const msrReasons: readonly number[] = [ExitReason.RDMSR, ExitReason.WRMSR];
+
+/** Named values of an exit. General-purpose registers are still the guest's. */
+export function exitValues(info: VmExitInfo, state: CpuState): Record<string, bigint | string> {
+  const { reason, qualification } = info;
+  const values: Record<string, bigint | string> = {
+    reason: BigInt(reason),
+    reason_name: info.name,
+    entry_failure: info.entryFailure ? 1n : 0n,
+    qualification,
+    rip: info.rip,
+    instruction_length: BigInt(info.instructionLengthBytes),
+  };
+  if (linearReasons.includes(reason)) values.guest_linear_address = info.guestLinear;
+  if (physicalReasons.includes(reason)) values.guest_physical_address = info.guestPhysical;
+  if (isValid(info.interruptionInformation)) {
+    values.vector = BigInt(info.interruptionInformation & 0xff);
+    values.error_code = BigInt(info.interruptionErrorCode);
+  }
+  if (msrReasons.includes(reason)) values.msr = BigInt(state.gpr32(RCX));
+  if (reason === ExitReason.WRMSR) {
+    values.msr_value = (BigInt(state.gpr32(RDX)) << 32n) | BigInt(state.gpr32(RAX));
+  }
+  if (reason === ExitReason.CPUID) {
+    values.leaf = BigInt(state.gpr32(RAX));
+    values.subleaf = BigInt(state.gpr32(RCX));
+  }
+  if (reason === ExitReason.VMCALL) values.rax = state.gpr(RAX);
+  if (reason === ExitReason['I/O instruction']) addIoValues(values, Number(qualification & 0xffff_ffffn));
+  if (reason === ExitReason['Control-register accesses']) values.control_register = qualification & 15n;
+  return values;
+}
+
+function addIoValues(values: Record<string, bigint | string>, q: number): void {
+  values.port = BigInt(q >>> 16);
+  values.size = BigInt((q & 7) + 1);
+  values.direction = q & 8 ? 'in' : 'out';
+}
+
+/** What the exit is about, after its name: port, address, leaf … */
+function subject(info: VmExitInfo, values: Readonly<Record<string, bigint | string>>): string {
+  switch (info.reason) {
+    case ExitReason.CPUID:
+      return `, leaf ${hex(values.leaf as bigint)}`;
+    case ExitReason.RDMSR:
+    case ExitReason.WRMSR:
+      return `, MSR ${hex(values.msr as bigint)}`;
+    case ExitReason['I/O instruction']:
+      return `, ${values.direction === 'in' ? 'IN from' : 'OUT to'} port ${hex(values.port as bigint)}`;
+    case ExitReason['EPT violation']:
+    case ExitReason['EPT misconfiguration']:
+      return `, guest-physical ${hex(info.guestPhysical)}`;
+    case ExitReason.VMCALL:
+      return `, RAX = ${hex(values.rax as bigint)}`;
+    case ExitReason['Exception or non-maskable interrupt (NMI)']:
+      return `, ${exceptionName(info.interruptionInformation & 0xff)}`;
+    default:
+      return '';
+  }
+}
+
+const exceptionName = (vector: number): string => exceptionNames[vector] ?? `vector ${vector}`;
+
+/** Explains the VM exit that just happened. */
+export function explainExit(info: VmExitInfo, state: CpuState, physical: PhysicalMemory): Explanation {
+  const values = exitValues(info, state);
+  const title = `VM exit: ${info.name} (${info.reason})${subject(info, values)}`;
+  const row = exitReason(info.reason);
+  const explanation: string[] = [];
+  if (row) explanation.push(`At RIP ${hex(info.rip)}: ${row.doc}`);
+  const cause = exitCause(info, (name) => peek(physical, info.vmcs, name));
+  if (cause) explanation.push(cause);
+  explanation.push(...details(info));
+  if (row) explanation.push(`The handler: ${row.handler}`);
+  if (row?.skips && !info.entryFailure) {
+    explanation.push(
+      `Guest RIP is still that of the instruction: add the VM-exit instruction length (${info.instructionLengthBytes}) to skip it.`,
+    );
+  }
+  return { title, values, explanation };
+}
+
+function peek(physical: PhysicalMemory, address: number, name: VmcsFieldName): bigint {
+  const field = fieldByName(name);
+  return field ? peekVmcsField(physical, address, field) : 0n;
+}
+
+/** Qualification, instruction information and IDT-vectoring as sentences. */
+function details(info: VmExitInfo): string[] {
+  const vector = info.interruptionInformation & 0xff;
+  const parts = decodeQualification(info.reason, info.qualification, vector);
+  const lines: string[] = [];
+  if (parts.length > 0) {
+    const list = parts.map(({ name, value }) => `${name} ${value}`).join('; ');
+    lines.push(`Exit qualification ${hex(info.qualification)}: ${list}.`);
+  }
+  if (info.instructionInformation !== 0 && info.reason !== ExitReason['I/O instruction']) {
+    lines.push(`Operand of the instruction: ${describeOperand(info.instructionInformation)}.`);
+  }
+  if (isValid(info.idtVectoringInformation)) {
+    const event = decodeInterruption(info.idtVectoringInformation);
+    const list = event.map(({ name, value }) => `${name} ${value}`).join('; ');
+    lines.push(
+      `The exit came while an event was being delivered (${list}): the handler must inject that event again, from the IDT-vectoring information.`,
+    );
+  }
+  return lines;
+}
+
+/** One broken rule: fields with their values, and what the manual demands. */
+export function explainRule(rule: EntryRule, physical: PhysicalMemory, vmcs: number): string {
+  const fields = rule.fields.map((name) => `${name} = ${hex(peek(physical, vmcs, name))}`).join(', ');
+  return `${fields}. ${rule.text} (SDM volume 3, "${rule.section}")`;
+}
+
+/** Explains why a VM entry failed: every broken rule, and what became of the host. */
+export function explainEntryFailure(failure: VmEntryFailure, physical: PhysicalMemory): Explanation {
+  const { error, reason, vmcs, launch, violated } = failure;
+  const instruction = launch ? 'VMLAUNCH' : 'VMRESUME';
+  const how =
+    error === undefined
+      ? (exitReason(reason ?? 0)?.name ?? `exit reason ${reason}`)
+      : `VM-instruction error ${error}, ${instructionErrorText(error)}`;
+  const outcome =
+    error === undefined
+      ? `${instruction} ends in a VM exit with reason ${reason} and bit 31 of the exit reason set: the host goes on at Host RIP.`
+      : `${instruction} sets ZF and the VM-instruction error field to ${error}: the host goes on with the next instruction.`;
+  const values: Record<string, bigint | string> = {
+    instruction,
+    qualification: failure.qualification,
+    rules: violated.map(({ id }) => id).join(' '),
+  };
+  if (error !== undefined) values.error = BigInt(error);
+  if (reason !== undefined) values.reason = BigInt(reason);
+  const msr = violated.length === 0 && reason !== undefined ? [msrSentence(failure, physical)] : [];
+  const rules = violated.map((rule) => explainRule(rule, physical, vmcs));
+  return { title: `VM-entry failure: ${how}`, values, explanation: [...rules, ...msr, outcome] };
+}
+
+const LOAD_ADDRESS = offsetOf('VM-entry MSR-load address');
+
+function msrSentence({ qualification, vmcs }: VmEntryFailure, physical: PhysicalMemory): string {
+  const area = Number(physical.view.getBigUint64(vmcs + LOAD_ADDRESS, true));
+  const entry = area + (Number(qualification) - 1) * 16;
+  return `Entry ${qualification} of the VM-entry MSR-load area, MSR ${hex(physical.peekU32(entry))} at host-physical ${hex(entry)}, cannot be loaded: WRMSR would fault, a reserved bit is set, or the area may not name this MSR.`;
+}
