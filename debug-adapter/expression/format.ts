@@ -10,6 +10,9 @@ export interface FormatOptions {
   readonly hex: boolean;
 }
 
+/** Smaller numbers are not taken for addresses. */
+const LOWEST_ADDRESS = 0x100n;
+
 /** A result as users see it: what came from the machine in hexadecimal, what was computed also in decimal. */
 export function formatResult(result: Result, options: FormatOptions, context: EvaluationContext): string {
   if (result.text !== undefined) {
@@ -18,17 +21,17 @@ export function formatResult(result: Result, options: FormatOptions, context: Ev
   if (options.format !== undefined) {
     return formatAs(result, options.format, context);
   }
-  const shownHex = padded(result);
-  const decimal = String(signedValue(result));
-  const near = context.symbols?.describe(result.value);
-  if (result.symbol !== undefined || (near !== undefined && result.value > 0xffn && result.isRaw === true)) {
-    return `${shownHex} <${result.symbol ?? near}>`;
+  const near =
+    result.isRaw === true && result.value >= LOWEST_ADDRESS ? context.symbols?.describe(result.value) : undefined;
+  const symbol = result.symbol ?? near;
+  if (symbol !== undefined) {
+    return `${padded(result)} <${symbol}>`;
   }
-  return options.hex || result.value < 10n
-    ? result.isRaw || options.hex
-      ? shownHex
-      : decimal
-    : `${shownHex} (${decimal})`;
+  if (result.isRaw || options.hex) {
+    return padded(result);
+  }
+  const decimal = String(signedValue(result));
+  return result.value < 10n ? decimal : `${padded(result)} (${decimal})`;
 }
 
 /** All digits of what has a width of its own. */

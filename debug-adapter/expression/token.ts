@@ -16,8 +16,8 @@ const OPERATORS = [
   ...['<<', '>>', '<=', '>=', '==', '!=', '&&', '||'],
   ...['+', '-', '*', '/', '%', '&', '|', '^', '~', '!', '<', '>', '=', '?', ':', '(', ')', '[', ']', ','],
 ];
-/** Names may hold what NASM's and C's labels hold; `$rip` and `%rip` are registers for those who come from gdb. */
-const NAME = /[\p{L}_.?@$%][\p{L}\p{N}_.?@$#~]*/uy;
+/** Names may hold what labels of NASM and C hold (but for a `?` at the front); `$rip` and `%rip` are registers for those who come from gdb. */
+const NAME = /[\p{L}_.@$%][\p{L}\p{N}_.?@$#~]*/uy;
 const NUMBER = /[0-9][0-9A-Za-z_]*/y;
 
 /**
