@@ -9,7 +9,7 @@ import type { MachineEvent, StopFilter } from './machine-api.ts';
 export const hex = (value: number | bigint): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
 
 /** What every event tells. */
-function common(host: Host): Record<string, bigint | string> {
+export function common(host: Host): Record<string, bigint | string> {
   const { state } = host;
   return {
     rip: BigInt.asUintN(64, BigInt(state.rip)),

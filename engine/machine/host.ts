@@ -14,6 +14,8 @@ import { Runtime } from '../exec/runtime.ts';
 import { Mmu } from '../mmu/mmu.ts';
 import { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { TranslationContext } from '../mmu/translation.ts';
+import { vmxCapabilityMsrs } from '../vmx/capability-msrs.ts';
+import { Vmx } from '../vmx/vmx.ts';
 import { VirtualClock } from './clock.ts';
 
 const WASM_PAGE_BYTES = 0x1_0000;
@@ -41,6 +43,7 @@ export class Host {
   readonly physical: PhysicalMemory;
   readonly mmu: Mmu;
   readonly processor: Processor;
+  readonly vmx: Vmx;
   readonly runtime: Runtime;
   readonly codeCache: CodeCache;
   readonly library: HandlerLibrary;
@@ -59,11 +62,16 @@ export class Host {
       memory: this.mmu,
       tlb: this.mmu,
       ports: config.ports,
-      model: createCpuModel(),
+      model: createCpuModel({}, vmxCapabilityMsrs),
       tscNow: () => BigInt.asUintN(64, BigInt(this.clock.nowNs) + this.state.tscAdjust),
       hooks: config.hooks,
     });
-    this.runtime = new Runtime({ processor: this.processor, mmu: this.mmu, systemInstructions });
+    this.vmx = new Vmx(this.processor, this.mmu, this.physical);
+    this.runtime = new Runtime({
+      processor: this.processor,
+      mmu: this.mmu,
+      systemInstructions: { ...systemInstructions, ...this.vmx.instructions },
+    });
     this.library = new HandlerLibrary(memory, this.runtime.imports());
     this.codeCache = new CodeCache(this.physical, this.library);
     this.codeCache.onCodePage = (page) => this.mmu.dropWriteTagsOfPage(page);

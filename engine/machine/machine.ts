@@ -1,6 +1,5 @@
 /** A machine: processors, memory and devices running a guest program, with everything a debugger asks of it. */
 import { GuestFault, Unimplemented, Vector, VmExit } from '../cpu/events.ts';
-import { readFlags } from '../cpu/flags.ts';
 import { raiseFault } from '../cpu/interrupts.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
@@ -68,6 +67,8 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.virtualizer = new Virtualizer(config, this.host, this.platform, {
       report: (event) => this.report(event),
       watches: (filter) => this.stops.watches(filter),
+      requestStop: (stop) => this.requestStop(stop),
+      stopRequested: () => this.stops.isRequested,
     });
     this.vcpus = Array.from({ length: config.cpus }, (_, index) => new VcpuAccess(index, this.host, this.virtualizer));
     this.#watches = new Watches(this.host.mmu, (address, access) =>
@@ -93,7 +94,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   }
   set onEvent(listener: ((event: MachineEvent) => void) | undefined) {
     this.stops.onEvent = listener;
-    this.#refreshInstructionFilter();
+    this.#filtersChanged();
   }
 
   // ---- control -----------------------------------------------------------------------------------------------------
@@ -106,6 +107,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       if (stop) return stop;
       if (left <= 0) return { kind: 'limit' };
       if (this.virtualizer.handling) {
+        if (this.virtualizer.isStepping) return { kind: 'limit' };
         this.virtualizer.finishHandling();
         continue;
       }
@@ -124,7 +126,12 @@ export class Machine implements MachineControl, ExecutorOwner {
       this.virtualizer.advanceStage();
       return this.#final ?? this.stops.take() ?? { kind: 'limit' };
     }
-    return this.run({ instructions: 1, ...(vcpu === undefined ? {} : { vcpu }) });
+    this.virtualizer.isStepping = true;
+    try {
+      return this.run({ instructions: 1, ...(vcpu === undefined ? {} : { vcpu }) });
+    } finally {
+      this.virtualizer.isStepping = false;
+    }
   }
 
   /** Asks a run to stop at the next instruction boundary. */
@@ -154,7 +161,7 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   setFilter(filter: StopFilter, armed: boolean, condition?: (event: MachineEvent) => boolean): void {
     this.stops.setFilter(filter, armed, condition);
-    this.#refreshInstructionFilter();
+    this.#filtersChanged();
   }
 
   virtqueues() {
@@ -189,8 +196,8 @@ export class Machine implements MachineControl, ExecutorOwner {
   interrupted(): boolean {
     if (this.stops.isRequested || this.#final) return true;
     if (this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling) return true;
-    if (this.currentVcpu === 0) this.virtualizer.offerInterrupt();
-    return this.stops.isRequested || this.virtualizer.handling;
+    this.virtualizer.offerInterrupt();
+    return this.stops.isRequested || this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling;
   }
 
   stopAtMark(): boolean {
@@ -220,7 +227,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       state.interruptibility !== 0 ||
       (state.flagsOther & RFLAGS.TF) !== 0 ||
       this.virtualizer.handling ||
-      (this.currentVcpu === 0 && this.virtualizer.wantsInterrupt())
+      this.virtualizer.wantsInterrupt()
     );
   }
 
@@ -243,7 +250,7 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   #isRunnable(state: CpuState): boolean {
     if (state.activityState === ACTIVITY.ACTIVE) return true;
-    return state.activityState === ACTIVITY.HLT && this.currentVcpu === 0 && this.virtualizer.wake();
+    return state.activityState === ACTIVITY.HLT && this.virtualizer.wake();
   }
 
   #passTime(): Stop | undefined {
@@ -253,8 +260,8 @@ export class Machine implements MachineControl, ExecutorOwner {
       return { kind: 'shutdown', vcpu, explanation };
     }
     const deadline = this.platform.nextDeadlineNs();
-    const enabled = (readFlags(this.host.state) & RFLAGS.IF) !== 0;
-    if (deadline === undefined || (!enabled && !this.host.state.nonRoot)) {
+    const enabled = this.virtualizer.canWake;
+    if (deadline === undefined || !enabled) {
       const why = enabled ? 'no device is going to raise an interrupt' : 'interrupts are disabled (RFLAGS.IF = 0)';
       return { kind: 'halted', vcpu, explanation: `The processor executed HLT and ${why}.` };
     }
@@ -285,7 +292,8 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.requestStop(stop);
   }
 
-  #refreshInstructionFilter(): void {
+  #filtersChanged(): void {
+    this.virtualizer.filtersChanged();
     const wanted = this.stops.watches('sensitive-instruction') || this.stops.watches('privileged-instruction');
     this.host.runtime.beforeSystem = wanted
       ? (instruction) => {

@@ -4,6 +4,14 @@
  */
 import type { MachineEvent, Stop, StopFilter } from './machine-api.ts';
 
+/** Filters that stop before anything happened: going on makes the same event again. */
+const beforeTheFact: ReadonlySet<StopFilter> = new Set<StopFilter>([
+  'sensitive-instruction',
+  'privileged-instruction',
+  'page-fault',
+  'exception',
+]);
+
 export type FilterCondition = (event: MachineEvent) => boolean;
 
 export class StopConditions {
@@ -35,7 +43,7 @@ export class StopConditions {
     if (!this.#armed.has(event.filter)) return false;
     const condition = this.#armed.get(event.filter);
     if (condition && !condition(event)) return false;
-    this.#stoppedAt = { filter: event.filter, count };
+    if (beforeTheFact.has(event.filter)) this.#stoppedAt = { filter: event.filter, count };
     this.request({ kind: 'event', event });
     return true;
   }

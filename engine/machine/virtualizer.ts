@@ -4,101 +4,225 @@
  */
 
 import type { VmExit } from '../cpu/events.ts';
-import { deliverExternalInterrupt } from '../cpu/interrupts.ts';
+import { EventType } from '../cpu/processor.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
 import type { VmcsView } from '../inspect/views.ts';
+import { GUEST_BASE, Hypervisor } from '../vmm/hypervisor.ts';
+import { PRIMARY } from '../vmx/controls.ts';
+import { ExitReason, exitReason } from '../vmx/exit-reasons.ts';
+import type { Vmx } from '../vmx/vmx.ts';
+import { hasPrimary } from '../vmx/vmx-parts.ts';
 import { enterProgram, loadSegments } from './boot.ts';
 import type { Host } from './host.ts';
-import type { GuestProgram, HandlerFrame, MachineConfig, MachineEvent, StopFilter } from './machine-api.ts';
+import type { GuestProgram, HandlerFrame, MachineConfig, MachineEvent, Stop, StopFilter } from './machine-api.ts';
 import type { MachinePlatform } from './platform.ts';
+import { readVmcsField, writeVmcsField } from './vmcs-access.ts';
+import { entryEvent, entryFailureEvent, exitEvents } from './vmx-events.ts';
 
-/** Blocking by STI and by MOV SS. */
-const INTERRUPT_SHADOW = 0b11;
+/** Filters that only VM exits report. */
+const EXIT_FILTERS: readonly StopFilter[] = ['vm-exit', 'ept-violation', 'hypercall', 'triple-fault'];
+const WINDOWS = PRIMARY['Interrupt-window exiting'] | PRIMARY['NMI-window exiting'];
 
 export interface VirtualizerReports {
   /** True if the run is going to stop at the event. */
   readonly report: (event: MachineEvent) => boolean;
   readonly watches: (filter: StopFilter) => boolean;
+  readonly requestStop: (stop: Stop) => void;
+  readonly stopRequested: () => boolean;
 }
 
 export class Virtualizer {
   readonly #config: MachineConfig;
   readonly #host: Host;
   readonly #platform: MachinePlatform;
+  readonly #reports: VirtualizerReports;
+  readonly #vmx: Vmx;
+  /** Only where the program is its guest. */
+  readonly #hypervisor: Hypervisor | undefined;
+  /** Set while somebody steps: exits are not handled at once, but stage by stage. */
+  isStepping = false;
 
-  constructor(config: MachineConfig, host: Host, platform: MachinePlatform, _reports: VirtualizerReports) {
+  constructor(config: MachineConfig, host: Host, platform: MachinePlatform, reports: VirtualizerReports) {
     this.#config = config;
     this.#host = host;
     this.#platform = platform;
-    host.physical.bus = platform.pc.mmioBus;
+    this.#reports = reports;
+    this.#vmx = host.vmx;
+    if (config.virtualization === 'hardware') this.#hypervisor = this.#makeHypervisor();
+    else host.physical.bus = platform.pc.mmioBus;
+  }
+
+  #makeHypervisor(): Hypervisor {
+    const { processor, mmu, physical, vmx, clock } = this.#host;
+    const { requestStop, stopRequested } = this.#reports;
+    const vcpu = () => this.#host.loaded;
+    return new Hypervisor(
+      {
+        processor,
+        mmu,
+        physical,
+        vmx,
+        platform: this.#platform.pc,
+        memoryBytes: this.#config.memoryBytes,
+        stop: (explanation) => requestStop({ kind: 'shutdown', vcpu: vcpu(), explanation }),
+        unimplemented: (what) => requestStop({ kind: 'unimplemented', vcpu: vcpu(), what }),
+        isStopping: stopRequested,
+        retired: () => {
+          clock.retired++;
+        },
+      },
+      vcpu,
+    );
   }
 
   /** Host RAM that a configuration needs. */
   static ramBytes(config: MachineConfig): number {
-    return config.memoryBytes;
+    return config.memoryBytes + Virtualizer.guestBase(config);
   }
-  static guestBase(_config: MachineConfig): number {
-    return 0;
+  static guestBase(config: MachineConfig): number {
+    return config.virtualization === 'hardware' ? GUEST_BASE : 0;
   }
 
   /** Loads the program and puts the processors into their entry state. */
   start(program: GuestProgram): void {
-    const write = (address: number, bytes: Uint8Array) => this.#host.physical.poke(address, bytes);
+    const write = (address: number, bytes: Uint8Array) => this.#load(address, bytes);
     loadSegments(program, write);
+    const hypervisor = this.#hypervisor;
+    const bitmaps = hypervisor?.buildBitmaps();
     for (let index = this.#config.cpus - 1; index >= 0; index--) {
       this.#host.load(index);
       enterProgram(this.#host.processor, program, write);
-      if (index > 0) this.#host.state.activityState = ACTIVITY.WAIT_FOR_SIPI;
+      if (hypervisor && bitmaps) hypervisor.startProcessor(index, bitmaps);
+      else if (index > 0) this.#host.state.activityState = ACTIVITY.WAIT_FOR_SIPI;
     }
+  }
+
+  #load(address: number, bytes: Uint8Array): boolean {
+    const at = this.slotAddress(address);
+    if (at === undefined || address + bytes.length > this.#config.memoryBytes) return false;
+    this.#hypervisor?.prefault(address, bytes.length);
+    return this.#host.physical.poke(at, bytes);
+  }
+
+  /** Events are only made while somebody wants to know; to be called when that changed. */
+  filtersChanged(): void {
+    const { watches, report } = this.#reports;
+    const host = this.#host;
+    const wanted = EXIT_FILTERS.some(watches);
+    this.#vmx.onVmExit = wanted
+      ? (info) => {
+          for (const event of exitEvents(info, host)) if (watches(event.filter)) report(event);
+        }
+      : undefined;
+    this.#vmx.onVmEntry = watches('vm-entry')
+      ? (info) => {
+          if (host.state.nonRoot) report(entryEvent(info, host));
+        }
+      : undefined;
+    this.#vmx.onVmEntryFailure = watches('vm-entry-failure')
+      ? (failure) => void report(entryFailureEvent(failure, host))
+      : undefined;
+  }
+
+  // ---- exits and their handling ------------------------------------------------------------------------------------
+
+  /** A VM exit of the instruction at RIP, or of an event before it. */
+  exit(event: VmExit): void {
+    const lengthBytes = this.#instructionLength(event);
+    if (!this.#hypervisor) this.#vmx.exit(event, lengthBytes);
+    else {
+      this.#hypervisor.exit(event, lengthBytes);
+      if (!this.isStepping && !this.#reports.stopRequested()) this.#hypervisor.finish();
+    }
+  }
+
+  /** Exits in place of an instruction report its length. */
+  #instructionLength({ reason, interruption }: VmExit): number {
+    const isSoftware =
+      interruption !== undefined && ((interruption.information >>> 8) & 7) >= EventType.softwareInterrupt;
+    const isInstruction = exitReason(reason)?.skips || reason === ExitReason['Task switch'] || isSoftware;
+    if (!isInstruction) return 0;
+    return this.#host.codeCache.instructionOf(this.#host.state.exitRecord).lengthBytes;
   }
 
   /** True while the hypervisor handles an exit: the guest does not run. */
   get handling(): boolean {
-    return false;
+    return this.#hypervisor?.isHandling ?? false;
   }
-  finishHandling(): void {}
-  advanceStage(): void {}
+  finishHandling(): void {
+    this.#hypervisor?.finish();
+  }
+  advanceStage(): void {
+    this.#hypervisor?.advance();
+  }
   handlerFrames(): readonly HandlerFrame[] {
-    return [];
+    return this.#hypervisor?.frames() ?? [];
   }
 
-  exit(_event: VmExit): void {}
+  // ---- interrupts --------------------------------------------------------------------------------------------------
+
+  /** Only the first vCPU gets the interrupts of the 8259. */
+  get #interruptPending(): boolean {
+    return this.#host.loaded === 0 && this.#platform.interruptPending;
+  }
 
   /** An interrupt is pending and would be taken at once: worth leaving compiled code for. */
   wantsInterrupt(): boolean {
-    return this.#platform.interruptPending && this.#enabled();
+    if (this.#hypervisor) return this.#hypervisor.interruptExit() !== undefined;
+    if (this.#host.state.nonRoot && hasPrimary(this.#vmx.parts.vmcs, WINDOWS)) return true;
+    return this.#interruptPending && this.#vmx.takesExternalInterrupt();
   }
-  /** Delivers a pending external interrupt if nothing blocks it. */
+  /** Delivers a pending external interrupt, or takes the VM exit that it causes, if nothing blocks it. */
   offerInterrupt(): void {
-    const { state, processor } = this.#host;
-    if (!this.wantsInterrupt() || state.interruptibility & INTERRUPT_SHADOW) return;
-    deliverExternalInterrupt(processor, this.#platform.acknowledge());
+    if (this.#hypervisor) {
+      const event = this.#hypervisor.interruptExit();
+      if (event) this.exit(event);
+    } else if (!this.#vmx.windowExit() && this.#interruptPending) {
+      this.#vmx.onExternalInterruptPending(() => this.#platform.acknowledge());
+    }
   }
   /** Ends HLT if an interrupt is pending. */
   wake(): boolean {
-    if (!this.wantsInterrupt()) return false;
-    this.#host.state.activityState = ACTIVITY.ACTIVE;
-    return true;
+    if (this.#hypervisor) {
+      if (!this.#hypervisor.wake()) return false;
+      if (!this.isStepping) this.#hypervisor.finish();
+      return true;
+    }
+    this.offerInterrupt();
+    return this.#host.state.activityState === ACTIVITY.ACTIVE;
   }
+  /** Whether an interrupt, if there were one, could end the wait of the loaded vCPU. */
+  get canWake(): boolean {
+    const { state } = this.#host;
+    if (this.#hypervisor) return this.#hypervisor.interruptsEnabled;
+    return (state.flagsOther & RFLAGS.IF) !== 0 || state.nonRoot !== 0;
+  }
+
+  // ---- views -------------------------------------------------------------------------------------------------------
 
   vmcsView(): VmcsView | undefined {
     return undefined;
   }
-  readVmcs(_field: string): bigint | undefined {
-    return undefined;
+  readVmcs(field: string): bigint | undefined {
+    return readVmcsField(this.#vmx.parts, field);
   }
-  writeVmcs(_field: string, _value: bigint): string | undefined {
-    return 'there is no current VMCS';
+  writeVmcs(field: string, value: bigint): string | undefined {
+    return writeVmcsField(this.#vmx.parts, field, value);
   }
   exitsByReason(): Readonly<Record<string, number>> {
-    return {};
+    const counts: Record<string, number> = {};
+    this.#vmx.exitCounts.forEach((count, reason) => {
+      if (count > 0) counts[exitReason(reason)?.name ?? String(reason)] = count;
+    });
+    return counts;
   }
   /** Host-physical address of a guest-physical one by the hypervisor's memory slots. */
   slotAddress(guestPhysical: number): number | undefined {
-    return guestPhysical < this.#config.memoryBytes ? guestPhysical : undefined;
+    if (guestPhysical < 0 || guestPhysical >= this.#config.memoryBytes) return undefined;
+    return guestPhysical + Virtualizer.guestBase(this.#config);
   }
-
-  #enabled(): boolean {
-    return (this.#host.state.flagsOther & RFLAGS.IF) !== 0;
+  /** Host-physical address of a linear one of the hypervisor's guest, whatever EPT maps so far. */
+  locateInGuest(linear: number): number | undefined {
+    return this.#host.state.nonRoot ? this.#hypervisor?.locate(linear) : undefined;
   }
 }

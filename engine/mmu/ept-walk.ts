@@ -1,7 +1,7 @@
 /** The walk of the extended page tables (SDM volume 3, "EPT Translation Mechanism" and "EPT-Induced VM Exits"). */
 import { ALL_GUEST_RIGHTS, EPT_FLAGS_SHIFT, EptRight, EptViolationBit, MappingFlag } from './access.ts';
 import { type EntryFormat, EptEntry, eptFormat, isEptMemoryType, type PagingFormat } from './paging-structures.ts';
-import type { PhysicalMemory } from './physical-memory.ts';
+import type { EntryMemory } from './physical-memory.ts';
 import type { MappingStore, MappingTag } from './tlb.ts';
 import { type EptContext, Outcome, type Walk } from './walk.ts';
 
@@ -13,9 +13,9 @@ export interface GuestPhysicalCache {
 
 export class EptWalker {
   readonly format: PagingFormat;
-  readonly #physical: PhysicalMemory;
+  readonly #physical: EntryMemory;
 
-  constructor(physical: PhysicalMemory, physicalAddressBits: number) {
+  constructor(physical: EntryMemory, physicalAddressBits: number) {
     this.#physical = physical;
     this.format = eptFormat(physicalAddressBits);
   }

@@ -18,7 +18,7 @@ import {
 } from './access.ts';
 import { EptWalker, type GuestPhysicalCache } from './ept-walk.ts';
 import { Entry, type EntryFormat, guestFormats, type PagingFormat, PagingMode, XD_HIGH } from './paging-structures.ts';
-import type { PhysicalMemory } from './physical-memory.ts';
+import type { EntryMemory } from './physical-memory.ts';
 import { type AddressSpace, Outcome, type Walk } from './walk.ts';
 
 /** What EPT must allow for each kind of access to the page. */
@@ -27,9 +27,9 @@ const eptRightOf = [EptRight.Read, EptRight.Write, EptRight.Execute] as const;
 export class GuestWalker {
   readonly ept: EptWalker;
   readonly formats: readonly PagingFormat[];
-  readonly #physical: PhysicalMemory;
+  readonly #physical: EntryMemory;
 
-  constructor(physical: PhysicalMemory, physicalAddressBits: number) {
+  constructor(physical: EntryMemory, physicalAddressBits: number) {
     this.#physical = physical;
     this.formats = guestFormats(physicalAddressBits);
     this.ept = new EptWalker(physical, physicalAddressBits);

@@ -72,6 +72,22 @@ export class Mmu extends TranslationControl {
     return physical;
   }
 
+  /**
+   * Translates for an explicit access and puts its page into the fast TLB; false, with nothing done but the
+   * translation, if accesses to it must take the slow path (device memory, watched page, writes to decoded code).
+   *
+   * @throws what the access would throw
+   */
+  fillFor(linear: number, access: Access): boolean {
+    const physical = this.translate(linear, access);
+    const page = Math.floor(physical / PAGE_BYTES);
+    if ((page + 1) * PAGE_BYTES > this.physical.ramBytes) return false;
+    const watched = this.#watched[page] as number;
+    if (watched !== 0 || (access === Access.Write && this.physical.codePages[page] !== 0)) return false;
+    this.#fillFast(linear, physical, page, access, watched);
+    return true;
+  }
+
   #fillFast(linear: number, physical: number, page: number, access: Access, watched: number): void {
     const read = (watched & WATCH_READ) === 0;
     const write = access === Access.Write && (watched & WATCH_WRITE) === 0 && this.physical.codePages[page] === 0;

@@ -20,6 +20,9 @@ export const emptyBus: MmioBus = {
 
 const ones = (sizeBytes: number): number => (sizeBytes >= 4 ? 0xffff_ffff : 2 ** (sizeBytes * 8) - 1);
 
+/** The memory that walks read paging-structure entries from, and set their flags in. */
+export type EntryMemory = Pick<PhysicalMemory, 'readU32' | 'peekU32' | 'writeU32'>;
+
 export class PhysicalMemory {
   readonly ramBytes: number;
   readonly view: DataView;

@@ -1,7 +1,7 @@
 /** The result of a walk of paging structures, and the way to watch one. */
 
 import type { EntryFormat, PagingMode } from './paging-structures.ts';
-import type { PhysicalMemory } from './physical-memory.ts';
+import type { EntryMemory } from './physical-memory.ts';
 
 /** How a walk ended. */
 export const Outcome = { Mapped: 0, PageFault: 1, EptViolation: 2, EptMisconfiguration: 3, NonCanonical: 4 } as const;
@@ -94,7 +94,7 @@ export class Walk {
   }
 
   /** Reads half an entry: as the processor does, or without side effects for peeks. */
-  read32(physical: PhysicalMemory, address: number): number {
+  read32(physical: EntryMemory, address: number): number {
     return this.effects ? physical.readU32(address) : physical.peekU32(address);
   }
 }

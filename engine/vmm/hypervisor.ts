@@ -1,0 +1,318 @@
+/**
+ * The built-in hypervisor with the hardware technique: VT-x with EPT and VPIDs. Its kernel half is a run loop of VM exits,
+ * handlers keyed by exit reason, and VM entries; its user half are the device models. It runs on the same processor as
+ * the guest, in VMX root operation.
+ */
+import type { VmExit } from '../cpu/events.ts';
+import type { Processor } from '../cpu/processor.ts';
+import { ACTIVITY } from '../cpu/register-bits.ts';
+import type { PcPlatform } from '../devices/index.ts';
+import type { Mmu } from '../mmu/mmu.ts';
+import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { exitReason } from '../vmx/exit-reasons.ts';
+import { VMCS_REVISION } from '../vmx/vmcs.ts';
+import type { Vmx } from '../vmx/vmx.ts';
+import { buildBitmaps } from './kernel/bitmaps.ts';
+import { EptTables } from './kernel/ept-tables.ts';
+import { exitHandlers } from './kernel/exit-handlers.ts';
+import { Guest } from './kernel/guest.ts';
+import { GuestMemory, pagingOf } from './kernel/guest-memory.ts';
+import { GUEST_BASE, HostMemory } from './kernel/host-memory.ts';
+import { buildHostStructures, enterHost } from './kernel/host-structures.ts';
+import { block, canWake, interruptExit, prepareInjection, unblock } from './kernel/interrupts.ts';
+import { type KernelParts, VirtualCpu } from './kernel/virtual-cpu.ts';
+import { controlFields, type FieldValues, guestFields, hostFields } from './kernel/vmcs-setup.ts';
+import { VmxOperation } from './kernel/vmx-operation.ts';
+import { type Handling, kernelStage, type Stage } from './stages.ts';
+import { UserHalf } from './user/user-half.ts';
+
+export { GUEST_BASE };
+
+/** IA32_FEATURE_CONTROL, as firmware leaves it: locked, VMXON allowed. */
+const FEATURE_CONTROL = 5;
+
+export interface HypervisorParts {
+  readonly processor: Processor;
+  readonly mmu: Mmu;
+  readonly physical: PhysicalMemory;
+  readonly vmx: Vmx;
+  readonly platform: PcPlatform;
+  /** Of the guest. */
+  readonly memoryBytes: number;
+  /** The guest cannot go on. */
+  readonly stop: (explanation: string) => void;
+  readonly unimplemented: (what: string) => void;
+  /** Whether the run is going to stop: the handling goes on later then. */
+  readonly isStopping: () => boolean;
+  /** An instruction was carried out for the guest. */
+  readonly retired: () => void;
+}
+
+/** Stages by exit reason, made once. */
+const exitStages = new Map<number, { readonly exit: Stage; readonly handler: Stage }>();
+
+function stagesOf(reason: number): { readonly exit: Stage; readonly handler: Stage } {
+  let stages = exitStages.get(reason);
+  if (!stages) {
+    const { name, doc, handler } = exitReason(reason) ?? { name: `exit reason ${reason}`, doc: '', handler: '' };
+    const exit = `${doc} The processor has saved the guest's state in the VMCS and loaded the host's.`;
+    stages = {
+      exit: kernelStage(`VM exit: ${name}`, exit),
+      handler: kernelStage(`handle ${name}`, handler),
+    };
+    exitStages.set(reason, stages);
+  }
+  return stages;
+}
+
+const ENTRY_STAGE = kernelStage(
+  'VM entry',
+  'What waits for the guest is injected; VMLAUNCH or VMRESUME checks the VMCS and loads the guest’s state from it.',
+);
+const WAIT_FOR_SIPI_STAGE = kernelStage(
+  'wait for SIPI',
+  'The virtual processor waits until another one starts it; it has not been entered yet.',
+);
+const HALTED_STAGE = kernelStage(
+  'halted',
+  'The guest executed HLT. Its virtual processor leaves the host’s processor until an interrupt is pending for it.',
+);
+
+export class Hypervisor {
+  readonly #parts: HypervisorParts;
+  readonly #kernel: KernelParts;
+  readonly #memory: HostMemory;
+  readonly #vcpus: VirtualCpu[] = [];
+  /** Index of the loaded vCPU, as the machine says. */
+  readonly #loaded: () => number;
+
+  constructor(parts: HypervisorParts, loaded: () => number) {
+    this.#parts = parts;
+    this.#loaded = loaded;
+    const { processor, physical, platform, mmu, memoryBytes, vmx } = parts;
+    const { state } = processor;
+    this.#memory = new HostMemory(physical);
+    this.#kernel = {
+      processor,
+      state,
+      guest: new Guest(state, vmx.parts.vmcs),
+      memory: new GuestMemory(physical, memoryBytes, mmu.physicalAddressBits),
+      ept: new EptTables(this.#memory, memoryBytes),
+      interrupts: {
+        get interruptPending() {
+          return platform.interruptPending();
+        },
+        acknowledge: () => platform.acknowledge(),
+      },
+      userHalf: new UserHalf(platform),
+      stop: parts.stop,
+      unimplemented: parts.unimplemented,
+      retired: parts.retired,
+    };
+  }
+
+  // ---- set-up ------------------------------------------------------------------------------------------------------
+
+  /**
+   * Makes the virtual processor of the loaded one, whose state is that of the guest's first instruction, and enters the
+   * guest. Virtual processors are made in the order of their indices, from the highest.
+   */
+  startProcessor(index: number, bitmaps: ReturnType<typeof buildBitmaps>): void {
+    const { processor, vmx } = this.#parts;
+    const { state } = processor;
+    const guest = guestFields(state);
+    const registers = Array.from({ length: 16 }, (_, register) => state.gpr(register));
+    const host = buildHostStructures(this.#memory);
+    const addresses = { host, vmxonRegion: this.#region(), vmcs: this.#region() };
+    const operation = new VmxOperation(processor, vmx, host.scratch);
+    const vcpu = new VirtualCpu(index, this.#kernel, addresses, operation);
+    this.#vcpus[index] = vcpu;
+    enterHost(processor, host);
+    state.featureControl = FEATURE_CONTROL;
+    operation.vmxon(addresses.vmxonRegion);
+    operation.vmclear(addresses.vmcs);
+    operation.vmptrld(addresses.vmcs);
+    const controls = controlFields({ ...bitmaps, eptPointer: this.#kernel.ept.pointer, vpid: vcpu.vpid });
+    writeFields(operation, [...controls, ...hostFields(host), ...guest]);
+    registers.forEach((value, register) => {
+      state.setGpr(register, value);
+    });
+    vcpu.handling = index === 0 ? this.#enter(vcpu) : this.#waitForSipi(vcpu);
+    this.finish();
+  }
+
+  buildBitmaps(): ReturnType<typeof buildBitmaps> {
+    return buildBitmaps(this.#memory);
+  }
+
+  /** Maps what a loader wrote, so that the guest's first instructions need no exits. */
+  prefault(guestPhysical: number, lengthBytes: number): void {
+    this.#kernel.ept.mapRange(guestPhysical, lengthBytes);
+  }
+
+  #region(): number {
+    const address = this.#memory.allocate();
+    this.#memory.write32(address, VMCS_REVISION);
+    return address;
+  }
+
+  // ---- the run loop of the kernel half -----------------------------------------------------------------------------
+
+  /** A VM exit: afterwards the exit is being handled, no stage of it done. `finish` or `advance` go on. */
+  exit(event: VmExit, instructionLengthBytes: number): void {
+    this.#parts.vmx.exit(event, instructionLengthBytes);
+    const vcpu = this.#current;
+    vcpu.handling = this.#handle(vcpu);
+    vcpu.handling.next();
+  }
+
+  /** An exit is handled and something can be done about it now. */
+  get isHandling(): boolean {
+    const { handling, isBlocked } = this.#current;
+    return handling !== undefined && !isBlocked;
+  }
+
+  /** Does all that can be done: until the guest runs, or waits for an interrupt. */
+  finish(): void {
+    const vcpu = this.#current;
+    vcpu.entryFailed = false;
+    while (vcpu.handling && !vcpu.isBlocked && !vcpu.entryFailed) {
+      this.#step(vcpu);
+      if (this.#parts.isStopping()) return;
+    }
+  }
+  /** Does the work of the stage that is shown. */
+  advance(): void {
+    const vcpu = this.#current;
+    if (vcpu.handling && !vcpu.isBlocked) this.#step(vcpu);
+  }
+
+  #step(vcpu: VirtualCpu): void {
+    const { handling } = vcpu;
+    // Whoever throws has shown why; the handling is not gone on with then.
+    if (handling?.next().done && vcpu.handling === handling) vcpu.handling = undefined;
+  }
+
+  *#handle(vcpu: VirtualCpu): Handling {
+    const { guest } = vcpu;
+    const reason = guest.exitReason;
+    const stages = stagesOf(reason);
+    vcpu.stages.clear();
+    vcpu.stages.enter(stages.exit);
+    yield;
+    vcpu.stages.enter(stages.handler);
+    yield;
+    guest.reinjectInterruptedEvent();
+    const handler = exitHandlers.get(reason);
+    if (!handler) this.#parts.unimplemented(`handler for VM exit: ${exitReason(reason)?.name ?? reason}`);
+    const handling = handler?.(vcpu);
+    if (handling) yield* handling;
+    vcpu.stages.leave();
+    yield* this.#enter(vcpu);
+  }
+
+  /** Until there are interrupt controllers that can send one, this is for good. */
+  *#waitForSipi(vcpu: VirtualCpu): Handling {
+    vcpu.stages.enter(WAIT_FOR_SIPI_STAGE);
+    this.#kernel.state.activityState = ACTIVITY.WAIT_FOR_SIPI;
+    vcpu.isBlocked = true;
+    yield;
+    yield* this.#enter(vcpu);
+  }
+
+  /** To the guest: at once, or when an interrupt ends its HLT. */
+  *#enter(vcpu: VirtualCpu): Handling {
+    if (vcpu.isDead) {
+      this.#kernel.state.activityState = ACTIVITY.SHUTDOWN;
+      vcpu.isBlocked = true;
+      yield;
+    }
+    if (vcpu.isHalted && !canWake(vcpu)) {
+      vcpu.stages.enter(HALTED_STAGE);
+      block(vcpu);
+      yield;
+      vcpu.stages.leave();
+    }
+    vcpu.isHalted = false;
+    vcpu.stages.enter(ENTRY_STAGE);
+    yield;
+    prepareInjection(vcpu);
+    this.#launch(vcpu);
+  }
+
+  #launch(vcpu: VirtualCpu): void {
+    const { state } = this.#kernel;
+    const done = vcpu.operation.enter(vcpu.hasLaunched);
+    if (state.nonRoot) {
+      vcpu.hasLaunched = true;
+      vcpu.stages.clear();
+    } else if (done && !vcpu.guest.entryFailed) {
+      // The delivery of an injected event exited at once.
+      vcpu.hasLaunched = true;
+      vcpu.handling = this.#handle(vcpu);
+      vcpu.handling.next();
+    } else {
+      this.#parts.stop(`The hypervisor's VM entry failed: ${this.#violations()}`);
+      vcpu.entryFailed = true;
+      vcpu.handling = this.#enter(vcpu);
+      vcpu.handling.next();
+    }
+  }
+
+  #violations(): string {
+    const rules = this.#parts.vmx.violatedRules();
+    return rules.map(({ text }) => text).join(' ') || 'see the VM-instruction error and the exit reason in the VMCS.';
+  }
+
+  // ---- interrupts --------------------------------------------------------------------------------------------------
+
+  /** The exit that interrupts cause before the guest's next instruction, if any. */
+  interruptExit(): VmExit | undefined {
+    const { state } = this.#kernel;
+    return state.nonRoot ? interruptExit(this.#current, this.#parts.vmx.interruptWindowOpen()) : undefined;
+  }
+
+  /** Ends the wait of a halted guest if an interrupt is pending for it. */
+  wake(): boolean {
+    const vcpu = this.#current;
+    if (!vcpu.isBlocked || vcpu.isDead || !canWake(vcpu)) return false;
+    unblock(vcpu);
+    return true;
+  }
+
+  /** Whether interrupts could wake the guest that waits. */
+  get interruptsEnabled(): boolean {
+    return this.#kernel.guest.interruptsEnabled;
+  }
+
+  // ---- for debuggers -----------------------------------------------------------------------------------------------
+
+  frames() {
+    return this.#current.stages.frames();
+  }
+
+  /** Host-physical address of a linear one of the guest, whatever EPT maps so far. No side effects. */
+  locate(linear: number): number | undefined {
+    const { memory } = this.#kernel;
+    const guestPhysical = memory.peekTranslate(this.#paging(), linear);
+    if (guestPhysical === undefined || !memory.contains(guestPhysical)) return undefined;
+    return memory.hostAddress(guestPhysical);
+  }
+
+  #paging() {
+    const { state, guest } = this.#kernel;
+    if (!state.nonRoot) return pagingOf(guest);
+    const { cr0, cr3, cr4, efer, cpl, flagsOther } = state;
+    return { cr0, cr3, cr4, efer, cpl, rflags: flagsOther };
+  }
+
+  get #current(): VirtualCpu {
+    const vcpu = this.#vcpus[this.#loaded()];
+    if (!vcpu) throw new Error(`internal: no virtual processor ${this.#loaded()}`);
+    return vcpu;
+  }
+}
+
+function writeFields(operation: VmxOperation, fields: FieldValues): void {
+  for (const [name, value] of fields) operation.vmwrite(name, value);
+}

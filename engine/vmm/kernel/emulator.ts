@@ -1,0 +1,59 @@
+/**
+ * Carries out one instruction for the guest, because it accesses a device through memory: decoded at the guest's RIP, its
+ * semantics evaluated by definition (isa/oracle.ts), its accesses made through the guest's segments and page tables.
+ */
+import { GuestFault } from '../../cpu/events.ts';
+import { CS } from '../../cpu/state.ts';
+import { decodeOne } from '../../isa/decode.ts';
+import { formOf } from '../../isa/form.ts';
+import { OracleException, type OracleMachine, runOracle } from '../../isa/oracle.ts';
+import { GuestLinear } from './guest-linear.ts';
+import type { VirtualCpu } from './virtual-cpu.ts';
+
+const MAX_INSTRUCTION_BYTES = 15;
+const REGISTERS = 16;
+
+/**
+ * Emulates the instruction at the guest's RIP (of a REP, one iteration). A fault becomes an event to inject. Returns
+ * what cannot be emulated, or undefined.
+ */
+export function emulateInstruction(vcpu: VirtualCpu): string | undefined {
+  const { guest } = vcpu.parts;
+  const linear = new GuestLinear(vcpu.parts);
+  const { rip } = guest;
+  try {
+    const bytes = linear.fetch(rip, MAX_INSTRUCTION_BYTES, guest.segment(CS).base);
+    const instruction = decodeOne(bytes, guest.codeSize, rip);
+    if (!instruction) return 'an instruction in memory that holds no code';
+    const form = formOf(instruction, guest.stackSize);
+    if (!form) return `${instruction.codeName} on a device`;
+    const machine: OracleMachine = {
+      gpr: Array.from({ length: REGISTERS }, (_, index) => guest.gpr(index)),
+      rflags: guest.rflags,
+      rip: BigInt(rip),
+      codeSegmentLimit: BigInt(guest.segment(CS).limit),
+      read: (access) => linear.read(access),
+      write: (access, value) => linear.write(access, value),
+    };
+    runOracle(form.operation, instruction, machine);
+    commit(vcpu, machine, instruction.ip);
+  } catch (event) {
+    if (event instanceof GuestFault) guest.injectFault(event);
+    else if (event instanceof OracleException) guest.injectException(event.vector, event.errorCode);
+    else throw event;
+  }
+  return undefined;
+}
+
+function commit(vcpu: VirtualCpu, machine: OracleMachine, ip: number): void {
+  const { guest } = vcpu.parts;
+  machine.gpr.forEach((value, index) => {
+    guest.setGpr(index, value);
+  });
+  guest.rflags = machine.rflags;
+  const rip = Number(BigInt.asIntN(64, machine.rip));
+  // An iteration of a REP that goes on leaves the shadows and the trap to the last one.
+  if (rip === ip) guest.rip = rip;
+  else guest.completeAt(rip);
+  vcpu.parts.retired();
+}

@@ -1,0 +1,84 @@
+/** A virtual processor: its VMCS, its part of the host's structures, and where the handling of its last exit stands. */
+import type { Processor } from '../../cpu/processor.ts';
+import type { CpuState } from '../../cpu/state.ts';
+import { type Handling, Stages } from '../stages.ts';
+import type { UserHalf } from '../user/user-half.ts';
+import type { EptTables } from './ept-tables.ts';
+import type { Guest } from './guest.ts';
+import type { GuestMemory } from './guest-memory.ts';
+import type { HostStructures } from './host-structures.ts';
+import type { VmxOperation } from './vmx-operation.ts';
+
+/** The interrupt controller of the guest, emulated in the kernel half. */
+export interface InterruptSource {
+  readonly interruptPending: boolean;
+  /** Takes the vector of the pending interrupt. */
+  acknowledge(): number;
+}
+
+/** What all virtual processors share. */
+export interface KernelParts {
+  readonly processor: Processor;
+  readonly state: CpuState;
+  /** Registers of the guest whose VMCS is current. */
+  readonly guest: Guest;
+  readonly memory: GuestMemory;
+  readonly ept: EptTables;
+  readonly interrupts: InterruptSource;
+  readonly userHalf: UserHalf;
+  /** The guest cannot go on: the run stops and says why. */
+  readonly stop: (explanation: string) => void;
+  /** The hypervisor cannot do what the guest asks for: the run stops with its name. */
+  readonly unimplemented: (what: string) => void;
+  /** An instruction was carried out for the guest, so that its time passes. */
+  readonly retired: () => void;
+}
+
+/** Where the structures of a virtual processor lie. */
+export interface VirtualCpuAddresses {
+  readonly host: HostStructures;
+  readonly vmxonRegion: number;
+  readonly vmcs: number;
+}
+
+export class VirtualCpu {
+  readonly index: number;
+  readonly parts: KernelParts;
+  readonly addresses: VirtualCpuAddresses;
+  readonly operation: VmxOperation;
+  readonly stages = new Stages();
+  /** The exit that is being handled; undefined while the guest runs. */
+  handling: Handling | undefined;
+  /** The guest executed HLT: it is not entered before an interrupt is pending. */
+  isHalted = false;
+  /** The guest cannot be entered any more. */
+  isDead = false;
+  /** The handling waits for an interrupt. */
+  isBlocked = false;
+  hasLaunched = false;
+  /** The last VM entry failed; somebody has to correct the VMCS. */
+  entryFailed = false;
+
+  constructor(index: number, parts: KernelParts, addresses: VirtualCpuAddresses, operation: VmxOperation) {
+    this.index = index;
+    this.parts = parts;
+    this.addresses = addresses;
+    this.operation = operation;
+  }
+
+  get guest(): Guest {
+    return this.parts.guest;
+  }
+  get vpid(): number {
+    return this.index + 1;
+  }
+
+  /** The instruction that exited has been carried out by the handler. */
+  skipInstruction(): void {
+    this.parts.guest.skipInstruction();
+    this.parts.retired();
+  }
+}
+
+/** Handles the exits of one reason, as stages; plain handlers have none of their own. */
+export type ExitHandler = (vcpu: VirtualCpu) => Handling | undefined;
