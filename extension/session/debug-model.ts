@@ -59,10 +59,10 @@ export class DebugModel implements vscode.Disposable {
     for (const subscription of this.#subscriptions) subscription.dispose();
   }
 
-  /** The active session, if it is one of ours. */
+  /** The active session, if it is one of ours. One that has ended stays VS Code's active one for a moment. */
   get session(): vscode.DebugSession | undefined {
     const session = vscode.debug.activeDebugSession;
-    return session?.type === debugType ? session : undefined;
+    return session && this.#states.has(session.id) ? session : undefined;
   }
 
   get #state(): SessionState | undefined {

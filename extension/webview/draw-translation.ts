@@ -16,8 +16,12 @@ export function drawAnswer(message: Extract<ToPanel, { kind: 'answer' }>, showMe
   return [
     drawStages(message.answer, showMemory),
     ...(cached ? [cached] : []),
-    h('div', { class: 'facts' }, drawFacts(message.vcpu, message.answer), drawRights(translation)),
-    drawWalk(translation, showMemory),
+    h(
+      'div',
+      { class: 'columns' },
+      drawWalk(translation, showMemory),
+      h('div', { class: 'facts' }, drawRights(translation), drawFacts(message.vcpu, message.answer)),
+    ),
   ];
 }
 
