@@ -96,6 +96,13 @@ const vmxInstruction = (does: string) => ({
   does,
 });
 
+/** Task switches are not possible in VMX non-root operation (SDM volume 3, "Task Switches"). */
+const taskSwitch: NonRoot = {
+  nonRoot: 'No VM exit, unless it would switch tasks: that always causes one.',
+  vmExit: 'conditional',
+  controls: [],
+};
+
 const descriptorTable = exitIf('Descriptor-table exiting');
 const ports = conditional(
   'It causes a VM exit if “Use I/O bitmaps” is 1 and the port’s bit is set, or if that is 0 and “Unconditional I/O exiting” is 1.',
@@ -341,14 +348,14 @@ const rows: readonly Row[] = [
       'It executes.',
       'It executes; through a call gate it may enter an inner ring, and to kernel code it raises #GP(selector).',
     ),
-    ...noExit,
+    ...taskSwitch,
     sensitive: true,
     does: 'Calls through a segment, a call gate or a task. What happens depends on CPL and the descriptor’s DPL.',
   },
   {
     keys: 'Jmp far',
     ...rings('It executes.', 'It executes to code of ring 3 or conforming code, and else raises #GP(selector).'),
-    ...noExit,
+    ...taskSwitch,
     sensitive: true,
     does: 'Jumps to a segment, through a call gate or to a task. What happens depends on CPL and the descriptor’s DPL.',
   },
@@ -369,7 +376,7 @@ const rows: readonly Row[] = [
       'It returns to ring 3 and silently leaves IOPL, and unless CPL ≤ IOPL also IF, as they were.',
     ),
     ...conditional(
-      'No VM exit of its own; with “NMI exiting” and “Virtual NMIs” it ends the blocking of virtual NMIs.',
+      'No VM exit, unless it would switch tasks; with “NMI exiting” and “Virtual NMIs” it ends the blocking of virtual NMIs.',
       'NMI exiting',
       'Virtual NMIs',
     ),
@@ -379,9 +386,8 @@ const rows: readonly Row[] = [
   {
     keys: 'Int',
     ...rings(executes, 'It executes if the gate’s DPL is 3, else it raises #GP(vector × 8 + 2).'),
-    nonRoot: 'No VM exit: the event is delivered through the guest’s IDT.',
-    vmExit: 'never',
-    controls: [],
+    ...taskSwitch,
+    nonRoot: 'No VM exit: it goes through the guest’s IDT, unless the gate is a task gate.',
     sensitive: true,
     does: 'Calls an interrupt handler through the IDT; CPL is checked against the gate’s DPL.',
   },
@@ -675,14 +681,16 @@ const rows: readonly Row[] = [
       'Outside system-management mode it raises #UD.',
       'ring-0',
     ),
-    ...noExit,
-    nonRoot: 'Outside system-management mode it raises #UD.',
+    ...conditional('Outside system-management mode it raises #UD; in it, it causes a VM exit.'),
     sensitive: true,
     does: 'Returns from system-management mode.',
   },
   {
-    keys: 'Getsec',
-    ...rings('It executes the leaf EAX; #UD if CR4.SMXE = 0.', 'It raises #GP(0); #UD if CR4.SMXE = 0.', 'ring-0'),
+    keys: 'Getsec,Getsecq',
+    ...rings(
+      'It executes the leaf EAX; #UD if CR4.SMXE = 0.',
+      'The leaf CAPABILITIES executes, the others raise #GP(0); #UD if CR4.SMXE = 0.',
+    ),
     ...alwaysAtAnyRing,
     sensitive: true,
     does: 'Safer-mode functions: measured launch.',
@@ -700,6 +708,64 @@ const rows: readonly Row[] = [
     ...invalidEvent,
     sensitive: false,
     does: 'Raises #UD, for certain.',
+  },
+  {
+    keys: 'Bound',
+    ...anyRing,
+    ...conditional('It causes a VM exit if it raises #BR and the exception bitmap has bit 5.', 'Exception bitmap'),
+    sensitive: false,
+    does: 'Checks an index against bounds in memory and raises #BR outside of them.',
+  },
+  // Extensions that the engine’s processor does not announce: there they raise #UD
+  {
+    keys: 'Enclv,Pconfig',
+    ...ring0Only,
+    ...exitIf('Enable ENCLV exiting', 'Enable PCONFIG'),
+    sensitive: true,
+    does: 'Virtualizes enclaves (ENCLV) or configures platform features (PCONFIG).',
+  },
+  {
+    keys: 'Enqcmd',
+    ...anyRing,
+    ...exitIf('PASID translation'),
+    sensitive: false,
+    does: 'Writes a command to a work queue of a device.',
+  },
+  {
+    keys: 'Enqcmds',
+    ...ring0Only,
+    ...exitIf('PASID translation'),
+    sensitive: true,
+    does: 'Writes a command to a work queue of a device, with the privileges of the supervisor.',
+  },
+  {
+    keys: 'Setssbsy,Clrssbsy,Wrussd,Wrussq',
+    ...ring0Only,
+    ...noExit,
+    sensitive: true,
+    does: 'Manages shadow stacks (CET).',
+  },
+  {
+    keys: 'Loadiwkey',
+    ...ring0Only,
+    ...exitIf('LOADIWKEY exiting'),
+    sensitive: true,
+    does: 'Loads the internal wrapping key of Key Locker.',
+  },
+  {
+    keys: 'Rdmsrlist,Wrmsrlist',
+    ...ring0Only,
+    ...msrs,
+    sensitive: true,
+    does: 'Reads or writes a list of model-specific registers.',
+  },
+  {
+    keys: 'Vmrun,Vmload,Vmsave,Stgi,Clgi,Skinit,Invlpga',
+    ...rings('On an Intel processor it raises #UD.', 'On an Intel processor it raises #UD.', 'ring-0'),
+    ...noExit,
+    nonRoot: 'On an Intel processor it raises #UD.',
+    sensitive: true,
+    does: 'Part of AMD’s virtualization, SVM.',
   },
   // VMX
   {

@@ -19,6 +19,8 @@ export type Publish = (uri: string, diagnostics: readonly LspDiagnostic[]) => vo
 /** A check that takes longer (ms) waits for a pause in the typing; a shorter one only for the messages at hand. */
 const SHORT_CHECK = 100;
 const LONGEST_PAUSE = 1500;
+/** The connection handles one message a turn and asks for the next one only then: behind it comes the second turn. */
+const QUIET_TURNS = 2;
 
 export class Checker {
   readonly #workspace: Workspace;
@@ -45,13 +47,14 @@ export class Checker {
   }
 
   /** Waits until nothing more changes, then checks. */
-  #schedule(): void {
+  #schedule(turns = QUIET_TURNS): void {
     const seen = this.#changes;
     const next = (): void => {
       if (this.#changes !== seen) this.#schedule();
+      else if (turns > 1) this.#schedule(turns - 1);
       else void this.#check(seen);
     };
-    if (this.#lastCheck <= SHORT_CHECK) this.#clock.afterPending(next);
+    if (this.#lastCheck <= SHORT_CHECK || turns < QUIET_TURNS) this.#clock.afterPending(next);
     else this.#clock.after(Math.min(this.#lastCheck, LONGEST_PAUSE), next);
   }
 
