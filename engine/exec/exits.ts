@@ -18,4 +18,16 @@ export const Exit = {
 export type Exit = (typeof Exit)[keyof typeof Exit];
 
 /** What the slow path of a memory access answers. */
-export const SlowStatus = { Done: 0, Event: 1, DoneStopAfter: 2 } as const;
+export const SlowStatus = {
+  Done: 0,
+  Event: 1,
+  DoneStopAfter: 2,
+  /** Nothing was accessed; the fast TLB has the page now. */
+  Retry: 3,
+} as const;
+
+/** Added to the size of a slow access: it is, or goes on to be, a write. */
+export const FOR_WRITE = 16;
+/** Added to the size of a slow access that must be carried out: there is no fast path to go back to. */
+export const WITHOUT_RETRY = 32;
+export const SIZE_MASK = 15;

@@ -8,7 +8,7 @@ import type { Expr } from '../expr/expr.ts';
 import type { OperandWidth } from '../isa/operand.ts';
 import type { AddressRef, LoadStatement, RaiseStatement, StoreStatement } from '../isa/operation.ts';
 import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
-import { SlowStatus } from './exits.ts';
+import { SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { valueType } from './expression-emitter.ts';
 import { FlagsEmitter } from './flags-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
@@ -43,40 +43,45 @@ export abstract class MemoryEmitter extends FlagsEmitter {
 
   protected emitRead(statement: LoadStatement | RaiseStatement): void {
     if (statement.kind === 'raise') return this.#raise(statement);
+    const { body } = this;
     const { width, forWrite } = statement;
     const linear = this.#emitLinear(statement.address, width, forWrite);
-    const value = this.body.local(valueType(width));
-    const host = forWrite ? this.body.local(I32) : undefined;
+    const value = body.local(valueType(width));
+    const host = forWrite ? body.local(I32) : undefined;
+    body.block().block();
     this.#emitHostLookup(linear, width, forWrite);
-    this.body.if();
-    this.#emitHostAddress(linear);
-    if (host !== undefined) this.body.tee(host);
-    this.body.memory(loadOpcode[width]).set(value).else();
+    body.branchIf(0);
     this.#slowAccess(SharedFunction.slowRead, linear, width / 8 + (forWrite ? 16 : 0));
-    this.body.i32(fieldAddress.scratch).memory(loadOpcode[width]).set(value);
-    if (host !== undefined) this.body.i32(0).set(host);
-    this.body.end();
+    body.i32(fieldAddress.scratch).memory(loadOpcode[width]).set(value);
+    if (host !== undefined) body.i32(0).set(host);
+    body.branch(1).end();
+    this.#emitHostAddress(linear);
+    if (host !== undefined) body.tee(host);
+    body.memory(loadOpcode[width]).set(value).end();
     this.#loads.set(statement, value);
     if (host !== undefined) this.#linears.set(addressKey(statement.address), { linear, host });
   }
 
   protected emitStore(statement: StoreStatement): void {
+    const { body } = this;
     const { width } = statement;
     const value = this.emitToLocal(statement.value);
     const read = this.#linears.get(addressKey(statement.address));
     const linear = read?.linear ?? this.#emitLinear(statement.address, width, true);
-    if (read) this.body.get(read.host);
+    const host = read?.host ?? body.local(I32);
+    body.block().block();
+    if (read) body.get(host);
     else this.#emitHostLookup(linear, width, true);
-    this.body.if();
-    if (read) this.body.get(read.host);
-    else this.#emitHostAddress(linear);
-    this.body.get(value).memory(storeOpcode[width]).else();
-    this.body
+    body.branchIf(0);
+    body
       .i32(fieldAddress.scratch)
       .get(value)
       .memory(width === 64 ? memoryOp.i64Store : memoryOp.i32Store);
-    this.#slowAccess(SharedFunction.slowWrite, linear, width / 8);
-    this.body.end();
+    this.#slowAccess(SharedFunction.slowWrite, linear, width / 8, read === undefined);
+    body.branch(1).end();
+    if (read) body.get(host);
+    else this.#emitHostAddress(linear);
+    body.get(value).memory(storeOpcode[width]).end();
   }
 
   /** Leaves the linear address of the access in a local (i64), after the segment's checks. */
@@ -130,12 +135,12 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     const { body } = this;
     const bytes = width / 8;
     this.#entryLocal ??= body.local(I32);
-    body
-      .get(linear)
-      .i64(12n)
-      .emit(op.i64ShrU, op.i32WrapI64)
-      .i32(FAST_TLB_ENTRIES - 1)
-      .emit(op.i32And);
+    const page = body.local(I32);
+    // The index of mmu/fast-tlb.ts.
+    body.get(linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(page);
+    body.get(page).i32(10).emit(op.i32ShrU, op.i32Xor);
+    body.i32(FAST_TLB_ENTRIES - 1).emit(op.i32And);
+    body.release(I32, page);
     body.i32(Math.log2(FAST_TLB_ENTRY_BYTES)).emit(op.i32Shl);
     body.i32(fieldAddress.tlbBase).memory(memoryOp.i32Load).emit(op.i32Add).tee(this.#entryLocal);
     body.memory(memoryOp.i64Load, forWrite ? 8 : 0).get(linear);
@@ -149,14 +154,21 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     this.body.get(linear).emit(op.i32WrapI64).get(this.#entryLocal).memory(memoryOp.i32Load, 16).emit(op.i32Add);
   }
 
-  /** Calls the slow path; leaves on an event, remembers a request to stop. */
-  #slowAccess(slowFunction: number, linear: number, size: number): void {
+  /**
+   * Calls the slow path inside the innermost block, which it leaves if the fast TLB has the page now. Leaves the
+   * function on an event, remembers a request to stop.
+   */
+  #slowAccess(slowFunction: number, linear: number, size: number, mayRetry = true): void {
     const { body } = this;
     const status = body.local(I32);
     this.stopLocal ??= body.local(I32);
-    body.get(linear).emit(op.f64ConvertI64S).i32(size);
+    body
+      .get(linear)
+      .emit(op.f64ConvertI64S)
+      .i32(mayRetry ? size : size + WITHOUT_RETRY);
     this.emitRecord();
-    body.call(slowFunction).tee(status).i32(SlowStatus.Event).emit(op.i32Eq).if();
+    body.call(slowFunction).tee(status).i32(SlowStatus.Retry).emit(op.i32Eq).branchIf(0);
+    body.get(status).i32(SlowStatus.Event).emit(op.i32Eq).if();
     this.emitEventExit();
     body.end().get(status).get(this.stopLocal).emit(op.i32Or).set(this.stopLocal);
     body.release(I32, status);

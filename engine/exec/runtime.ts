@@ -6,19 +6,18 @@ import { checkSegment } from '../cpu/access.ts';
 import { bindInstruction } from '../cpu/bind-instruction.ts';
 import { GP, GuestFault, SS_, UD, Unimplemented, Vector } from '../cpu/events.ts';
 import type { SystemInstruction } from '../cpu/instruction.ts';
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { is64Bit } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { CS, readSigned, SS } from '../cpu/state.ts';
 import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
 import { systemInstructionKey } from '../cpu/system-table.ts';
 import { type DecodedInstruction, isOverlong } from '../isa/decode.ts';
+import { Access } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { CodeCache } from './code-cache.ts';
-import { Exit, SlowStatus } from './exits.ts';
+import { Exit, FOR_WRITE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { record } from './record.ts';
-
-/** Added to the size of a slow access that is, or goes on to be, a write. */
-const FOR_WRITE = 16;
 
 export interface RuntimeParts {
   readonly processor: Processor;
@@ -49,8 +48,8 @@ export class Runtime {
   /** The imports of compiled code, by the names in sharedImports. */
   imports(): Record<string, unknown> {
     return {
-      slowRead: (linear: number, size: number, at: number) => this.#guarded(at, () => this.#read(linear, size)),
-      slowWrite: (linear: number, size: number, at: number) => this.#guarded(at, () => this.#write(linear, size)),
+      slowRead: (linear: number, size: number, at: number) => this.#access(linear, size, at, false),
+      slowWrite: (linear: number, size: number, at: number) => this.#access(linear, size, at, true),
       segmentCheck: (at: number, offset: number, segment: number, size: number) =>
         this.#guarded(at, () => this.#checkSegment(offset, segment, size)) === SlowStatus.Event ? 1 : 0,
       raise: (_record: number, vector: number, errorCode: number) => {
@@ -80,6 +79,21 @@ export class Runtime {
     return isOverlong(this.#parts.mmu.peek(linear, 30), decoded.codeSize) ? GP(0) : UD();
   }
 
+  /** A RAM page enters the fast TLB and the access is made there; what cannot be there is carried out here. */
+  #access(linear: number, size: number, recordAddress: number, store: boolean): number {
+    const bytes = size & SIZE_MASK;
+    const retries = (size & WITHOUT_RETRY) === 0 && (linear & 0xfff) + bytes <= PAGE_BYTES;
+    let filled = false;
+    const status = this.#guarded(recordAddress, () => {
+      const access = store || size & FOR_WRITE ? Access.Write : Access.Read;
+      filled = retries && this.#parts.mmu.fillFor(linear, access);
+      if (filled) return;
+      if (store) this.#write(linear, bytes);
+      else this.#read(linear, size);
+    });
+    return filled && status !== SlowStatus.Event ? SlowStatus.Retry : status;
+  }
+
   /** The MMU reports non-canonical addresses as #GP(0); those of stack accesses are #SS(0). */
   #isStackFault(event: unknown, recordAddress: number): boolean {
     if (!(event instanceof GuestFault) || event.vector !== Vector.GP) return false;
@@ -90,7 +104,7 @@ export class Runtime {
   #read(linear: number, size: number): void {
     const { mmu, processor } = this.#parts;
     const { view } = processor.state;
-    const bytes = size & (FOR_WRITE - 1);
+    const bytes = size & SIZE_MASK;
     if (size & FOR_WRITE) mmu.probeWrite(linear, bytes);
     if (bytes === 8) view.setBigUint64(fieldAddress.scratch, mmu.slowRead64(linear), true);
     else view.setUint32(fieldAddress.scratch, mmu.slowRead(linear, bytes), true);
@@ -108,7 +122,7 @@ export class Runtime {
     // The zero field stands for a segment of 64-bit code, which has no limit.
     if (!Number.isInteger(index) || index < 0 || index > 7) return;
     const access = size & FOR_WRITE ? 'write' : 'read';
-    checkSegment(this.#parts.processor, index, offset, size & (FOR_WRITE - 1), access);
+    checkSegment(this.#parts.processor, index, offset, size & SIZE_MASK, access);
   }
 
   #system(recordAddress: number): number {

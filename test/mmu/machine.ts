@@ -129,7 +129,8 @@ export function exitOf(run: () => unknown): VmExit {
 /** What compiled code does with the fast TLB: the wasm address for an access, or undefined for a miss. */
 export function fastLookup(b: Bench, linear: number, sizeBytes: number, isWrite: boolean): number | undefined {
   const view = new DataView(b.buffer);
-  const index = Number((BigInt.asUintN(64, BigInt(linear)) >> 12n) & BigInt(FAST_TLB_ENTRIES - 1));
+  const page = Number((BigInt.asUintN(32, BigInt(linear)) >> 12n) & 0xf_ffffn);
+  const index = (page ^ Math.floor(page / 1024)) % FAST_TLB_ENTRIES;
   const entry = b.state.tlbBase + index * 32;
   const tag = view.getBigInt64(entry + (isWrite ? 8 : 0), true);
   if (BigInt.asIntN(64, (BigInt(linear) + BigInt(sizeBytes - 1)) & ~0xfffn) !== tag) return undefined;

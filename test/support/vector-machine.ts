@@ -103,6 +103,7 @@ export class VectorMachine {
     state.rip = start;
     state.interruptibility = 0;
     state.cpl = this.#mode === 16 ? 0 : 3;
+    this.host.mmu.privilegeChanged();
     this.#fault = undefined;
     work(executor);
     return {
