@@ -29,7 +29,7 @@ export class Stages {
 
   /** Innermost first. */
   frames(): { name: string; half: 'kernel' | 'user'; explanation: string }[] {
-    return this.#stack.map(({ name, half, explain }) => ({ name, half, explanation: explain() })).reverse();
+    return this.#stack.map((stage) => ({ name: stage.name, half: stage.half, explanation: stage.explain() })).reverse();
   }
 }
 
