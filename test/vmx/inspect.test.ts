@@ -1,0 +1,125 @@
+import { describe, expect, it } from 'vitest';
+import { explainEntryFailure, explainExit } from '../../engine/inspect/explain-exit.ts';
+import { findVmcsField, pokeVmcsField, vmcsView } from '../../engine/inspect/vmcs.ts';
+import type { VmExitInfo } from '../../engine/vmx/exit.ts';
+import type { VmEntryFailure } from '../../engine/vmx/vmx.ts';
+import { controls, insn, type Values, VMCS_REGION, VmxMachine } from './machine.ts';
+
+const PRIMARY = 'Primary processor-based VM-execution controls';
+
+function lastExit(values: Values, hex: string, prepare?: (m: VmxMachine) => void) {
+  const m = new VmxMachine().inGuest(values);
+  let info: VmExitInfo | undefined;
+  m.vmx.onVmExit = (seen) => {
+    info = seen;
+  };
+  prepare?.(m);
+  m.step(hex);
+  if (!info) throw new Error('expected a VM exit');
+  return explainExit(info, m.state, m.physical);
+}
+
+describe('the VMCS view', () => {
+  const m = new VmxMachine().inGuest();
+  m.step(insn.cpuid);
+  const view = vmcsView(m.physical, VMCS_REGION);
+  const field = (name: string) => {
+    const found = view?.fields.find((candidate) => candidate.name === name);
+    if (!found) throw new Error(`no field ${name} in the view`);
+    return found;
+  };
+  const parts = (name: string) => Object.fromEntries(field(name).parts.map((part) => [part.name, part.value]));
+
+  it('has address, launch state and the values', () => {
+    expect(view?.address).toBe(BigInt(VMCS_REGION));
+    expect(view?.launchState).toBe('launched');
+    expect(field('Guest RIP')).toMatchObject({ value: 0x8000n, widthBits: 64, group: 'Guest Register State' });
+    expect(field('Guest CS selector').widthBits).toBe(16);
+  });
+  it('decodes controls bit by bit', () => {
+    expect(parts(PRIMARY)).toMatchObject({ 'HLT exiting': '1', 'RDTSC exiting': '0' });
+  });
+  it('decodes exit reason, access rights and EPTP', () => {
+    expect(field('Exit reason').parts[0]).toMatchObject({ value: '10', description: 'CPUID' });
+    expect(parts('Guest CS access rights')).toMatchObject({ type: '11', L: '1', DPL: '0' });
+    expect(parts('EPT pointer')).toMatchObject({ 'page-walk length': '4', 'EPT PML4 table': '0x14000' });
+  });
+  it('is not there outside RAM', () => {
+    expect(vmcsView(m.physical, 0x4000_0000)).toBeUndefined();
+  });
+});
+
+describe('fields by name', () => {
+  it.each(['Guest CS access rights', 'guest_cs_access_rights', 'GUEST-CS-ACCESS-RIGHTS', '0x4816', '18454'])(
+    '%s',
+    (name) => {
+      expect(findVmcsField(name)?.encoding).toBe(0x4816);
+    },
+  );
+  it('unknown names give nothing', () => {
+    expect(findVmcsField('Guest CS colour')).toBeUndefined();
+  });
+  it('a value that does not fit is refused with what was expected', () => {
+    const m = new VmxMachine().ready();
+    const field = findVmcsField('Guest CS selector');
+    if (!field) throw new Error('no field');
+    expect(pokeVmcsField(m.physical, VMCS_REGION, field, 0x1_0000n)).toContain('16 bits wide');
+    expect(pokeVmcsField(m.physical, VMCS_REGION, field, 0x1234n)).toBeUndefined();
+    expect(m.read('Guest CS selector')).toBe(0x1234n);
+  });
+});
+
+describe('exits in words', () => {
+  it('CPUID: leaf, unconditional, skip the instruction', () => {
+    const { title, values, explanation } = lastExit({}, insn.cpuid, (m) => m.state.setGpr(0, 0x4000_0000n));
+    expect(title).toBe('VM exit: CPUID (10), leaf 0x40000000');
+    expect(values).toMatchObject({ reason: 10n, rip: 0x8000n, leaf: 0x4000_0000n });
+    expect(explanation.join('\n')).toMatch(/unconditionally[\s\S]*instruction length \(2\)/);
+  });
+  it('I/O: port, size, direction and the control', () => {
+    const { title, values, explanation } = lastExit({}, 'e6 60');
+    expect(title).toBe('VM exit: I/O instruction (30), OUT to port 0x60');
+    expect(values).toMatchObject({ port: 0x60n, size: 1n, direction: 'out' });
+    expect(explanation.join('\n')).toContain('"unconditional I/O exiting" is 1');
+  });
+  it('an owned bit of CR0: mask and shadow', () => {
+    const { explanation } = lastExit({ 'CR0 guest/host mask': 8, 'CR0 read shadow': 8 }, '0f 06');
+    expect(explanation.join('\n')).toContain('guest/host mask 0x8');
+  });
+  it('an exception: the bit of the bitmap', () => {
+    const { title, explanation } = lastExit({ 'Exception bitmap': 1 << 6 }, '0f 0b');
+    expect(title).toBe('VM exit: Exception or non-maskable interrupt (NMI) (0), #UD');
+    expect(explanation.join('\n')).toContain('bit 6 of the exception bitmap is 1');
+  });
+});
+
+describe('failed VM entries in words', () => {
+  function failure(values: Values) {
+    const m = new VmxMachine().ready(values);
+    let seen: VmEntryFailure | undefined;
+    m.vmx.onVmEntryFailure = (told) => {
+      seen = told;
+    };
+    m.step(insn.vmlaunch);
+    if (!seen) throw new Error('expected the VM entry to fail');
+    return explainEntryFailure(seen, m.physical);
+  }
+  it('every broken rule of the guest, with the value and the section', () => {
+    const { title, values, explanation } = failure({ 'Guest TR access rights': 0x1_008b, 'Guest RFLAGS': 0 });
+    expect(title).toBe('VM-entry failure: VM-entry failure due to invalid guest state');
+    expect(values).toMatchObject({ reason: 33n, rules: 'guest-tr-usable guest-rflags-reserved' });
+    expect(explanation[0]).toBe(
+      'Guest TR access rights = 0x1008b. TR must be usable: bit 16 of its access rights must be 0. (SDM volume 3, "Checks on Guest Segment Registers")',
+    );
+    expect(explanation).toHaveLength(3);
+  });
+  it('a wrong control: error 7', () => {
+    const { title, values } = failure({ 'Pin-based VM-execution controls': controls('pin') | 0x40n });
+    expect(title).toBe('VM-entry failure: VM-instruction error 7, VM entry with invalid control field(s)');
+    expect(values).toMatchObject({ error: 7n, rules: 'pin-based-allowed' });
+  });
+  it('an MSR that cannot be loaded: which entry', () => {
+    const { explanation } = failure({ 'VM-entry MSR-load count': 1, 'VM-entry MSR-load address': 0x3_0000 });
+    expect(explanation[0]).toContain('Entry 1 of the VM-entry MSR-load area, MSR 0x0 at host-physical 0x30000');
+  });
+});
