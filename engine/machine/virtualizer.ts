@@ -7,6 +7,7 @@ import type { VmExit } from '../cpu/events.ts';
 import { EventType } from '../cpu/processor.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
 import type { VmcsView } from '../inspect/views.ts';
+import { vmcsView } from '../inspect/vmcs.ts';
 import { GUEST_BASE, Hypervisor } from '../vmm/hypervisor.ts';
 import { PRIMARY } from '../vmx/controls.ts';
 import { ExitReason, exitReason } from '../vmx/exit-reasons.ts';
@@ -201,7 +202,8 @@ export class Virtualizer {
   // ---- views -------------------------------------------------------------------------------------------------------
 
   vmcsView(): VmcsView | undefined {
-    return undefined;
+    const { state, physical } = this.#host;
+    return state.currentVmcsValid ? vmcsView(physical, state.currentVmcs) : undefined;
   }
   readVmcs(field: string): bigint | undefined {
     return readVmcsField(this.#vmx.parts, field);
