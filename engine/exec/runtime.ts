@@ -5,7 +5,7 @@
 import { checkSegment } from '../cpu/access.ts';
 import { bindInstruction } from '../cpu/bind-instruction.ts';
 import { GP, GuestFault, SS_, UD, Unimplemented, Vector } from '../cpu/events.ts';
-import type { SystemInstruction } from '../cpu/instruction.ts';
+import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu/instruction.ts';
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { is64Bit } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
@@ -26,6 +26,11 @@ export interface RuntimeParts {
   /** Limit and type check of a legacy segment access, with all its faults. */
 }
 
+interface Bound {
+  readonly site: SystemSite;
+  readonly execute: SystemInstruction | undefined;
+}
+
 export class Runtime {
   /** What ended the instruction: GuestFault, VmExit, Unimplemented. Anything else is an internal bug. */
   pendingEvent: unknown;
@@ -40,6 +45,7 @@ export class Runtime {
   /** Told before each system instruction, with the instruction; may request a stop by throwing. */
   beforeSystem: ((instruction: DecodedInstruction) => void) | undefined;
   readonly #parts: RuntimeParts;
+  readonly #sites = new WeakMap<DecodedInstruction, Bound>();
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
@@ -70,6 +76,16 @@ export class Runtime {
       this.currentRecord = 0;
     }
     return this.stopRequested ? SlowStatus.DoneStopAfter : SlowStatus.Done;
+  }
+
+  /** The instruction joined with the state, and its function; kept, as it is asked for at each execution. */
+  #bound(decoded: DecodedInstruction, ip: number): Bound {
+    const known = this.#sites.get(decoded);
+    if (known?.site.ip === ip) return known;
+    const site = bindInstruction(this.#parts.processor.state, decoded, ip);
+    const bound = { site, execute: this.#parts.systemInstructions[systemInstructionKey(site)] };
+    this.#sites.set(decoded, bound);
+    return bound;
   }
 
   #notExecutable(decoded: DecodedInstruction): GuestFault | Unimplemented {
@@ -126,7 +142,7 @@ export class Runtime {
   }
 
   #system(recordAddress: number): number {
-    const { processor, systemInstructions } = this.#parts;
+    const { processor } = this.#parts;
     const { state } = processor;
     const decoded = (this.codeCache as CodeCache).instructionOf(recordAddress);
     const nextOffset = state.view.getUint32(recordAddress + record.nextOffset, true);
@@ -137,8 +153,7 @@ export class Runtime {
     this.currentRecord = recordAddress;
     try {
       this.beforeSystem?.(decoded);
-      const site = bindInstruction(state, decoded, ip);
-      const execute = systemInstructions[systemInstructionKey(site)];
+      const { site, execute } = this.#bound(decoded, ip);
       if (!execute) throw this.#notExecutable(decoded);
       execute(processor, site);
       if (!processor.transferred) state.rip = site.nextIp;
