@@ -15,8 +15,12 @@ export const JUMP_CACHE_ENTRIES = 4096;
 export const FAST_TLB_ADDRESS = 0x4_0000;
 export const FAST_TLB_ENTRIES = 1024;
 export const FAST_TLB_ENTRY_BYTES = 32;
-/** Sets of the fast TLB: explicit supervisor accesses, user accesses, supervisor accesses with EFLAGS.AC set. */
-export const FAST_TLB_SETS = 3;
+/**
+ * Sets of the fast TLB: explicit supervisor accesses, user accesses, supervisor accesses with EFLAGS.AC set; first those
+ * of VMX root operation (or none), then those of non-root operation.
+ */
+export const FAST_TLB_SETS_OF_WORLD = 3;
+export const FAST_TLB_SETS = 2 * FAST_TLB_SETS_OF_WORLD;
 export const FAST_TLB_SET_BYTES = FAST_TLB_ENTRIES * FAST_TLB_ENTRY_BYTES;
 
 /** Decoded instruction records. */

@@ -12,11 +12,12 @@ import {
   FAST_TLB_ENTRY_BYTES,
   FAST_TLB_SET_BYTES,
   FAST_TLB_SETS,
+  FAST_TLB_SETS_OF_WORLD,
   PAGE_BYTES,
   RAM_ADDRESS,
 } from '../cpu/memory-map.ts';
 
-/** Sets, in the order of memory-map.ts. */
+/** Sets of one world, in the order of memory-map.ts. */
 export const FastSet = { Supervisor: 0, User: 1, SupervisorAc: 2 } as const;
 
 export const fastSetAddress = (set: number): number => FAST_TLB_ADDRESS + set * FAST_TLB_SET_BYTES;
@@ -39,6 +40,11 @@ export function fastTlbIndex(linear: number): number {
   return (page ^ (page >>> 10)) & (FAST_TLB_ENTRIES - 1);
 }
 
+/** The two worlds of VMX: root operation (or VMX off), and non-root operation. */
+export type World = 0 | 1;
+const WORLDS: readonly World[] = [0, 1];
+
+const SLOTS_OF_WORLD = FAST_TLB_SETS_OF_WORLD * FAST_TLB_ENTRIES;
 const SLOTS = FAST_TLB_SETS * FAST_TLB_ENTRIES;
 const WORDS = FAST_TLB_ENTRY_BYTES / 4;
 const READ = 0;
@@ -52,8 +58,9 @@ export class FastTlb {
   readonly #words: Int32Array;
   /** RAM page number behind each slot, -1 for an empty one. */
   readonly #pageOf = new Int32Array(SLOTS).fill(-1);
-  readonly #log = new Int32Array(LOG_CAPACITY);
-  #filled = 0;
+  /** By world: the slots filled, and how many. */
+  readonly #logs = [new Int32Array(LOG_CAPACITY), new Int32Array(LOG_CAPACITY)] as const;
+  readonly #filled: [number, number] = [0, 0];
 
   constructor(buffer: ArrayBuffer) {
     this.#words = new Int32Array(buffer, FAST_TLB_ADDRESS, SLOTS * WORDS);
@@ -93,8 +100,9 @@ export class FastTlb {
 
   #remember(slot: number): void {
     if (this.#pageOf[slot] !== -1) return;
-    if (this.#filled < LOG_CAPACITY) this.#log[this.#filled] = slot;
-    this.#filled++;
+    const world = slot < SLOTS_OF_WORLD ? 0 : 1;
+    const filled = this.#filled[world]++;
+    if (filled < LOG_CAPACITY) this.#logs[world][filled] = slot;
   }
 
   #invalidate(slot: number): void {
@@ -110,9 +118,12 @@ export class FastTlb {
 
   /** Empties the table; costs as much as was filled since the last time. */
   dropAll(): void {
-    if (this.#filled > LOG_CAPACITY) for (let slot = 0; slot < SLOTS; slot++) this.#dropSlot(slot);
-    else for (let i = 0; i < this.#filled; i++) this.#dropSlot(this.#log[i] as number);
-    this.#filled = 0;
+    for (const world of WORLDS) this.dropWorld(world);
+  }
+  /** The same for the sets of one world. */
+  dropWorld(world: World): void {
+    this.#forEachFilled(world, (slot) => this.#dropSlot(slot));
+    this.#filled[world] = 0;
   }
 
   /** Drops the translations of a linear page in every set. The slots stay remembered as filled. */
@@ -128,21 +139,27 @@ export class FastTlb {
 
   /** Drops every translation to a RAM page, of writes only or of reads as well. */
   dropRamPage(ramPage: number, reads: boolean): void {
-    this.#forEachFilled((slot) => {
-      if (this.#pageOf[slot] !== ramPage) return;
-      if (reads) this.#invalidate(slot);
-      else this.#setTag(slot * WORDS + WRITE, INVALID, 0);
-    });
+    for (const world of WORLDS) {
+      this.#forEachFilled(world, (slot) => {
+        if (this.#pageOf[slot] !== ramPage) return;
+        if (reads) this.#invalidate(slot);
+        else this.#setTag(slot * WORDS + WRITE, INVALID, 0);
+      });
+    }
   }
 
   /** Drops all translations of writes. */
   dropWriteTags(): void {
-    this.#forEachFilled((slot) => this.#setTag(slot * WORDS + WRITE, INVALID, 0));
+    for (const world of WORLDS) {
+      this.#forEachFilled(world, (slot) => this.#setTag(slot * WORDS + WRITE, INVALID, 0));
+    }
   }
 
-  #forEachFilled(visit: (slot: number) => void): void {
-    if (this.#filled > LOG_CAPACITY) for (let slot = 0; slot < SLOTS; slot++) visit(slot);
-    else for (let i = 0; i < this.#filled; i++) visit(this.#log[i] as number);
+  #forEachFilled(world: World, visit: (slot: number) => void): void {
+    const filled = this.#filled[world];
+    const log = this.#logs[world];
+    if (filled <= LOG_CAPACITY) for (let i = 0; i < filled; i++) visit(log[i] as number);
+    else for (let slot = world * SLOTS_OF_WORLD; slot < (world + 1) * SLOTS_OF_WORLD; slot++) visit(slot);
   }
 
   /** The valid entries, for inspection. */

@@ -167,8 +167,8 @@ export class TranslationControl extends Translation {
   enterNonRoot(vpid: number, eptp: number | undefined): void {
     this.#flushVpid0(vpid);
     this.vcpu.vpid = vpid;
-    this.vcpu.ept = eptp === undefined ? undefined : eptContext(eptp);
-    this.contextChanged();
+    if (this.vcpu.ept?.eptp !== eptp) this.vcpu.ept = eptp === undefined ? undefined : eptContext(eptp);
+    this.worldChanged();
   }
 
   /** The address-translation side of a VM exit, after the host's registers are loaded. */
@@ -176,7 +176,7 @@ export class TranslationControl extends Translation {
     this.#flushVpid0(this.vcpu.vpid);
     this.vcpu.vpid = 0;
     this.vcpu.ept = undefined;
-    this.contextChanged();
+    this.worldChanged();
   }
 
   /** "If the enable VPID VM-execution control is 0, VM entries and VM exits invalidate mappings of VPID 0000H." */

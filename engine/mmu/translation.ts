@@ -1,6 +1,7 @@
 /** From linear to host-physical addresses for the loaded vCPU: the TLB, the walks behind it, the faults. */
 import { GP, type GuestFault, PF, SS_, VmExit } from '../cpu/events.ts';
-import type { CpuState } from '../cpu/state.ts';
+import { FAST_TLB_SETS_OF_WORLD } from '../cpu/memory-map.ts';
+import { type CpuState, readSigned } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {
   Access,
@@ -12,7 +13,7 @@ import {
   Privilege,
   STACK_PRIVILEGE,
 } from './access.ts';
-import { FastSet, FastTlb, fastSetAddress } from './fast-tlb.ts';
+import { FastSet, FastTlb, fastSetAddress, type World } from './fast-tlb.ts';
 import { GuestWalker } from './guest-walk.ts';
 import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
@@ -35,6 +36,40 @@ export class TranslationContext {
   vpid = 0;
   /** EPT in use, or undefined. */
   ept: EptContext | undefined;
+}
+
+/** Everything that fast translations depend on but the privilege, as it was. */
+class WorldRegisters {
+  #cr0 = 0;
+  #cr3 = 0;
+  #cr4 = 0;
+  #efer = 0;
+  #vpid = 0;
+  #eptp = -1;
+  /** PDPTE registers are loaded besides, so that nothing can be said about PAE paging. */
+  #isPae = true;
+
+  remember(view: DataView, { vpid, ept }: TranslationContext): void {
+    this.#cr0 = view.getUint32(fieldAddress.cr0, true);
+    this.#cr3 = readSigned(view, fieldAddress.cr3);
+    this.#cr4 = view.getUint32(fieldAddress.cr4, true);
+    this.#efer = view.getUint32(fieldAddress.efer, true);
+    this.#vpid = vpid;
+    this.#eptp = ept ? ept.eptp : -1;
+    this.#isPae = pagingMode(this.#cr0, this.#cr4, this.#efer) === PagingMode.PAE;
+  }
+
+  areCurrent(view: DataView, { vpid, ept }: TranslationContext): boolean {
+    return (
+      !this.#isPae &&
+      this.#cr3 === readSigned(view, fieldAddress.cr3) &&
+      this.#cr0 === view.getUint32(fieldAddress.cr0, true) &&
+      this.#cr4 === view.getUint32(fieldAddress.cr4, true) &&
+      this.#efer === view.getUint32(fieldAddress.efer, true) &&
+      this.#vpid === vpid &&
+      this.#eptp === (ept ? ept.eptp : -1)
+    );
+  }
 }
 
 /** What a peek found. `physical` is there exactly if `outcome` is Mapped. */
@@ -79,6 +114,8 @@ export class Translation {
   onCodeMappingsChanged: (linear: number | undefined, lengthBytes: number) => void = () => {};
 
   #vcpu = new TranslationContext();
+  /** What the fast translations of the two worlds were made for. */
+  readonly #worlds = [new WorldRegisters(), new WorldRegisters()] as const;
   readonly #view: DataView;
   readonly #walk = new Walk(true);
   readonly #tag: MappingTag = { vpid: 0, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
@@ -126,8 +163,28 @@ export class Translation {
   /** To be called when registers that translation depends on were replaced: nothing fast survives. */
   contextChanged(): void {
     this.fast.dropAll();
+    this.#worlds[this.#world()].remember(this.#view, this.#vcpu);
     this.privilegeChanged();
     this.onCodeMappingsChanged(undefined, 0);
+  }
+
+  /**
+   * To be called when a VM entry or VM exit replaced the registers: what is fast stays, in the sets of the two worlds, if
+   * the world that is entered is as it was left.
+   */
+  protected worldChanged(): void {
+    const world = this.#world();
+    const registers = this.#worlds[world];
+    if (!registers.areCurrent(this.#view, this.#vcpu)) {
+      this.fast.dropWorld(world);
+      registers.remember(this.#view, this.#vcpu);
+      this.onCodeMappingsChanged(undefined, 0);
+    }
+    this.privilegeChanged();
+  }
+
+  #world(): World {
+    return this.#view.getUint32(fieldAddress.nonRoot, true) ? 1 : 0;
   }
 
   /** To be called when CPL, EFLAGS.AC or CR4.SMAP changed: chooses the set of the fast TLB. */
@@ -138,11 +195,11 @@ export class Translation {
   /** The set of the fast TLB for explicit accesses at the current privilege. */
   protected fastSet(): number {
     const view = this.#view;
-    if (view.getUint32(fieldAddress.cpl, true) === 3) return FastSet.User;
+    const first = this.#world() * FAST_TLB_SETS_OF_WORLD;
+    if (view.getUint32(fieldAddress.cpl, true) === 3) return first + FastSet.User;
     const smap = (view.getUint32(fieldAddress.cr4, true) & Cr4.SMAP) !== 0;
-    return smap && view.getUint32(fieldAddress.flagsOther, true) & ALIGNMENT_CHECK
-      ? FastSet.SupervisorAc
-      : FastSet.Supervisor;
+    const exempt = smap && (view.getUint32(fieldAddress.flagsOther, true) & ALIGNMENT_CHECK) !== 0;
+    return first + (exempt ? FastSet.SupervisorAc : FastSet.Supervisor);
   }
 
   /**
