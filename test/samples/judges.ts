@@ -161,7 +161,8 @@ function start(program: string, options: string[], lastWords?: string): Promise<
   });
 }
 
-async function inTemporaryFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
+/** A folder for the work, gone when that is done. */
+export async function inTemporaryFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(path.join(tmpdir(), 'ringside-sample-'));
   try {
     return await work(folder);

@@ -1,0 +1,66 @@
+/** What the benchmark asks of anything that can run a guest: Ringside, and the machines it is compared with. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { type Work, WorkMarks } from './work-marks.ts';
+
+/** One run of one guest: the work it did, and why it did not come to its end, if so. */
+export interface GuestRun {
+  readonly works: readonly Work[];
+  readonly failure: string | undefined;
+}
+
+export interface GuestImage {
+  /** Path of the Multiboot ELF32 file. */
+  readonly elf: string;
+  /** What follows the program's name on the Multiboot command line. */
+  readonly commandLine: string;
+}
+
+export interface Emulator {
+  readonly name: string;
+  /** Programs that must be installed. */
+  readonly programs: readonly string[];
+  readonly hasVmx: boolean;
+  run(guest: GuestImage, limitSeconds: number): Promise<GuestRun>;
+}
+
+/** RAM of every machine: the guests use up to 256 MiB. */
+export const MEMORY_MIB = 256;
+
+/** Starts a program whose standard output is the guest's console, and ends it when the guest says that it exits. */
+export function runConsole(program: string, options: readonly string[], limitSeconds: number): Promise<GuestRun> {
+  return new Promise((resolve, reject) => {
+    const marks = new WorkMarks();
+    const child = spawn(program, options, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const limit = endAfter(child, limitSeconds);
+    child.stdout.setEncoding('latin1').on('data', (text: string) => {
+      marks.feed(text, { ms: performance.now(), instructions: undefined });
+      if (marks.exitCode !== undefined) child.kill('SIGKILL');
+    });
+    const errors = lastLines(child);
+    child.on('error', reject);
+    child.on('close', (status, signal) => {
+      const how = limit.reached() ? `stopped after ${limitSeconds} s` : `ended with ${status ?? signal}`;
+      limit.clear();
+      resolve({ works: marks.works, failure: marks.failure(`${program} ${how}${errors()}`) });
+    });
+  });
+}
+
+/** Kills the process after a time. */
+export function endAfter(child: ChildProcess, seconds: number) {
+  let reached = false;
+  const timer = setTimeout(() => {
+    reached = true;
+    child.kill('SIGKILL');
+  }, seconds * 1000);
+  return { reached: () => reached, clear: () => clearTimeout(timer) };
+}
+
+/** The end of what the process writes to stderr, for a message. */
+export function lastLines(child: ChildProcess): () => string {
+  let text = '';
+  child.stderr?.setEncoding('latin1').on('data', (more: string) => {
+    text = (text + more).slice(-300);
+  });
+  return () => (text.trim() === '' ? '' : ` (${text.trim().split('\n').at(-1)})`);
+}

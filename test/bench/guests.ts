@@ -1,0 +1,123 @@
+/** The guest programs of the benchmark (sources in guests/src), their sizes, and what they must compute. */
+
+/** A benchmark runs every guest at its full size, or, to see only that all is right, at a quick one. */
+export type Size = 'full' | 'quick';
+
+export interface Guest {
+  readonly name: string;
+  readonly needsVmx: boolean;
+  readonly commandLine: Readonly<Record<Size, string>>;
+  /**
+   * The checksums of each work, in the order in which they are done: at full size, at quick size. Those of vmx64 are
+   * Debian's Bochs 2.7's, all others QEMU 7.2's (TCG). `--peers all` compares the peers' with them again.
+   */
+  readonly works: Readonly<Record<string, readonly [full: string, quick: string]>>;
+}
+
+/** Checksums are printed with 16 digits. */
+const sum = (full: string, quick: string) => [full.padStart(16, '0'), quick.padStart(16, '0')] as const;
+
+const CODE_QUICK = 'fib=18 sieve=200000 qs=20000 interp=200000 icall=200000';
+
+export const guests: readonly Guest[] = [
+  {
+    name: 'alu64',
+    needsVmx: false,
+    commandLine: { full: '', quick: 'n=500000' },
+    works: { alu: sum('4cfb3991587af0ef', '9467bf10fb24dae7') },
+  },
+  {
+    name: 'mem64',
+    needsVmx: false,
+    commandLine: { full: '', quick: 'passes=1 walks=200000' },
+    works: {
+      memset: sum('0', '0'),
+      stream: sum('20000000', '800000'),
+      memcpy: sum('20000000', '800000'),
+      walk: sum('f531f891', '339325768'),
+    },
+  },
+  {
+    name: 'code64',
+    needsVmx: false,
+    commandLine: { full: '', quick: CODE_QUICK },
+    works: {
+      fib: sum('213d05', 'a18'),
+      sieve: sum('297986', '5058'),
+      qsort: sum('804887e5', '7fcb0ede'),
+      interp: sum('3fbadf47', '7475e3ac'),
+      icall: sum('ea2980c', '7478f0ec'),
+    },
+  },
+  {
+    name: 'paging64',
+    needsVmx: false,
+    commandLine: { full: '', quick: 'cr3=5000 inv=50000 remap=50000' },
+    works: {
+      cr3_touch16: sum('16e3600', '927c0'),
+      invlpg_touch: sum('3e6713c0', '18e4298'),
+      remap_touch: sum('7b61b180', '3136070'),
+      tlbwalk1024: sum('7b89ca02', '313d4d0'),
+    },
+  },
+  {
+    name: 'ring64',
+    needsVmx: false,
+    commandLine: { full: '', quick: 'sys=50000 int=50000 pf=25000' },
+    works: {
+      syscall_sysret: sum('2dc6c0', 'c350'),
+      int80_iret_r3: sum('1e8480', 'c350'),
+      int80_iret_r0: sum('1e8480', 'c350'),
+      pagefault_r3: sum('f4240', '61a8'),
+    },
+  },
+  {
+    name: 'vmx64',
+    needsVmx: true,
+    commandLine: { full: '', quick: 'cpuid=10000 alu=100000 walk=50000 ept=2000' },
+    works: {
+      vmx_cpuid_exit: sum('746a4ae6e0', '2fadcf8'),
+      vmx_vmcall_exit_min: sum('746a4ae6e0', '2fadcf8'),
+      vmx_guest_alu: sum('3c1750feaf8013e5', 'db949fbaafea2364'),
+      vmx_guest_walk: sum('776857c82', '1ae114daf'),
+      host_walk: sum('a507f854f', '11226c9cf'),
+      vmx_ept_violation: sum('1874507f854f', '3f9226c9cf'),
+    },
+  },
+  {
+    name: 'alu32',
+    needsVmx: false,
+    commandLine: { full: '', quick: 'n=500000' },
+    works: { alu: sum('f306f2f7', '73e11674') },
+  },
+  {
+    name: 'mem32',
+    needsVmx: false,
+    commandLine: { full: '', quick: 'passes=1 walks=200000' },
+    works: {
+      memset: sum('0', '0'),
+      stream: sum('40000000', '1000000'),
+      memcpy: sum('40000000', '1000000'),
+      walk: sum('2c7bfe69', '5e121616'),
+    },
+  },
+  {
+    name: 'code32',
+    needsVmx: false,
+    commandLine: { full: '', quick: CODE_QUICK },
+    works: {
+      fib: sum('213d05', 'a18'),
+      sieve: sum('297986', '5058'),
+      qsort: sum('804887e5', '7fcb0ede'),
+      interp: sum('3fbadf47', '7475e3ac'),
+      icall: sum('ea2980c', '7478f0ec'),
+    },
+  },
+  {
+    // Checks itself: its checksum is the number of cases that went wrong. All cases would take minutes.
+    name: 'repmov64',
+    needsVmx: false,
+    commandLine: { full: 'd=7 len=3', quick: 'd=40 len=9' },
+    works: { repmov: sum('0', '0') },
+  },
+];

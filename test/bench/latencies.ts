@@ -1,0 +1,102 @@
+/** Times that a user waits for, in milliseconds. */
+import { execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { DebugClient } from '@vscode/debugadapter-testsupport';
+import { readExpected } from '../samples/judges.ts';
+import type { BenchFiles } from './bench.ts';
+import type { Size } from './guests.ts';
+import { number, table } from './report.ts';
+import { quantile } from './statistics.ts';
+
+export interface Latency {
+  readonly what: string;
+  /** Empty if it could not be measured. */
+  readonly ms: readonly number[];
+  readonly failure?: string;
+}
+
+const RUNS: Readonly<Record<Size, number>> = { full: 9, quick: 3 };
+const SAMPLE = 'rings';
+const TIME_LIMIT_MS = 30_000;
+
+/** What is shipped is measured as it is shipped, so it must have been built before. */
+export async function measureLatencies(files: BenchFiles, size: Size): Promise<Latency[]> {
+  const program = path.join(files.root, `samples/${SAMPLE}/${SAMPLE}.asm`);
+  const processes = [
+    { file: 'dist/ringside.js', what: `cold start: ringside run ${SAMPLE}, to its end`, once: coldRun },
+    { file: 'dist/debug-adapter.js', what: `F5 on ${SAMPLE} to the first stop, with a new adapter`, once: firstStop },
+  ];
+  const latencies: Latency[] = [];
+  for (const { file, what, once } of processes) {
+    const script = path.join(files.root, file);
+    if (existsSync(script)) latencies.push(await repeat(what, RUNS[size], () => once(script, program)));
+    else console.error(`left out, as ${file} has not been built: ${what}`);
+  }
+  return [...latencies, ...(await inProcess(files, size))];
+}
+
+export function latencyTable(latencies: readonly Latency[]): string {
+  const rows = latencies.map(({ what, ms, failure }) =>
+    failure !== undefined || ms.length === 0
+      ? [what, 'failed', '', '']
+      : [what, `${ms.length}`, number(quantile(ms, 0.5)), number(quantile(ms, 0.99))],
+  );
+  const failed = latencies.filter(({ failure }) => failure !== undefined);
+  const lines = failed.map(({ what, failure }) => `\n${what}: ${failure}`);
+  return [table(['what', 'samples', 'median', '99 %'], rows), ...lines].join('\n');
+}
+
+async function repeat(what: string, runs: number, once: () => Promise<number>): Promise<Latency> {
+  const ms: number[] = [];
+  try {
+    for (let run = 0; run < runs; run++) ms.push(await once());
+    return { what, ms };
+  } catch (error) {
+    return { what, ms, failure: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** From the start of the process to its end, which is that of the guest. */
+function coldRun(script: string, program: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const started = performance.now();
+    const child = spawn(process.execPath, [script, 'run', program], { stdio: 'ignore', timeout: TIME_LIMIT_MS });
+    child.on('error', reject);
+    child.on('close', (status) => {
+      const { exitCode } = readExpected(SAMPLE);
+      if (status === exitCode) resolve(performance.now() - started);
+      else reject(new Error(`expected exit status ${exitCode}, found ${status}`));
+    });
+  });
+}
+
+/** From the start of the adapter's process to its `stopped` event, as VS Code drives it. */
+async function firstStop(script: string, program: string): Promise<number> {
+  const started = performance.now();
+  const client = new DebugClient('node', script, 'ringside');
+  client.defaultTimeout = TIME_LIMIT_MS;
+  await client.start();
+  try {
+    await Promise.all([
+      client.waitForEvent('stopped'),
+      client.configurationSequence(),
+      client.initializeRequest().then(() => client.launchRequest(launchArguments(program))),
+    ]);
+    return performance.now() - started;
+  } finally {
+    await client.stop();
+  }
+}
+
+function launchArguments(program: string) {
+  return { type: 'ringside', request: 'launch', name: 'bench', program, stopOnEntry: true, noDebug: false };
+}
+
+/** What is measured inside of a process of its own, where nothing has been warmed up. */
+async function inProcess({ root, latencyProcess }: BenchFiles, size: Size): Promise<Latency[]> {
+  const options = { timeout: TIME_LIMIT_MS * 10, maxBuffer: 64 * 1024 * 1024 };
+  const { stdout } = await promisify(execFile)(process.execPath, [latencyProcess, root, `${RUNS[size]}`], options);
+  return JSON.parse(stdout);
+}

@@ -1,0 +1,76 @@
+/** Runs guests on all emulators in turn, and holds what they compute against what is right. */
+import type { Emulator, GuestImage, GuestRun } from './emulator.ts';
+import type { Guest, Size } from './guests.ts';
+
+/** No run takes longer, in seconds. */
+const LIMIT_SECONDS: Readonly<Record<Size, number>> = { full: 600, quick: 60 };
+
+/** All samples of one piece of work. */
+export interface WorkSamples {
+  readonly guest: string;
+  readonly work: string;
+  /** Guest instructions, as Ringside counts them; undefined if it never came to the end of the work. */
+  instructions: number | undefined;
+  /** By emulator's name: seconds, a sample a round. */
+  readonly seconds: Map<string, number[]>;
+}
+
+export interface Failure {
+  readonly guest: string;
+  readonly emulator: string;
+  readonly message: string;
+}
+
+export interface Measurements {
+  readonly samples: readonly WorkSamples[];
+  readonly failures: readonly Failure[];
+}
+
+export interface MeasureOptions {
+  readonly size: Size;
+  readonly rounds: number;
+  /** The first is Ringside. */
+  readonly emulators: readonly Emulator[];
+  pathOf(guest: Guest): string;
+  progress(text: string): void;
+}
+
+/** The emulators take turns, so that whatever else the computer does hits all of them alike. */
+export async function measureGuest(guest: Guest, options: MeasureOptions): Promise<Measurements> {
+  const samples = Object.keys(guest.works).map(
+    (work): WorkSamples => ({ guest: guest.name, work, instructions: undefined, seconds: new Map() }),
+  );
+  const failures = new Map<string, Failure>();
+  const able = options.emulators.filter(({ hasVmx }) => hasVmx || !guest.needsVmx);
+  const image: GuestImage = { elf: options.pathOf(guest), commandLine: guest.commandLine[options.size] };
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const emulator of able.filter(({ name }) => !failures.has(name))) {
+      options.progress(`${guest.name} on ${emulator.name}, round ${round} of ${options.rounds}`);
+      const run = await emulator.run(image, LIMIT_SECONDS[options.size]);
+      const message = takeRun(run, guest, options.size, emulator.name, samples);
+      if (message !== undefined) failures.set(emulator.name, { guest: guest.name, emulator: emulator.name, message });
+    }
+  }
+  return { samples, failures: [...failures.values()] };
+}
+
+/** Adds a run's times to the samples; says what is wrong with the run, if anything. */
+function takeRun(run: GuestRun, guest: Guest, size: Size, emulator: string, samples: WorkSamples[]) {
+  for (const work of run.works) {
+    const expected = guest.works[work.name]?.[size === 'full' ? 0 : 1];
+    if (work.checksum !== expected) {
+      return `${work.name} computed ${work.checksum}, expected ${expected ?? 'no such work'}`;
+    }
+    const sample = samples.find((one) => one.work === work.name);
+    if (sample === undefined) continue;
+    if (work.instructions !== undefined) {
+      if ((sample.instructions ?? work.instructions) !== work.instructions) {
+        return `${work.name} took ${work.instructions} instructions, in an earlier run ${sample.instructions}`;
+      }
+      sample.instructions = work.instructions;
+    }
+    sample.seconds.set(emulator, [...(sample.seconds.get(emulator) ?? []), work.seconds]);
+  }
+  const missing = Object.keys(guest.works).find((name) => !run.works.some((work) => work.name === name));
+  return run.failure ?? (missing === undefined ? undefined : `${missing} was not done`);
+}

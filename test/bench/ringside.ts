@@ -1,0 +1,43 @@
+/** Ringside as one of the emulators: a process of node for each run. */
+import { spawn } from 'node:child_process';
+import { type Emulator, endAfter, type GuestImage, type GuestRun, lastLines } from './emulator.ts';
+import type { Work } from './work-marks.ts';
+
+type Line = Work | { readonly ended: true; readonly failure?: string };
+
+/** @param program the bundle of ringside-process.ts */
+export function ringside(program: string): Emulator {
+  return { name: 'Ringside', programs: [], hasVmx: true, run: (guest, limit) => runProcess(program, guest, limit) };
+}
+
+function runProcess(program: string, { elf, commandLine }: GuestImage, limitSeconds: number): Promise<GuestRun> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [program, elf, commandLine], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const limit = endAfter(child, limitSeconds);
+    const errors = lastLines(child);
+    let text = '';
+    child.stdout.setEncoding('utf8').on('data', (more: string) => {
+      text += more;
+    });
+    child.on('error', reject);
+    child.on('close', (status, signal) => {
+      const lines = text.split('\n').slice(0, -1);
+      const how = limit.reached()
+        ? `stopped after ${limitSeconds} s`
+        : `node ended with ${status ?? signal}${errors()}`;
+      limit.clear();
+      resolve(
+        readRun(
+          lines.map((line): Line => JSON.parse(line)),
+          how,
+        ),
+      );
+    });
+  });
+}
+
+function readRun(lines: readonly Line[], withoutEnd: string): GuestRun {
+  const works = lines.filter((line): line is Work => !('ended' in line));
+  const end = lines.find((line) => 'ended' in line);
+  return { works, failure: end === undefined ? withoutEnd : 'failure' in end ? end.failure : undefined };
+}
