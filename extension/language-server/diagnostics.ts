@@ -14,7 +14,11 @@ export interface Clock {
   after(milliseconds: number, callback: () => void): void;
 }
 
-export type Publish = (uri: string, diagnostics: readonly LspDiagnostic[]) => void;
+export interface Publisher {
+  publish(uri: string, diagnostics: readonly LspDiagnostic[]): void;
+  /** A check failed by a fault of the assembler itself. */
+  failed(uri: string, problem: unknown): void;
+}
 
 /** A check that takes longer (ms) waits for a pause in the typing; a shorter one only for the messages at hand. */
 const SHORT_CHECK = 100;
@@ -25,17 +29,17 @@ const QUIET_TURNS = 2;
 export class Checker {
   readonly #workspace: Workspace;
   readonly #clock: Clock;
-  readonly #publish: Publish;
+  readonly #publisher: Publisher;
   /** Roots with something published: the files, and what was said of each. */
   readonly #published = new Map<string, ReadonlyMap<string, readonly LspDiagnostic[]>>();
   #changes = 0;
   #scheduled = false;
   #lastCheck = 0;
 
-  constructor(workspace: Workspace, clock: Clock, publish: Publish) {
+  constructor(workspace: Workspace, clock: Clock, publisher: Publisher) {
     this.#workspace = workspace;
     this.#clock = clock;
-    this.#publish = publish;
+    this.#publisher = publisher;
   }
 
   /** Something has changed that diagnostics depend on. */
@@ -76,8 +80,12 @@ export class Checker {
     for (const root of this.#published.keys()) if (!roots.has(root)) this.#replace(root, new Map());
     for (const [root, unit] of roots) {
       if (!wanted()) return;
-      const found = await diagnosticsOf(unit);
-      if (wanted()) this.#replace(root, found);
+      try {
+        const found = await diagnosticsOf(unit);
+        if (wanted()) this.#replace(root, found);
+      } catch (problem) {
+        this.#publisher.failed(root, problem);
+      }
     }
   }
 
@@ -88,7 +96,7 @@ export class Checker {
     else this.#published.set(root, found);
     for (const uri of new Set([...(before?.keys() ?? []), ...found.keys()])) {
       const all = [...this.#published.values()].flatMap((files) => files.get(uri) ?? []);
-      this.#publish(uri, withoutRepetitions(all));
+      this.#publisher.publish(uri, withoutRepetitions(all));
     }
   }
 }

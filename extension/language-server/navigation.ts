@@ -37,7 +37,7 @@ export async function references(
     const source = unit.sources.get(uri);
     const place = source && nameAt(source, position);
     if (!place) continue;
-    for (const { range, isDefinition } of placesOf(unit, place.name)) {
+    for (const { range, isDefinition } of placesOf(unit, place)) {
       const known = found.some((one) => sameRange(one, range));
       if (!known && (includeDeclaration || !isDefinition)) found.push(range);
     }
@@ -49,7 +49,7 @@ export function highlights(unit: Unit, uri: string, position: Position): Documen
   const source = unit.sources.get(uri);
   const place = source && nameAt(source, position);
   if (!place) return [];
-  return placesOf(unit, place.name)
+  return placesOf(unit, place)
     .filter(({ range }) => range.file === uri)
     .map(({ range, isDefinition }) => ({
       range: toRange(range),

@@ -1,15 +1,17 @@
 /** Renames labels (local ones with their label's name in front where it is written), constants, macros, structures. */
 import type { Position, Range, TextEdit, WorkspaceEdit } from 'vscode-languageserver';
 import { isReservedWord, registerNamed, type SourceRange } from '../../debug-adapter/assembler/index.ts';
+import { isMacroLabel } from './macro-labels.ts';
 import { sameRange, toRange } from './positions.ts';
-import { definitionsOf, isLocal, localPart, nameAt, placesOf, textAt } from './symbols.ts';
+import { definitionsOf, isLocal, localPart, type NamedPlace, nameAt, placesOf, textAt } from './symbols.ts';
 import type { Unit, Workspace } from './workspace.ts';
 
 /** What the user may not do, with what would do instead. */
 export class RenameProblem extends Error {}
 
 interface Renaming {
-  readonly name: string;
+  readonly place: NamedPlace;
+  /** The part of the place that the new name replaces. */
   readonly range: SourceRange;
   readonly placeholder: string;
 }
@@ -28,22 +30,24 @@ function renamingAt(unit: Unit | undefined, uri: string, position: Position): Re
   const source = unit?.sources.get(uri);
   const place = source && nameAt(source, position);
   if (!unit || !place) throw new RenameProblem('expected a label, a constant, a macro or a structure here');
+  if (isMacroLabel(place.name)) return partToRename(unit, place);
   const [target] = definitionsOf(unit, place.name, place.range);
   if (!target || target.name !== place.name) {
     throw new RenameProblem(`'${place.name}' is not defined in the sources as written, so it cannot be renamed`);
   }
   if (target.kind === 'section') throw new RenameProblem('a section cannot be renamed');
-  return partToRename(unit, place.name, place.range);
+  return partToRename(unit, place);
 }
 
 /** Of a name such as `start.loop`, the part after the dot. */
-function partToRename(unit: Unit, name: string, range: SourceRange): Renaming {
+function partToRename(unit: Unit, place: NamedPlace): Renaming {
+  const { name, range } = place;
   const text = textAt(unit, range) ?? name;
   const dot = isLocal(name) ? text.indexOf('.', text.startsWith('.') ? 0 : 1) : -1;
   const escaped = text.startsWith('$') ? 1 : 0;
   const start = dot >= 0 ? dot : escaped;
   return {
-    name,
+    place,
     range: { ...range, column: range.column + start, length: range.length - start },
     placeholder: text.slice(start),
   };
@@ -58,9 +62,9 @@ export async function rename(
   const changes: Record<string, TextEdit[]> = {};
   const seen: SourceRange[] = [];
   for (const unit of await workspace.unitsWith(uri)) {
-    const { name } = renamingAt(unit, uri, position);
-    checkName(unit, name, newName);
-    for (const edit of editsOf(unit, name, newName)) {
+    const { place } = renamingAt(unit, uri, position);
+    checkName(unit, place.name, newName);
+    for (const edit of editsOf(unit, place, newName)) {
       if (seen.some((one) => sameRange(one, edit.range))) continue;
       seen.push(edit.range);
       (changes[edit.range.file] ??= []).push({ range: toRange(edit.range), newText: edit.newText });
@@ -69,11 +73,17 @@ export async function rename(
   return { changes };
 }
 
+/** What a new name looks like, and how that is said. */
+function formOf(name: string): readonly [RegExp, string] {
+  if (isMacroLabel(name)) return [/^%%[A-Za-z_?][\w?@$#~]*$/u, '%% and a name, such as %%done'];
+  if (isLocal(name)) return [/^\.[A-Za-z_?][\w?@$#~]*$/u, 'a dot and a name, such as .loop'];
+  return [/^[A-Za-z_?][\w?@$#~]*$/u, 'a name of letters, digits and _, such as main_loop'];
+}
+
 function checkName(unit: Unit, name: string, newName: string): void {
   const local = isLocal(name);
-  const form = local ? /^\.[A-Za-z_?][\w?@$#~]*$/u : /^[A-Za-z_?][\w?@$#~]*$/u;
+  const [form, expected] = formOf(name);
   if (!form.test(newName)) {
-    const expected = local ? 'a dot and a name, such as .loop' : 'a name of letters, digits and _, such as main_loop';
     throw new RenameProblem(`expected ${expected}; found '${newName}'`);
   }
   if (!local && (isReservedWord(newName) || registerNamed(newName))) {
@@ -85,12 +95,9 @@ function checkName(unit: Unit, name: string, newName: string): void {
   }
 }
 
-function editsOf(unit: Unit, name: string, newName: string): { range: SourceRange; newText: string }[] {
-  const places = placesOf(unit, name).map(({ range }) => ({
-    range: partToRename(unit, name, range).range,
-    newText: newName,
-  }));
-  return isLocal(name) ? places : [...places, ...ownersOf(unit, name, newName)];
+function editsOf(unit: Unit, place: NamedPlace, newName: string): { range: SourceRange; newText: string }[] {
+  const places = placesOf(unit, place).map((one) => ({ range: partToRename(unit, one).range, newText: newName }));
+  return isLocal(place.name) ? places : [...places, ...ownersOf(unit, place.name, newName)];
 }
 
 /** `start` where it is written in front of its local labels: `start.loop`. */

@@ -59,8 +59,9 @@ class Server {
     this.#connection = connection;
     this.#files = new Files(this.#documents, (uri) => this.#read(uri, readFile));
     this.#workspace = new Workspace(this.#files);
-    this.#checker = new Checker(this.#workspace, clock, (uri, diagnostics) => {
-      void connection.sendDiagnostics({ uri, diagnostics: [...diagnostics] });
+    this.#checker = new Checker(this.#workspace, clock, {
+      publish: (uri, diagnostics) => void connection.sendDiagnostics({ uri, diagnostics: [...diagnostics] }),
+      failed: (uri, problem) => this.#log(uri, problem),
     });
   }
 
@@ -136,7 +137,13 @@ class Server {
     }
   }
 
-  /** Runs a feature on a source; what is not open, or is gone by now, gets `empty`. */
+  /** For a report: which source made the server fail, and where in the server. */
+  #log(uri: string, problem: unknown): void {
+    const text = problem instanceof Error ? (problem.stack ?? problem.message) : String(problem);
+    this.#connection.console.error(`${uri}: ${text}`);
+  }
+
+  /** Runs a feature on a source; what is not open, is gone by now, or makes the feature fail, gets `empty`. */
   async #on<Result>(
     uri: string,
     empty: Result,
@@ -144,7 +151,12 @@ class Server {
   ): Promise<Result> {
     const unit = await this.#workspace.unitOf(uri);
     const source = unit?.sources.get(uri);
-    return unit && source ? feature(unit, source) : empty;
+    try {
+      return unit && source ? await feature(unit, source) : empty;
+    } catch (problem) {
+      this.#log(uri, problem);
+      return empty;
+    }
   }
 
   #serveNavigation(): void {

@@ -1,6 +1,7 @@
 /** What a name means: its definitions and the places it is used at, over all sources of a unit. */
 import type { Position } from 'vscode-languageserver';
 import type { Definition, ParsedSource, Reference, SourceRange } from '../../debug-adapter/assembler/index.ts';
+import { isMacroLabel, macroLabelAt, macroLabelPlaces } from './macro-labels.ts';
 import { covers, sameRange, tokensOfLine } from './positions.ts';
 import type { Unit } from './workspace.ts';
 
@@ -16,7 +17,8 @@ export function nameAt(source: ParsedSource, position: Position): NamedPlace | u
   const definition = source.definitions.find((one) => covers(one.range, position));
   if (definition) return { name: definition.name, range: definition.range, isDefinition: true };
   const reference = source.references.find((one) => covers(one.range, position));
-  return reference && { name: reference.name, range: reference.range, isDefinition: false };
+  if (reference) return { name: reference.name, range: reference.range, isDefinition: false };
+  return macroLabelAt(source, position);
 }
 
 export const isLocal = (name: string): boolean => /[^.]\./u.test(name);
@@ -52,7 +54,13 @@ function nearest(definitions: readonly Definition[], line: number): Definition[]
 }
 
 /** Where a name is defined: as written, or else by the macro that the assembler found to define it. */
-export async function definitionPlaces(unit: Unit, { name, range }: NamedPlace): Promise<SourceRange[]> {
+export async function definitionPlaces(unit: Unit, place: NamedPlace): Promise<SourceRange[]> {
+  const { name, range } = place;
+  if (isMacroLabel(name)) {
+    return placesOf(unit, place)
+      .filter((one) => one.isDefinition)
+      .map((one) => one.range);
+  }
   const written = definitionsOf(unit, name, range);
   if (written.length > 0) return written.map((one) => one.range);
   const { symbols } = await unit.program();
@@ -60,7 +68,10 @@ export async function definitionPlaces(unit: Unit, { name, range }: NamedPlace):
 }
 
 /** All places where a name stands, its definitions first. */
-export function placesOf(unit: Unit, name: string): NamedPlace[] {
+export function placesOf(unit: Unit, place: NamedPlace): NamedPlace[] {
+  const { name, range } = place;
+  const own = isMacroLabel(name) ? unit.sources.get(range.file) : undefined;
+  if (own) return macroLabelPlaces(own, place);
   const sources = [...unit.sources.values()];
   const definitions = sources.flatMap((source) =>
     source.definitions

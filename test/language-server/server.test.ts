@@ -160,6 +160,18 @@ describe('names', () => {
     expect(found?.range.start).toEqual({ line: 3, character: 9 });
   });
 
+  it('knows the labels of a macro apart', async () => {
+    const macro = (name: string, mark: string) => `%macro ${name} 0\n jmp ‹${mark}›%%done\n%%done:\n%endmacro\n`;
+    const { client, at, text } = await opened(macro('one', 'first') + macro('two', 'second'));
+    const [found] = await client.at<Location[]>('textDocument/definition', uri, at('second'));
+    expect(found?.range.start).toEqual({ line: 6, character: 0 });
+    const edit = await client.at<WorkspaceEdit>('textDocument/rename', uri, at('first'), { newName: '%%end' });
+    const lines = text.split('\n');
+    expect(applied(text, edit)).toBe(
+      [...lines.slice(0, 4).join('\n').replaceAll('%%done', '%%end').split('\n'), ...lines.slice(4)].join('\n'),
+    );
+  });
+
   it('finds references with and without the definition', async () => {
     const { client, at } = await opened(program);
     const lines = async (includeDeclaration: boolean) =>
