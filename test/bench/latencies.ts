@@ -82,7 +82,7 @@ async function firstStop(script: string, program: string): Promise<number> {
     await Promise.all([
       client.waitForEvent('stopped'),
       client.configurationSequence(),
-      client.initializeRequest().then(() => client.launchRequest(launchArguments(program))),
+      client.launch(launchArguments(program)),
     ]);
     return performance.now() - started;
   } finally {
