@@ -106,7 +106,7 @@ function wantedByDisplacement(operand: MemoryOperand, bits: Bits): number | unde
 function isRipRelative(operand: MemoryOperand, displacement: Value, defaultRelative: boolean): boolean {
   const thread = operand.segment?.name === 'fs' || operand.segment?.name === 'gs';
   const relative = operand.relative === 'rel' || (operand.relative === undefined && defaultRelative && !thread);
-  return relative && (displacement.unknown !== 0 || displacement.terms.length > 0);
+  return relative && (displacement.forward || displacement.terms.length > 0);
 }
 
 /** Whether the address is a bare offset, which a MOV of the accumulator can hold without ModRM. */
@@ -229,7 +229,7 @@ function displacementMode(
 ): { mod: number; displacement: Value } {
   const { displacement, addressBits } = parts;
   const constant = BigInt.asIntN(addressBits === 64 ? 64 : addressBits, displacement.constant);
-  const exact = displacement.terms.length === 0 && displacement.unknown === 0;
+  const exact = displacement.terms.length === 0 && !displacement.forward;
   const forced = operand.displacementBits;
   if (exact && constant === 0n && forced === undefined && !needsDisplacement) return { mod: 0, displacement };
   const divisible = constant % BigInt(compression) === 0n;

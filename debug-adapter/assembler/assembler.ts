@@ -6,9 +6,9 @@ import { type EvaluationContext, evaluate } from './evaluate.ts';
 import type { Expression } from './expression.ts';
 import type { Code } from './forms.ts';
 import { encodeInstruction } from './instruction.ts';
-import { bytesOfString } from './literals.ts';
 import { MAXIMUM_IMAGE_BYTES, Section } from './section.ts';
 import { Diagnostics, type Expansion, type SourceRange } from './source.ts';
+import { align, includeBinary, reserve, startField } from './space.ts';
 import { SymbolTable } from './symbol-table.ts';
 import type { InstructionBody, Statement, StatementBody } from './syntax.ts';
 import { addValues, constantValue, isSimple, termValue, UNKNOWN, type Value } from './value.ts';
@@ -47,7 +47,7 @@ export interface OpenStructure {
 }
 
 /** More repetitions of one branch than this are a mistake; plain bytes may repeat up to the size of an image. */
-const MAXIMUM_BRANCH_REPETITIONS = 1_000_000;
+const MAXIMUM_BRANCH_REPETITIONS = 100_000;
 
 /**
  * One pass after another over the same statements until no symbol moves any more. Holds what the directives change.
@@ -55,7 +55,7 @@ const MAXIMUM_BRANCH_REPETITIONS = 1_000_000;
 export class Assembler {
   readonly symbols = new SymbolTable();
   readonly sections: Section[] = [];
-  readonly #readFile: ReadFileFrom;
+  readonly readFile: ReadFileFrom;
   /** Faults of the present pass; those of earlier passes may be gone by now. */
   diagnostics = new Diagnostics();
   /** Of the first pass: values that had to be known before the symbols in them were. */
@@ -73,7 +73,7 @@ export class Assembler {
   #here: Value = constantValue(0n);
 
   constructor(readFile: ReadFileFrom) {
-    this.#readFile = readFile;
+    this.readFile = readFile;
     this.location = { kind: 'section', section: this.section('.text', { file: '', line: 1, column: 1, length: 1 }) };
   }
 
@@ -184,7 +184,7 @@ export class Assembler {
     else {
       if (label) this.defineLabel(label.name, label.range);
       const times = this.#times(statement);
-      if (times !== 0) this.#executeBody(body, times);
+      if (times !== 0) this.executeBody(body, times);
     }
     this.#statement = undefined;
   }
@@ -196,7 +196,12 @@ export class Assembler {
 
   #defineEqu(statement: Statement, expression: Expression): void {
     if (!statement.label) this.error(statement.range, "expected a name in front of 'equ'");
-    else this.#define(statement.label.name, 'equ', evaluate(expression, this.context), statement.label.range);
+    else {
+      const value = evaluate(expression, this.context);
+      // NASM takes an EQU of what is not known yet for 0 until the next pass.
+      const known = value.unknown !== 0 ? constantValue(0n) : { ...value, forward: false };
+      this.#define(statement.label.name, 'equ', known, statement.label.range);
+    }
   }
 
   #define(name: string, kind: 'label' | 'equ', value: Value, range: SourceRange): void {
@@ -218,25 +223,26 @@ export class Assembler {
     return 0;
   }
 
-  #executeBody(body: StatementBody, times: number): void {
+  /** Carries out a statement without its label; `times` is the count of TIMES. */
+  executeBody(body: StatementBody, times: number): void {
     switch (body.kind) {
       case 'instruction':
         this.#instruction(body, times);
         break;
       case 'data':
-        this.#emitRepeated(encodeData(body.unitBytes, body.items, this.context), times, 'data');
+        this.emitRepeated(encodeData(body.unitBytes, body.items, this.context), times, 'data');
         break;
       case 'reserve':
-        this.#reserve(body.count, body.unitBytes * times);
+        reserve(this, body.count, body.unitBytes * times);
         break;
       case 'incbin':
-        this.#incbin(body, times);
+        includeBinary(this, body, times);
         break;
       case 'align':
-        this.#align(body);
+        align(this, body);
         break;
       case 'at':
-        this.#at(body);
+        startField(this, body);
         break;
       case 'directive':
         executeDirective(this, body.name, body.arguments);
@@ -247,7 +253,7 @@ export class Assembler {
   }
 
   #instruction(body: InstructionBody, times: number): void {
-    const start = this.#startEmission();
+    const start = this.startEmission();
     let code: Code | undefined;
     for (let index = 0; index < times; index++) {
       const context = {
@@ -275,22 +281,25 @@ export class Assembler {
       }
       if (!this.#emitBytes(encoded.encoding, 1)) break;
     }
-    this.#endEmission(start, 'code', code);
+    this.endEmission(start, 'code', code);
   }
 
-  #emitRepeated(data: EncodedData, times: number, kind: 'code' | 'data'): void {
-    const start = this.#startEmission();
+  /** Appends the same bytes `times` times at the present place. */
+  emitRepeated(data: EncodedData, times: number, kind: 'code' | 'data'): void {
+    const start = this.startEmission();
     this.#emitBytes(data, times);
-    this.#endEmission(start, kind);
+    this.endEmission(start, kind);
   }
 
-  #startEmission(): { range: SourceRange; section: Section | undefined; offset: number } {
+  /** Notes where the present statement starts to put bytes. */
+  startEmission(): { range: SourceRange; section: Section | undefined; offset: number } {
     const section = this.location.kind === 'section' ? this.location.section : undefined;
     const range = this.#statement?.range ?? { file: '', line: 1, column: 1, length: 1 };
     return { range, section, offset: section?.length ?? 0 };
   }
 
-  #endEmission(start: { section: Section | undefined; offset: number }, kind: 'code' | 'data', code?: Code): void {
+  /** Enters what was put since `start` into the line table. */
+  endEmission(start: { section: Section | undefined; offset: number }, kind: 'code' | 'data', code?: Code): void {
     const { section, offset } = start;
     const length = (section?.length ?? 0) - offset;
     if (!section || length === 0 || !this.#statement) return;
@@ -310,11 +319,11 @@ export class Assembler {
       return false;
     }
     const { section } = location;
-    if (!this.#hasRoom(section.length + bytes.length * times, range)) return false;
+    if (!this.hasRoom(section.length + bytes.length * times, range)) return false;
     if (section.isNobits)
       this.warning(range, `section ${section.name} has no contents in the image: bytes are ignored`);
-    if (bytes.length === 1 && fixups.length === 0 && times > 64) {
-      section.append(new Uint8Array(times).fill(bytes[0] ?? 0));
+    if (fixups.length === 0 && times > 1) {
+      section.append(repeated(bytes, times));
       return true;
     }
     for (let index = 0; index < times; index++) {
@@ -327,94 +336,11 @@ export class Assembler {
     return true;
   }
 
-  #hasRoom(length: number, range: SourceRange): boolean {
+  /** Whether a section may grow to `length` bytes; reports it when not. */
+  hasRoom(length: number, range: SourceRange): boolean {
     if (length <= MAXIMUM_IMAGE_BYTES) return true;
     this.error(range, `the section would grow beyond ${MAXIMUM_IMAGE_BYTES} bytes`);
     return false;
-  }
-
-  #reserve(count: Expression, unitBytes: number): void {
-    const value = evaluate(count, this.context);
-    if (value.unknown !== 0) return;
-    const units = this.critical(count, 'the number of units to reserve');
-    if (units === undefined) return;
-    if (units < 0n) this.error(count.range, `expected a number of units of at least 0, found ${units}`);
-    else this.#reserveBytes(Number(units) * unitBytes, count.range);
-  }
-
-  #reserveBytes(length: number, range: SourceRange): void {
-    const { location } = this;
-    if (location.kind === 'absolute') {
-      location.offset += length;
-      return;
-    }
-    if (!location.section.isNobits && !this.#hasRoom(location.section.length + length, range)) return;
-    const start = this.#startEmission();
-    location.section.reserve(length);
-    this.#endEmission(start, 'data');
-  }
-
-  #incbin(body: StatementBody & { kind: 'incbin' }, times: number): void {
-    const path = body.path.value ?? '';
-    const contents = this.#readFile(path, body.path.range.file);
-    if (contents === undefined) {
-      this.error(body.path.range, `file '${path}' cannot be read`);
-      return;
-    }
-    const bytes = typeof contents === 'string' ? Uint8Array.from(bytesOfString(contents)) : contents;
-    const skip = body.skip ? this.critical(body.skip, 'the number of bytes to skip') : 0n;
-    const length = body.length ? this.critical(body.length, 'the number of bytes to include') : BigInt(bytes.length);
-    if (skip === undefined || length === undefined) return;
-    if (skip < 0n || length < 0n) this.error(body.path.range, 'expected an offset and a length of at least 0');
-    else {
-      const part = bytes.subarray(Number(skip), Number(skip + length));
-      this.#emitRepeated({ bytes: Array.from(part), fixups: [] }, times, 'data');
-    }
-  }
-
-  #align(body: StatementBody & { kind: 'align' }): void {
-    const boundary = this.critical(body.boundary, 'the alignment');
-    if (boundary === undefined) return;
-    const inSection = this.location.kind === 'section' ? this.location.section : undefined;
-    const isPower = boundary > 0n && (boundary & (boundary - 1n)) === 0n;
-    if (!isPower || boundary > BigInt(MAXIMUM_IMAGE_BYTES)) {
-      this.error(body.boundary.range, `expected a power of two for the alignment, found ${boundary}`);
-      return;
-    }
-    const offset = inSection ? inSection.length : this.location.kind === 'absolute' ? this.location.offset : 0;
-    const gap = (Number(boundary) - (offset % Number(boundary))) % Number(boundary);
-    if (inSection) raiseAlignment(inSection, Number(boundary));
-    if (gap === 0) return;
-    if (body.fill) this.#executeFill(body.fill, gap);
-    else if (body.reserve || !inSection || inSection.isNobits) this.#reserveBytes(gap, body.boundary.range);
-    else this.#emitRepeated({ bytes: [0x90], fixups: [] }, gap, 'code');
-  }
-
-  #executeFill(fill: StatementBody, gap: number): void {
-    this.#executeBody(fill, gap);
-  }
-
-  #at(body: StatementBody & { kind: 'at' }): void {
-    const open = this.structures.at(-1);
-    if (open?.kind !== 'istruc' || !open.start) {
-      this.error(body.field.range, "'at' stands between 'istruc' and 'iend'");
-      return;
-    }
-    const field = evaluate(qualify(body.field, body.localField ? open.name : ''), this.context);
-    const base = this.symbols.lookup(open.name, this.pass);
-    if (field.unknown !== 0 || !base || base.unknown !== 0) return;
-    this.padStructure(open, addValues(field, { ...base, constant: -base.constant }).constant, body.field.range);
-    if (body.body) this.#executeBody(body.body, 1);
-  }
-
-  /** Fills an instance with zeros up to `offset` bytes from its start. */
-  padStructure(open: OpenStructure, offset: bigint, range: SourceRange): void {
-    const start = open.start ?? constantValue(0n);
-    const gap = offset - (this.currentAddress().constant - start.constant);
-    if (gap < 0n) {
-      this.error(range, `structure '${open.name}' is already ${-gap} bytes past offset ${offset}`);
-    } else if (gap > BigInt(MAXIMUM_IMAGE_BYTES)) this.error(range, `offset ${offset} is beyond the largest image`);
-    else this.#emitRepeated({ bytes: [0], fixups: [] }, Number(gap), 'data');
   }
 
   /** The values of all fixups, patched into the sections. */
@@ -450,11 +376,9 @@ export class Assembler {
   }
 }
 
-function raiseAlignment(section: Section, alignment: number): void {
-  if ((section.attributes.align ?? 1) < alignment) section.attributes.align = alignment;
-}
-
-/** `at .field` inside an instance of structure `name` means `name.field`. */
-function qualify(expression: Expression, name: string): Expression {
-  return expression.kind === 'symbol' && name !== '' ? { ...expression, name: name + expression.name } : expression;
+function repeated(bytes: readonly number[], times: number): Uint8Array {
+  const all = new Uint8Array(bytes.length * times);
+  all.set(bytes);
+  for (let filled = bytes.length; filled < all.length; filled *= 2) all.copyWithin(filled, 0, filled);
+  return all;
 }

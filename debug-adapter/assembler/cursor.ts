@@ -48,6 +48,8 @@ export class Cursor {
   /** How the current token reads in an error message. */
   get found(): string {
     const token = this.peek();
-    return token ? `'${token.text}'` : 'the end of the line';
+    if (!token) return 'the end of the line';
+    const remainder = token.kind === 'preprocessor' && /^%\d/u.test(token.text);
+    return remainder ? `'${token.text}' outside of a macro; for a remainder write a blank after %` : `'${token.text}'`;
   }
 }

@@ -4,6 +4,7 @@ import { Cursor } from './cursor.ts';
 import { evaluate } from './evaluate.ts';
 import { type Expression, parseExpression, SyntaxProblem } from './expression.ts';
 import type { Section, SectionAttributes } from './section.ts';
+import { padStructure } from './space.ts';
 import { isPunctuator, type Token } from './token.ts';
 import { addValues, constantValue, isRelocatable, scaleValue } from './value.ts';
 
@@ -227,5 +228,5 @@ function closeIstruc(assembler: Assembler, name: Token): void {
     return;
   }
   const size = assembler.context.symbol(`${open.name}_size`, open.range);
-  if (size.unknown === 0) assembler.padStructure(open, size.constant, name.range);
+  if (size.unknown === 0) padStructure(assembler, open, size.constant, name.range);
 }

@@ -145,14 +145,9 @@ function parsePrimary(cursor: Cursor, depth: number): Expression {
       if (token.text === '(') return parseGroup(cursor, token, depth);
       break;
     case 'preprocessor':
-      throw new SyntaxProblem(range, unusedPreprocessorToken(token.text));
+      break;
   }
   throw new SyntaxProblem(range, `expected a value, found '${token.text}'`);
-}
-
-function unusedPreprocessorToken(text: string): string {
-  const hint = /^%\d/u.test(text) ? '; for the remainder of a division write a blank after %' : '';
-  return `'${text}' is not inside a macro${hint}`;
 }
 
 function parseGroup(cursor: Cursor, open: Token, depth: number): Expression {

@@ -259,7 +259,7 @@ function makeRequest(
     prefixes,
     bits: context.bits,
     decoration: decorationOf(body),
-    branchUnknown: target !== undefined && target.unknown !== 0,
+    branchUnknown: target?.forward ?? false,
     ...(near ? { branchDistance: distance.constant } : {}),
   };
 }

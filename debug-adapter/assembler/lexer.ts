@@ -82,16 +82,16 @@ function tokenizeLine(
       continue;
     }
     const end = position + match[0].length;
-    if (groups['space'] !== undefined) {
+    if (groups.space !== undefined) {
       position = end;
       spaced = true;
-    } else if (groups['comment'] !== undefined) {
+    } else if (groups.comment !== undefined) {
       return rangeOf(position, end);
-    } else if (groups['number'] !== undefined) {
+    } else if (groups.number !== undefined) {
       const sign = SIGN_OF_HEXADECIMAL.test(match[0]) ? match[0].search(/[+-]/u) : -1;
       add('number', sign > 0 ? position + sign : end);
-    } else if (groups['preprocessor'] !== undefined) add('preprocessor', end);
-    else add(groups['identifier'] !== undefined ? 'identifier' : 'punctuator', end);
+    } else if (groups.preprocessor !== undefined) add('preprocessor', end);
+    else add(groups.identifier !== undefined ? 'identifier' : 'punctuator', end);
   }
   return undefined;
 }

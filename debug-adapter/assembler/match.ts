@@ -161,7 +161,7 @@ function fitsImmediate(spec: OperandSpec, evaluated: EvaluatedOperand, form: For
 }
 
 function isExact(value: Value): boolean {
-  return value.terms.length === 0 && value.unknown === 0;
+  return value.terms.length === 0 && !value.forward;
 }
 
 function fitsSignedByte(spec: OperandSpec, operand: Operand, value: Value): boolean {

@@ -192,6 +192,8 @@ class Reader {
     if (call) {
       this.#lines.push(call);
       if (call.label) this.#label(call.label, 'label');
+      const colon = line.tokens[1];
+      if (call.label && colon && isPunctuator(colon, ':')) this.#classify(colon, 'operator');
       this.#classify(call.name, 'macro');
       this.#references.push({ name: call.name.text, range: call.name.range });
       this.#operands(call.arguments);
@@ -201,13 +203,16 @@ class Reader {
     const statement = parseStatement(line, new Diagnostics());
     this.#lines.push({ kind: 'statement', statement });
     const { label, body } = statement;
+    const colon = label && isPunctuator(line.tokens[1], ':') ? line.tokens[1] : undefined;
     if (label) this.#label(label, body.kind === 'equ' ? 'equ' : 'label');
-    const afterLabel = label ? (isPunctuator(line.tokens[1], ':') ? 2 : 1) : 0;
+    if (colon) this.#classify(colon, 'operator');
+    const afterLabel = label ? (colon ? 2 : 1) : 0;
     if (body.kind === 'directive') this.#directive(body.name, body.arguments, line.range.line);
     if (body.kind === 'incbin') {
       this.#includes.push({ path: body.path.value ?? '', range: body.path.range, kind: 'binary' });
     }
-    this.#statementTokens(line.tokens.slice(afterLabel));
+    const isStructure = body.kind === 'directive' && body.name.text.toLowerCase() === 'struc';
+    this.#statementTokens(line.tokens.slice(afterLabel), isStructure);
   }
 
   #macroCall(line: TokenLine): (ParsedLine & { kind: 'macro-call' }) | undefined {
@@ -250,7 +255,7 @@ class Reader {
   }
 
   /** Colours the tokens of a statement; the first word that is no prefix is the instruction or directive. */
-  #statementTokens(tokens: readonly Token[]): void {
+  #statementTokens(tokens: readonly Token[], definesName: boolean): void {
     let index = 0;
     for (let token = tokens[index]; token; token = tokens[++index]) {
       const word = token.text.toLowerCase();
@@ -267,7 +272,9 @@ class Reader {
         break;
       }
     }
-    this.#operands(tokens.slice(index + 1));
+    const name = definesName ? tokens[index + 1] : undefined;
+    if (name) this.#classify(name, 'definition');
+    this.#operands(tokens.slice(index + (name ? 2 : 1)));
   }
 
   #operands(tokens: readonly Token[]): void {

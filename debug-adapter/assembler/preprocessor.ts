@@ -4,7 +4,8 @@ import { type Expression, parseExpression, SyntaxProblem } from './expression.ts
 import { tokenize, tokenizeFragment } from './lexer.ts';
 import { bindArguments, type MacroCall, type MultiLineMacro, substituteParameters } from './multi-line-macros.ts';
 import { candidatePaths } from './paths.ts';
-import { evaluateCondition, executePreprocessorDirective } from './preprocessor-directives.ts';
+import { evaluateCondition } from './preprocessor-conditions.ts';
+import { executePreprocessorDirective } from './preprocessor-directives.ts';
 import { SingleLineMacros } from './single-line-macros.ts';
 import type { Diagnostics, Expansion, SourceRange } from './source.ts';
 import { isPunctuator, type Token, type TokenLine } from './token.ts';
@@ -36,12 +37,12 @@ export interface Frame {
   remaining: number;
 }
 
-const MAXIMUM_LINES = 2_000_000;
-const MAXIMUM_TOKENS = 30_000_000;
+const MAXIMUM_LINES = 250_000;
+const MAXIMUM_TOKENS = 5_000_000;
 const MAXIMUM_FRAMES = 1000;
 const MAXIMUM_INCLUDES = 64;
 /** The largest count of one %rep. */
-export const MAXIMUM_REPETITIONS = 1_000_000;
+export const MAXIMUM_REPETITIONS = 100_000;
 
 /** Turns a source into the lines that the assembler reads: macros expanded, files included, conditions decided. */
 export class Preprocessor {

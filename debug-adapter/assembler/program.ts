@@ -120,9 +120,11 @@ class Run {
     const assembler = this.#assembler;
     do {
       this.#runPass();
+      // What follows was not read, so later passes could only complain about it.
+      if (this.#preprocessor?.stopped) break;
       if (assembler.pass === 1) this.#firstPass = [assembler.criticalDiagnostics, this.#syntax];
     } while (assembler.pass < 2 || (assembler.symbols.changed && assembler.pass < MAXIMUM_PASSES));
-    if (assembler.symbols.changed) this.#reportUnsettled();
+    if (assembler.pass === MAXIMUM_PASSES && assembler.symbols.changed) this.#reportUnsettled();
     const layout = layOut(assembler.sections, assembler.origin, (range, message) =>
       assembler.diagnostics.error(range, message),
     );

@@ -159,7 +159,7 @@ function moveVariants(operands: Operands, request: MatchRequest): Variant[] {
 
 function moveImmediate(target: EvaluatedOperand, source: EvaluatedOperand, register: RegisterInfo): Variant[] {
   const { operand, value } = source;
-  if (!value || operand.strict || value.unknown !== 0 || value.terms.length > 0) return [];
+  if (!value || operand.strict || value.forward || value.terms.length > 0) return [];
   if (operand.sizeBits !== undefined && operand.sizeBits !== 64) return [];
   const unsigned = value.constant >= 0n && value.constant <= 0xffffffffn;
   const half = registerNamed(register.number < 8 ? `e${register.name.slice(1)}` : `${register.name}d`);

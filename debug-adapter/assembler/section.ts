@@ -121,6 +121,14 @@ export function layOut(sections: readonly Section[], origin: number | undefined,
         `section ${section.name} starts at ${hex(start)}, but the code before it reaches ${hex(end)}`,
       );
     }
+    if (start < imageOrigin)
+      report(section.range, `section ${section.name} starts at ${hex(start)}, before the origin ${hex(imageOrigin)}`);
+    if (start + section.length - imageOrigin > MAXIMUM_IMAGE_BYTES) {
+      report(
+        section.range,
+        `section ${section.name} at ${hex(start)} makes the image longer than ${MAXIMUM_IMAGE_BYTES} bytes`,
+      );
+    }
     starts.set(section, start);
     const { vstart, vfollows, valign } = section.attributes;
     if (vstart !== undefined) vstarts.set(section, vstart);

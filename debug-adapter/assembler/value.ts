@@ -26,20 +26,22 @@ export interface Value {
    * mean nothing; the difference of two unknown labels counts as the number 0, as in NASM.
    */
   readonly unknown: number;
+  /** A symbol in it was not met yet, though it may have cancelled out: sizes are not chosen by such a value. */
+  readonly forward: boolean;
   /** Written with a number, be it 0: NASM treats `eax+0` unlike `eax` when it chooses the base of an address. */
   readonly hasConstant: boolean;
 }
 
 const NO_TERMS: readonly Term[] = [];
 
-export const UNKNOWN: Value = { constant: 0n, terms: NO_TERMS, unknown: 1, hasConstant: false };
+export const UNKNOWN: Value = { constant: 0n, terms: NO_TERMS, unknown: 1, forward: true, hasConstant: false };
 
 export function constantValue(value: bigint): Value {
-  return { constant: BigInt.asIntN(64, value), terms: NO_TERMS, unknown: 0, hasConstant: true };
+  return { constant: BigInt.asIntN(64, value), terms: NO_TERMS, unknown: 0, forward: false, hasConstant: true };
 }
 
 export function termValue(base: TermBase, constant = 0n): Value {
-  return { constant, terms: [{ base, coefficient: 1n }], unknown: 0, hasConstant: !isRegister(base) };
+  return { constant, terms: [{ base, coefficient: 1n }], unknown: 0, forward: false, hasConstant: !isRegister(base) };
 }
 
 export function isRegister(base: TermBase): base is RegisterInfo {
@@ -98,7 +100,7 @@ export function addValues(a: Value, b: Value, merged?: Merged): Value {
   const both = a.hasConstant && b.hasConstant;
   if (both && constant !== 0n) merged?.();
   const hasConstant = both ? constant !== 0n : a.hasConstant || b.hasConstant;
-  return { constant, terms, unknown: a.unknown + b.unknown, hasConstant };
+  return { constant, terms, unknown: a.unknown + b.unknown, forward: a.forward || b.forward, hasConstant };
 }
 
 export function scaleValue(value: Value, factor: bigint): Value {
@@ -107,6 +109,7 @@ export function scaleValue(value: Value, factor: bigint): Value {
     constant: BigInt.asIntN(64, value.constant * factor),
     terms: factor === 0n ? NO_TERMS : terms,
     unknown: value.unknown * Number(factor),
+    forward: value.forward,
     hasConstant: value.hasConstant,
   };
 }
