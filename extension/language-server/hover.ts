@@ -67,7 +67,7 @@ async function nameHover(unit: Unit, place: NamedPlace): Promise<string | undefi
   );
   if (!definition && !symbol) return undefined;
   const kind = definition ? kindNames[definition.kind] : (symbol?.kind ?? 'label');
-  const parts = [`**${place.name}**${definition?.parameters ?? ''} — ${kind}`];
+  const parts = [`**${place.name}**${parametersOf(definition)} — ${kind}`];
   if (definition) parts.push(...documentationOf(unit, definition));
   if (symbol) {
     if (symbol.section !== undefined) parts.push(`in section \`${symbol.section}\``);
@@ -76,6 +76,12 @@ async function nameHover(unit: Unit, place: NamedPlace): Promise<string | undefi
     parts.push(numberTable(symbol.value));
   }
   return parts.join('\n\n');
+}
+
+/** `(a, b)` of a %define stands at the name, `1-3` of a %macro behind a blank. */
+function parametersOf(definition: Definition | undefined): string {
+  const parameters = definition?.parameters ?? '';
+  return parameters === '' || parameters.startsWith('(') ? parameters : ` ${parameters}`;
 }
 
 const SHOWN_LINES = 12;

@@ -192,7 +192,7 @@ function flagsText({ decoded }: Subject): string {
 function faultsText({ mnemonic, decoded, facts }: Subject): string {
   const own = titleOf(mnemonic)?.faults ?? [];
   const privileges: Readonly<Record<string, string>> = {
-    'ring-0': `${facts?.ring3.includes('#UD') ? '#UD' : '#GP(0)'} if CPL > 0`,
+    'ring-0': `${facts?.ring3.startsWith('It raises #UD') ? '#UD' : '#GP(0)'} if CPL > 0`,
     iopl: '#GP(0) if CPL > IOPL (for ports, unless the I/O permission bitmap allows them)',
     cr4: '#GP(0) if CPL > 0 and CR4 forbids it',
   };
