@@ -101,14 +101,15 @@ export function instructionEvent(instruction: DecodedInstruction, host: Host): M
   };
   const name = instruction.mnemonic.toUpperCase();
   if (found.privileged) {
-    const outcome = cpl > 0 ? `In ring ${cpl} it raises #GP(0).` : 'In ring 0 it executes.';
-    event('privileged-instruction', `${name} is privileged (ring ${cpl})`, [found.text, outcome]);
+    const outcome = cpl > 0 ? `In ring ${cpl}: ${found.ring3}` : `In ring 0: ${found.ring0}`;
+    event('privileged-instruction', `${name} is privileged (ring ${cpl})`, [found.does, outcome]);
   }
   if (found.sensitive && cpl > 0) {
     const outcome = found.privileged
-      ? `It traps in ring ${cpl}, so a monitor that runs the kernel deprivileged can emulate it.`
-      : `It does not trap in ring ${cpl}: it silently does something else than in ring 0 (a critical instruction, for which x86 needs binary translation, paravirtualization or VT-x).`;
-    event('sensitive-instruction', `${name} is sensitive (ring ${cpl})`, [found.text, outcome]);
+      ? 'Where it traps, a monitor that runs the kernel deprivileged can emulate it.'
+      : 'It does not trap for being outside of ring 0 (a critical instruction, for which x86 needs binary translation, paravirtualization or VT-x).';
+    const here = `In ring ${cpl}: ${found.ring3}`;
+    event('sensitive-instruction', `${name} is sensitive (ring ${cpl})`, [found.does, here, outcome]);
   }
   return events;
 }
