@@ -4,7 +4,7 @@ import { deliverEvent } from '../cpu/interrupts.ts';
 import { type CpuEvent, EventType, type Intercepts } from '../cpu/processor.ts';
 import { BLOCKING } from '../cpu/register-bits.ts';
 import { checkControlsAndHost, checkGuestState } from './entry-checks/check-vm-entry.ts';
-import type { EntryRule } from './entry-checks/entry-rule.ts';
+import type { CheckedVmcs } from './entry-checks/checked-vmcs.ts';
 import { INTERRUPTION_ERROR_CODE, INTERRUPTION_VALID } from './exit.ts';
 import { ExitReason } from './exit-reasons.ts';
 import { loadGuestState, wakeGuest } from './guest-state.ts';
@@ -22,21 +22,19 @@ const INSTRUCTION_LENGTH = offsetOf('VM-entry instruction length');
 export type EntryResult =
   | { readonly kind: 'entered' }
   /** VMfailValid with the error number; nothing changed. */
-  | { readonly kind: 'fail'; readonly error: number; readonly rule: EntryRule }
+  | { readonly kind: 'fail'; readonly error: number }
   /** A VM exit with bit 31 set in the reason is to follow. */
-  | { readonly kind: 'failure'; readonly reason: number; readonly qualification: bigint; readonly rule?: EntryRule };
+  | { readonly kind: 'failure'; readonly reason: number; readonly qualification: bigint };
 
 const ENTERED: EntryResult = { kind: 'entered' };
 
 /** Enters the guest of the current VMCS up to the injection of events, which `injectEvent` does. */
-export function performEntry(parts: VmxParts, intercepts: Intercepts): EntryResult {
+export function performEntry(parts: VmxParts, intercepts: Intercepts, checked: CheckedVmcs): EntryResult {
   const { processor, state, physical, vmcs } = parts;
-  const refused = checkControlsAndHost(parts);
-  if (refused) return { kind: 'fail', error: refused.error, rule: refused.rule };
-  const invalid = checkGuestState(parts);
-  if (invalid) {
-    const reason = ExitReason['VM-entry failure due to invalid guest state'];
-    return { kind: 'failure', reason, qualification: BigInt(invalid.qualification ?? 0), rule: invalid };
+  if (!checked.passes()) {
+    const refused = check(parts);
+    if (refused) return refused;
+    checked.remember();
   }
   loadGuestState(parts);
   const failed = loadMsrs(parts, vmcs.number(LOAD_ADDRESS), vmcs.u32(LOAD_COUNT));
@@ -49,6 +47,16 @@ export function performEntry(parts: VmxParts, intercepts: Intercepts): EntryResu
   processor.intercepts = intercepts;
   processor.transferred = true;
   return ENTERED;
+}
+
+/** All checks, in order; the result of the first that fails. */
+function check(parts: VmxParts): EntryResult | undefined {
+  const refused = checkControlsAndHost(parts);
+  if (refused) return { kind: 'fail', error: refused.error };
+  const invalid = checkGuestState(parts);
+  if (!invalid) return undefined;
+  const reason = ExitReason['VM-entry failure due to invalid guest state'];
+  return { kind: 'failure', reason, qualification: BigInt(invalid.qualification ?? 0) };
 }
 
 /** Injects the event of the VM-entry interruption-information field, if it holds one. May throw `VmExit`. */

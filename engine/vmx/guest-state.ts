@@ -4,7 +4,6 @@ import { refreshMode } from '../cpu/modes.ts';
 import { ACCESS, ACTIVITY, BLOCKING, CR0, CR4, EFER, hasBit } from '../cpu/register-bits.ts';
 import { type CpuState, SS } from '../cpu/state.ts';
 import { ENTRY, EXIT, SECONDARY } from './controls.ts';
-import { loadGuestCopies, saveGuestCopies } from './state-copies.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
 import { currentEptp, currentVpid, hasExit, hasSecondary, type VmxParts } from './vmx-parts.ts';
 
@@ -42,10 +41,10 @@ const DR6_SINGLE_STEP = 1 << 14;
 
 /** Loads all of the guest-state area. The checks have passed. */
 export function loadGuestState(parts: VmxParts): void {
-  const { processor, state, mmu, physical, vmcs } = parts;
+  const { processor, state, mmu, vmcs, copies } = parts;
   const ringBefore = state.cpl;
   const controls = vmcs.u32(ENTRY_CONTROLS);
-  loadGuestCopies(state, physical);
+  copies.loadGuest();
   state.cr0 = mergeCr0(state.cr0, vmcs.u32(GUEST_CR0));
   state.cr4 = vmcs.u32(GUEST_CR4);
   state.efer = guestEfer(state, vmcs, controls);
@@ -86,9 +85,9 @@ function loadPdptes({ state, mmu, vmcs }: VmxParts): void {
 /**
  * Saves the guest's state to the VMCS. `resumeFlag` is the value to save as RFLAGS.RF, undefined for RF as it is.
  */
-export function saveGuestState({ state, mmu, physical, vmcs }: VmxParts, resumeFlag: boolean | undefined): void {
+export function saveGuestState({ state, mmu, vmcs, copies }: VmxParts, resumeFlag: boolean | undefined): void {
   const RF = 1 << 16;
-  saveGuestCopies(state, physical);
+  copies.saveGuest();
   vmcs.setU32(GUEST_CR0, state.cr0);
   vmcs.setU32(GUEST_CR4, state.cr4);
   const flags = readFlags(state);

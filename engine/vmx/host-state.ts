@@ -5,7 +5,6 @@ import { ACCESS, ACTIVITY, CR0, CR4, EFER, hasBit } from '../cpu/register-bits.t
 import { CS, DS, ES, FS, GS, LDTR, SS, TR } from '../cpu/state.ts';
 import { EXIT } from './controls.ts';
 import { mergeCr0 } from './guest-state.ts';
-import { loadHostCopies } from './state-copies.ts';
 import { offsetOf } from './vmcs.ts';
 import type { VmxParts } from './vmx-parts.ts';
 
@@ -40,11 +39,11 @@ const dataSegments: readonly (readonly [number, number])[] = [
  * of a host with PAE paging, which is a VMX abort.
  */
 export function loadHostState(parts: VmxParts): void {
-  const { processor, state, mmu, physical, vmcs } = parts;
+  const { processor, state, mmu, vmcs, copies } = parts;
   const ringBefore = state.cpl;
   const controls = vmcs.u32(EXIT_CONTROLS);
   const long = (controls & EXIT['Host address-space size']) !== 0;
-  loadHostCopies(state, physical);
+  copies.loadHost();
   state.cr0 = mergeCr0(state.cr0, vmcs.u32(HOST_CR0));
   // The host's size overrules CR4.PAE and CR4.PCIDE.
   const cr4 = vmcs.u32(HOST_CR4);

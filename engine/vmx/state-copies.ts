@@ -12,88 +12,114 @@ import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import type { VmcsFieldName } from './fields.ts';
 import { offsetOf } from './vmcs.ts';
 
-/** Pairs of places: wasm address in the state, offset in the VMCS region. */
-type Places = readonly (readonly [number, number])[];
+/** Pairs of places, flat: index of a 32-bit word of the wasm memory, and of one of the VMCS region. */
+type Words = Uint32Array;
+type Pair = readonly [stateAddress: number, vmcsOffset: number];
 
-const places = (...pairs: readonly (readonly [StateField, VmcsFieldName])[]): Places =>
+const fields = (...pairs: readonly (readonly [StateField, VmcsFieldName])[]): Pair[] =>
   pairs.map(([field, name]) => [fieldAddress[field], offsetOf(name)]);
 
-const segments = (part: number, suffix: 'base' | 'limit' | 'access rights' | 'selector'): Places =>
+const segments = (part: number, suffix: 'base' | 'limit' | 'access rights' | 'selector'): Pair[] =>
   segmentNames.map((name, index) => [segmentAddress(index) + part, offsetOf(`Guest ${name} ${suffix}`)]);
+
+/** Both words of 64-bit registers, and the one of 32-bit registers. */
+function wordsOf(pairs64: readonly Pair[], pairs32: readonly Pair[]): Words {
+  const upper = pairs64.map(([at, offset]): Pair => [at + 4, offset + 4]);
+  return Uint32Array.from([...pairs64, ...upper, ...pairs32].flat().map((address) => address / 4));
+}
 
 const RSP_ADDRESS = gprAddress(4);
 
-/** Guest registers of 64 bits that VM entries load and VM exits save as they are. */
-const guest64: Places = [
-  ...places(
-    ['cr3', 'Guest CR3'],
-    ['rip', 'Guest RIP'],
-    ['gdtrBase', 'Guest GDTR base'],
-    ['idtrBase', 'Guest IDTR base'],
-    ['sysenterEsp', 'Guest IA32_SYSENTER_ESP'],
-    ['sysenterEip', 'Guest IA32_SYSENTER_EIP'],
-  ),
-  [RSP_ADDRESS, offsetOf('Guest RSP')],
-  ...segments(segmentLayout.base, 'base'),
-];
-/** The same, of 32 bits. */
-const guest32: Places = [
-  ...places(
-    ['gdtrLimit', 'Guest GDTR limit'],
-    ['idtrLimit', 'Guest IDTR limit'],
-    ['sysenterCs', 'Guest IA32_SYSENTER_CS'],
-    ['activityState', 'Guest activity state'],
-    ['interruptibility', 'Guest interruptibility state'],
-  ),
-  ...segments(segmentLayout.limit, 'limit'),
-  ...segments(segmentLayout.attributes, 'access rights'),
-];
-const guestSelectors: Places = segments(segmentLayout.selector, 'selector');
+/** Guest registers that VM entries load and VM exits save as they are. */
+const guest = wordsOf(
+  [
+    ...fields(
+      ['cr3', 'Guest CR3'],
+      ['rip', 'Guest RIP'],
+      ['gdtrBase', 'Guest GDTR base'],
+      ['idtrBase', 'Guest IDTR base'],
+      ['sysenterEsp', 'Guest IA32_SYSENTER_ESP'],
+      ['sysenterEip', 'Guest IA32_SYSENTER_EIP'],
+    ),
+    [RSP_ADDRESS, offsetOf('Guest RSP')],
+    ...segments(segmentLayout.base, 'base'),
+  ],
+  [
+    ...fields(
+      ['gdtrLimit', 'Guest GDTR limit'],
+      ['idtrLimit', 'Guest IDTR limit'],
+      ['sysenterCs', 'Guest IA32_SYSENTER_CS'],
+      ['activityState', 'Guest activity state'],
+      ['interruptibility', 'Guest interruptibility state'],
+    ),
+    ...segments(segmentLayout.limit, 'limit'),
+    ...segments(segmentLayout.attributes, 'access rights'),
+    ...segments(segmentLayout.selector, 'selector'),
+  ],
+);
 
 /** Host registers that VM exits load as they are. */
-const host64: Places = [
-  ...places(
-    ['cr3', 'Host CR3'],
-    ['rip', 'Host RIP'],
-    ['gdtrBase', 'Host GDTR base'],
-    ['idtrBase', 'Host IDTR base'],
-    ['sysenterEsp', 'Host IA32_SYSENTER_ESP'],
-    ['sysenterEip', 'Host IA32_SYSENTER_EIP'],
-  ),
-  [RSP_ADDRESS, offsetOf('Host RSP')],
-];
-const host32: Places = places(['sysenterCs', 'Host IA32_SYSENTER_CS']);
+const host = wordsOf(
+  [
+    ...fields(
+      ['cr3', 'Host CR3'],
+      ['rip', 'Host RIP'],
+      ['gdtrBase', 'Host GDTR base'],
+      ['idtrBase', 'Host IDTR base'],
+      ['sysenterEsp', 'Host IA32_SYSENTER_ESP'],
+      ['sysenterEip', 'Host IA32_SYSENTER_EIP'],
+    ),
+    [RSP_ADDRESS, offsetOf('Host RSP')],
+  ],
+  fields(['sysenterCs', 'Host IA32_SYSENTER_CS']),
+);
 
-function load(state: CpuState, { view: ram }: PhysicalMemory, pairs64: Places, pairs32: Places): void {
-  const { view, currentVmcs } = state;
-  for (const [at, offset] of pairs64) {
-    view.setUint32(at, ram.getUint32(currentVmcs + offset, true), true);
-    view.setUint32(at + 4, ram.getUint32(currentVmcs + offset + 4, true), true);
+const selectorAddresses = segmentNames.map((_, index) => (segmentAddress(index) + segmentLayout.selector) / 4);
+
+export class StateCopies {
+  /** The whole wasm memory, which holds the state and RAM. */
+  readonly #words: Uint32Array;
+  readonly #ram: number;
+  readonly #state: CpuState;
+
+  constructor(state: CpuState, physical: PhysicalMemory) {
+    if (physical.view.buffer !== state.view.buffer) throw new Error('internal: state and RAM are not in one memory');
+    this.#words = new Uint32Array(state.view.buffer);
+    this.#ram = physical.view.byteOffset;
+    this.#state = state;
   }
-  for (const [at, offset] of pairs32) view.setUint32(at, ram.getUint32(currentVmcs + offset, true), true);
-}
 
-/** VM entry: registers and segments that are loaded without further ado. */
-export function loadGuestCopies(state: CpuState, physical: PhysicalMemory): void {
-  load(state, physical, guest64, guest32);
-  const { view, currentVmcs } = state;
-  for (const [at, offset] of guestSelectors) {
-    view.setUint32(at, physical.view.getUint16(currentVmcs + offset, true), true);
+  /** Word index of the current VMCS. */
+  #region(): number {
+    return (this.#ram + this.#state.currentVmcs) / 4;
   }
-}
 
-/** VM exit: the same registers, of the host. */
-export function loadHostCopies(state: CpuState, physical: PhysicalMemory): void {
-  load(state, physical, host64, host32);
-}
-
-/** VM exit: the guest's registers and segments go to the VMCS. */
-export function saveGuestCopies(state: CpuState, { view: ram }: PhysicalMemory): void {
-  const { view, currentVmcs } = state;
-  for (const [at, offset] of guest64) {
-    ram.setUint32(currentVmcs + offset, view.getUint32(at, true), true);
-    ram.setUint32(currentVmcs + offset + 4, view.getUint32(at + 4, true), true);
+  #load(pairs: Words): void {
+    const words = this.#words;
+    const region = this.#region();
+    for (let i = 0; i < pairs.length; i += 2) {
+      words[pairs[i] as number] = words[region + (pairs[i + 1] as number)] as number;
+    }
   }
-  for (const [at, offset] of guest32) ram.setUint32(currentVmcs + offset, view.getUint32(at, true), true);
-  for (const [at, offset] of guestSelectors) ram.setUint16(currentVmcs + offset, view.getUint32(at, true), true);
+
+  /** VM entry: registers and segments that are loaded without further ado. */
+  loadGuest(): void {
+    this.#load(guest);
+    // Fields of 16 bits; what software may have stored beyond them does not count.
+    for (const at of selectorAddresses) this.#words[at] = (this.#words[at] as number) & 0xffff;
+  }
+
+  /** VM exit: the same registers, of the host. */
+  loadHost(): void {
+    this.#load(host);
+  }
+
+  /** VM exit: the guest's registers and segments go to the VMCS. */
+  saveGuest(): void {
+    const words = this.#words;
+    const region = this.#region();
+    for (let i = 0; i < guest.length; i += 2) {
+      words[region + (guest[i + 1] as number)] = words[guest[i] as number] as number;
+    }
+  }
 }

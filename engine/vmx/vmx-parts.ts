@@ -4,6 +4,7 @@ import type { CpuState } from '../cpu/state.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { EXIT, PIN, PRIMARY, SECONDARY } from './controls.ts';
+import type { StateCopies } from './state-copies.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
 
 export interface VmxParts {
@@ -12,6 +13,7 @@ export interface VmxParts {
   readonly mmu: Mmu;
   readonly physical: PhysicalMemory;
   readonly vmcs: Vmcs;
+  readonly copies: StateCopies;
 }
 
 const PIN_CONTROLS = offsetOf('Pin-based VM-execution controls');

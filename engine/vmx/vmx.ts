@@ -9,6 +9,7 @@ import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { PIN, PRIMARY } from './controls.ts';
 import { injectEvent, performEntry } from './entry.ts';
 import { checkVmEntry } from './entry-checks/check-vm-entry.ts';
+import { CheckedVmcs } from './entry-checks/checked-vmcs.ts';
 import type { EntryRule } from './entry-checks/entry-rule.ts';
 import {
   exitInfo,
@@ -23,6 +24,7 @@ import { EXIT_REASON_COUNT, ExitReason } from './exit-reasons.ts';
 import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
+import { StateCopies } from './state-copies.ts';
 import { LAUNCH_STATE_OFFSET, LaunchState, Vmcs } from './vmcs.ts';
 import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts } from './vmx-parts.ts';
 
@@ -68,11 +70,14 @@ export class Vmx {
   onVmxAbort: ((abort: VmxAbort) => void) | undefined;
   readonly #parts: VmxParts;
   readonly #intercepts: NonRootIntercepts;
+  readonly #checked: CheckedVmcs;
 
   constructor(processor: Processor, mmu: Mmu, physical: PhysicalMemory) {
     const { state } = processor;
-    this.#parts = { processor, state, mmu, physical, vmcs: new Vmcs(state, physical) };
+    const vmcs = new Vmcs(state, physical);
+    this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical) };
     this.#intercepts = new NonRootIntercepts(this.#parts);
+    this.#checked = new CheckedVmcs(this.#parts);
     this.instructions = vmxInstructions(this.#parts, (launch) => this.#enter(launch));
   }
 
@@ -102,7 +107,7 @@ export class Vmx {
     const launched = physical.readU32(state.currentVmcs + LAUNCH_STATE_OFFSET) === LaunchState.launched;
     if (launch && launched) return vmFail(parts, InstructionError.vmlaunchNonClear);
     if (!launch && !launched) return vmFail(parts, InstructionError.vmresumeNonLaunched);
-    const result = performEntry(parts, this.#intercepts);
+    const result = performEntry(parts, this.#intercepts, this.#checked);
     if (result.kind === 'fail') {
       this.#tellFailure(launch, result.error, undefined, 0n);
       return vmFail(parts, result.error);
