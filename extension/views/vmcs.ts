@@ -42,10 +42,11 @@ function groupRow(group: string, fields: readonly WireVmcsField[], changed: Read
 
 function fieldRow(field: WireVmcsField, isChanged: boolean): Row {
   const value = ofWidth(field.value, field.widthBits);
+  const words = [value, isChanged ? 'changed' : '', inWords(field.parts)].filter((word) => word !== '');
   return {
     id: `${field.group}/${field.name}`,
     label: field.name,
-    description: isChanged ? `${value} · changed` : value,
+    description: words.join(' · '),
     tooltip: fieldTooltip(field, value),
     spoken: `${field.name}, ${hex(field.value)}${isChanged ? ', changed since the last stop' : ''}`,
     ...(isChanged ? changedMark : { icon: 'symbol-field' }),
@@ -53,6 +54,15 @@ function fieldRow(field: WireVmcsField, isChanged: boolean): Row {
     field: field.name,
     ...(field.parts.length === 0 ? {} : { children: () => field.parts.map((part, at) => partRow(field, part, at)) }),
   };
+}
+
+/** The bits that are set by name, the other parts that are not zero with their values. */
+function inWords(parts: WireVmcsField['parts']): string {
+  const word = ({ name, value }: WireVmcsField['parts'][number]) => (value === '1' ? name : `${name}: ${value}`);
+  return parts
+    .filter(({ value }) => value !== '0')
+    .map(word)
+    .join(', ');
 }
 
 function fieldTooltip(field: WireVmcsField, value: string): string {
@@ -64,14 +74,14 @@ function fieldTooltip(field: WireVmcsField, value: string): string {
 }
 
 function partRow(field: WireVmcsField, part: WireVmcsField['parts'][number], at: number): Row {
-  const isClear = part.value === '0';
+  const icons: Readonly<Record<string, string>> = { 0: 'circle-large-outline', 1: 'pass-filled' };
   return {
     id: `${field.group}/${field.name}/${at}`,
     label: part.name,
     description: part.value,
     tooltip: `**${part.name}** = ${part.value}\n\n${part.description}`,
-    icon: isClear ? 'circle-large-outline' : 'pass-filled',
-    ...(isClear ? { color: colors.off } : {}),
+    icon: icons[part.value] ?? 'symbol-number',
+    ...(part.value === '0' ? { color: colors.off } : {}),
     value: part.value,
   };
 }

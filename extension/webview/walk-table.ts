@@ -31,8 +31,11 @@ export interface WalkSection {
 export function walkSections(translation: WireTranslation): WalkSection[] {
   const fault = faultingStep(translation);
   const row = (step: GuestStep | EptStep): WalkRow => walkRow(step, step === fault);
-  const sections = translation.steps.flatMap((step) => guestSections(step, row, translation));
-  const { finalSteps, guestPhysical } = translation;
+  const { steps, finalSteps, guestPhysical, eptp } = translation;
+  if (eptp === undefined) {
+    return steps.length === 0 ? [] : [{ heading: 'The guest’s paging structures, from CR3', rows: steps.map(row) }];
+  }
+  const sections = steps.flatMap((step) => guestSections(step, row, translation));
   if (finalSteps.length === 0) return sections;
   const target = guestPhysical === undefined ? 'the next guest entry' : `guest-physical ${hex(guestPhysical)}`;
   return [...sections, { heading: `EPT: where ${target} lies`, rows: finalSteps.map(row) }];

@@ -101,7 +101,10 @@ describe('the VMCS view', () => {
   it('shows controls bit by bit', async () => {
     const id = 'VM-execution control fields';
     const row = await rowAt(await vmcs([]), id, `${id}/Pin-based VM-execution controls`);
-    expect(row).toMatchObject({ description: '0x00000009', field: 'Pin-based VM-execution controls' });
+    expect(row).toMatchObject({
+      description: '0x00000009 · External-interrupt exiting',
+      field: 'Pin-based VM-execution controls',
+    });
     expect(await childrenOf(row)).toEqual(['External-interrupt exiting: 1', 'NMI exiting: 0']);
   });
 

@@ -20,17 +20,20 @@ const explained = ({ mmu }: Bench, access: Access = Access.Read) =>
   wire(explainTranslation(mmu, { linear: LINEAR + 0x21, access }));
 
 describe('the walk of a translation as a table', () => {
-  it('lists the four entries of a walk without EPT, with their places and what they allow', () => {
+  it('lists the four entries of a walk without EPT, with their places and values', () => {
     const sections = walkSections(explained(paged()));
-    expect(sections.map(({ heading }) => heading)).toEqual([
-      'Guest: PML4E at guest-physical 0x1000',
-      'Guest: PDPTE at guest-physical 0x2000',
-      'Guest: PDE at guest-physical 0x3010',
-      'Guest: PTE at guest-physical 0x4018',
+    expect(sections.map(({ heading }) => heading)).toEqual(['The guest’s paging structures, from CR3']);
+    expect(sections[0]?.rows.map(({ entry, place }) => `${entry} at ${place}`)).toEqual([
+      'PML4E 0 at 0x1000',
+      'PDPTE 0 at 0x2000',
+      'PDE 2 at 0x3010',
+      'PTE 3 at 0x4018',
     ]);
-    expect(sections[3]?.rows).toMatchObject([
-      { entry: 'PTE 3', place: '0x4018', reference: 'hpa:0x4018', value: '0x0000000000009007', leadsTo: 'page 0x9000' },
-    ]);
+    expect(sections[0]?.rows[3]).toMatchObject({
+      reference: 'hpa:0x4018',
+      value: '0x0000000000009007',
+      leadsTo: 'page 0x9000',
+    });
     expect(sections.flatMap(({ rows }) => rows).some(({ faults }) => faults)).toBe(false);
   });
 

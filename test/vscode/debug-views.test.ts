@@ -3,5 +3,6 @@ import { describeInHost } from './in-host.ts';
 
 const workspace = fileURLToPath(new URL('../../samples', import.meta.url));
 
-await describeInHost({ suite: 'debug-views', host: 'web', workspace });
-// await describeInHost({ suite: 'debug-views', host: 'node', workspace });
+for (const host of ['web', 'node'] as const) {
+  for (const suite of ['debug-views', 'vmx-views']) await describeInHost({ suite, host, workspace });
+}

@@ -46,7 +46,10 @@ async function collect(page: Page, url: string): Promise<Result[]> {
     page.exposeFunction('codeAutomationExit', (code: number) =>
       reject(new Error(`the extension host ended with ${code} before its tests did:\n${log.slice(-40).join('\n')}`)),
     );
-    setTimeout(() => reject(new Error(`the in-host tests did not end:\n${log.slice(-40).join('\n')}`)), 60_000).unref();
+    setTimeout(
+      () => reject(new Error(`the in-host tests did not end:\n${log.slice(-40).join('\n')}`)),
+      150_000,
+    ).unref();
   });
   await page.goto(url);
   await done;

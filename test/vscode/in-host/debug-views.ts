@@ -76,53 +76,6 @@ test('paging: the stale TLB entry is marked; the Translation panel and the page 
   }
 });
 
-test('tiny-hypervisor: into the guest, over a VM exit into root mode and back; VMCS and the nested walk', async () => {
-  const document = await openSource('tiny-hypervisor/tiny-hypervisor.asm');
-  breakAt(document, 'STEP INTO: VMX root → non-root');
-  const session = await Session.start(debugFile);
-  try {
-    await session.run('continue');
-    assertEqual(await mode('VMX operation'), 'root (the hypervisor)', 'before VMLAUNCH');
-    assert((await rowAt('cpuMode', 'Current VMCS')).memory?.startsWith('hpa:0x'), 'where the VMCS lies');
-    await session.run('stepInto');
-    assertEqual(await mode('VMX operation'), 'non-root (the guest of a hypervisor)', 'after VMLAUNCH');
-    const groups = await rowsOf('vmcs');
-    assert(groups.length > 5, `the groups of the VMCS, found ${groups.map(({ label }) => label).join(', ')}`);
-    assert(
-      groups.some(({ description }) => description?.includes('changed')),
-      'a group with changed fields',
-    );
-
-    const { translation } = await ringside();
-    await vscode.commands.executeCommand('ringside.translateAddress', 'rip');
-    const shown = translation.shown;
-    assert(shown?.kind === 'answer', `an answer, found ${JSON.stringify(shown)}`);
-    assertEqual(shown.answer.translation.finalSteps.length > 1, true, 'EPT steps');
-    assert((await rowAt('pageTables', 'EPT', 'PML4E 0')).memory?.startsWith('hpa:'), 'the EPT tree');
-
-    breakAt(document, 'STOP HERE: every VM exit comes through here');
-    await session.run('continue');
-    assertEqual(await mode('VMX operation'), 'root (the hypervisor)', 'after the VM exit');
-    const reason = await rowAt('vmcs', 'VM-exit information', 'Exit reason');
-    assert(reason.description?.includes('changed'), `a changed exit reason, found ${reason.description}`);
-  } finally {
-    await session.end();
-  }
-});
-
-test('virtio-block: a chain in flight', async () => {
-  const document = await openSource('virtio-block/virtio-block.asm');
-  breakAt(document, 'STOP HERE: the Virtqueues view has a chain in flight');
-  const session = await Session.start(debugFile);
-  try {
-    await session.run('continue');
-    const chains = await rowAt('virtqueues', 'virtio-block', 'Queue 0', 'Chains in flight');
-    assertEqual(chains.description, '1', 'chains in flight');
-  } finally {
-    await session.end();
-  }
-});
-
 test('values are copied and views are written out', async () => {
   await openSource('rings/rings.asm');
   const session = await Session.start(debugFile);

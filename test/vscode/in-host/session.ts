@@ -97,6 +97,12 @@ export class Session {
     this.#tracking.dispose();
   }
 
+  /** Arms an exception filter; extensions have no other way to than to ask the adapter. */
+  async stopAt(filterId: string, condition: string): Promise<void> {
+    const filterOptions = [{ filterId, condition }];
+    await this.session.customRequest('setExceptionBreakpoints', { filters: [], filterOptions });
+  }
+
   async evaluate(expression: string): Promise<string> {
     const item = vscode.debug.activeStackItem;
     const frame = item && 'frameId' in item ? { frameId: item.frameId } : {};
