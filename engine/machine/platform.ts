@@ -1,4 +1,8 @@
 /** The PC platform of a machine, joined to its memory, clock and the outside. */
+
+import { STATE_ADDRESS } from '../cpu/memory-map.ts';
+import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
+import { earlier } from '../devices/device.ts';
 import {
   type GuestMemory,
   MemoryBlockBackend,
@@ -6,8 +10,10 @@ import {
   VirtioConsole,
   type VirtioSlotConfig,
 } from '../devices/index.ts';
+import type { MmioBus } from '../mmu/physical-memory.ts';
 import { fnv1a64 } from './hash.ts';
 import type { Host } from './host.ts';
+import { type ApicPorts, LocalApics } from './local-apics.ts';
 import type { MachineConfig, MachineEvent, OutputSource, Stop, StopFilter } from './machine-api.ts';
 
 const SECTOR_BYTES = 512;
@@ -20,11 +26,16 @@ export interface PlatformParts {
   readonly ended: (stop: Stop) => void;
   readonly report: (event: MachineEvent) => void;
   readonly isWatched: (filter: StopFilter) => boolean;
+  /** A device was read or written: what it does next may come earlier than it looked. */
+  readonly accessed: () => void;
+  readonly apic: Omit<ApicPorts, 'acknowledgeExternal'>;
 }
 
 export class MachinePlatform {
   readonly pc: PcPlatform;
   readonly memory: GuestMemory;
+  /** Of a bare machine; the built-in hypervisor offers its guests none. */
+  readonly apics: LocalApics | undefined;
   readonly #parts: PlatformParts;
 
   constructor(config: MachineConfig, parts: PlatformParts) {
@@ -36,7 +47,7 @@ export class MachinePlatform {
       {
         clock: () => host.clock.nowNs,
         memory: this.memory,
-        intr: { set: () => this.#interruptChanged() },
+        intr: { set: (level) => this.#interruptChanged(level) },
         serialOutput: (_port, bytes) => output('serial', bytes),
         consoleOutput: (_slot, bytes) => output('virtio-console', bytes),
         debugConsoleOutput: (bytes) => output('debug-console', bytes),
@@ -47,25 +58,58 @@ export class MachinePlatform {
         onNotify: ({ device, queue }) => this.#notified(device, queue),
       },
     );
+    const { apic } = parts;
+    if (config.virtualization === 'none') {
+      const acknowledgeExternal = () => this.pc.acknowledge();
+      this.apics = new LocalApics(host, config.cpus, this.pc.mmioBus, { ...apic, acknowledgeExternal });
+    }
   }
 
+  /** An interrupt waits for the loaded vCPU. */
   get interruptPending(): boolean {
-    return this.pc.interruptPending();
+    return this.interruptPendingFor(this.#parts.host.loaded);
+  }
+  /** Without local APICs, only the first vCPU gets the interrupts of the 8259. */
+  interruptPendingFor(vcpu: number): boolean {
+    return this.apics ? this.apics.of(vcpu).interruptPending : vcpu === 0 && this.pc.interruptPending();
   }
   acknowledge(): number {
-    return this.pc.acknowledge();
+    return this.apics ? this.apics.loaded.acknowledge() : this.pc.acknowledge();
   }
   nextDeadlineNs(): number | undefined {
-    return this.pc.nextDeadlineNs();
+    return earlier(this.pc.nextDeadlineNs(), this.apics?.deadlineNs());
   }
   service(): void {
-    this.pc.service(this.#parts.host.clock.nowNs);
+    const { nowNs } = this.#parts.host.clock;
+    this.pc.service(nowNs);
+    this.apics?.service(nowNs);
   }
   readPort(port: number, sizeBytes: number): number {
-    return this.pc.portBus.read(port, sizeBytes);
+    const value = this.pc.portBus.read(port, sizeBytes);
+    this.#parts.accessed();
+    return value;
   }
   writePort(port: number, sizeBytes: number, value: number): void {
     this.pc.portBus.write(port, sizeBytes, value);
+    this.#parts.accessed();
+  }
+
+  /** What answers for physical addresses outside of RAM. */
+  get memoryBus(): MmioBus {
+    const bus = this.apics ?? this.pc.mmioBus;
+    const { accessed } = this.#parts;
+    return {
+      read: (address, sizeBytes) => {
+        const value = bus.read(address, sizeBytes);
+        accessed();
+        return value;
+      },
+      peek: (address, sizeBytes) => bus.peek(address, sizeBytes),
+      write: (address, sizeBytes, value) => {
+        bus.write(address, sizeBytes, value);
+        accessed();
+      },
+    };
   }
 
   input(source: OutputSource, bytes: Uint8Array): void {
@@ -79,11 +123,13 @@ export class MachinePlatform {
   /** Digest of CPU state, RAM and devices. */
   stateHash(): string {
     const { host } = this.#parts;
-    const devices = new TextEncoder().encode(JSON.stringify(this.pc.saveState(), plain));
-    return fnv1a64([host.state.bytes, host.physical.bytes, devices]);
+    const saved = [this.pc.saveState(), this.apics?.saveState() ?? []];
+    const devices = new TextEncoder().encode(JSON.stringify(saved, plain));
+    return fnv1a64([...host.states().map(architecturalState), host.physical.bytes, devices]);
   }
 
-  #interruptChanged(): void {
+  #interruptChanged(level: boolean): void {
+    this.apics?.setExternal(level);
     this.#parts.host.runtime.stopRequested = true;
   }
 
@@ -101,6 +147,27 @@ export class MachinePlatform {
       ],
     });
   }
+}
+
+/** What the executions keep for themselves: it depends on how a run was cut into slices, and on nothing else. */
+const bookkeeping: readonly FieldName[] = [
+  'pageBase',
+  'budget',
+  'retired',
+  'tlbBase',
+  'jumpKey',
+  'linkSite',
+  'scratch',
+  'exitRecord',
+];
+
+function architecturalState(state: Uint8Array): Uint8Array {
+  const bytes = state.slice();
+  for (const field of bookkeeping) {
+    const at = fieldAddress[field] - STATE_ADDRESS;
+    bytes.fill(0, at, at + 8);
+  }
+  return bytes;
 }
 
 const plain = (_key: string, value: unknown): unknown => {

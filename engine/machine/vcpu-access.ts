@@ -61,10 +61,25 @@ export class VcpuAccess implements Vcpu {
 
   peek(space: AddressSpaceName, address: bigint, lengthBytes: number): Uint8Array {
     return this.#with(() => {
-      const { mmu, physical } = this.#host;
-      if (space === 'linear') return mmu.peek(Number(BigInt.asIntN(64, address)), lengthBytes);
+      const { physical } = this.#host;
+      if (space === 'linear') return this.#peekLinear(Number(BigInt.asIntN(64, address)), lengthBytes);
       return this.#pieces(space, Number(address), lengthBytes, (at, length) => physical.peek(at, length));
     });
+  }
+
+  /** What the CPU reads, and where EPT does not map the guest's memory yet, what it will read. */
+  #peekLinear(linear: number, lengthBytes: number): Uint8Array {
+    const { mmu, physical } = this.#host;
+    let bytes = mmu.peek(linear, lengthBytes);
+    while (bytes.length < lengthBytes) {
+      const at = linear + bytes.length;
+      const host = this.#virtualizer.locateInGuest(at);
+      const inPage = 4096 - (((at % 4096) + 4096) % 4096);
+      const more = host === undefined ? undefined : physical.peek(host, Math.min(inPage, lengthBytes - bytes.length));
+      if (!more) break;
+      bytes = Uint8Array.of(...bytes, ...more, ...mmu.peek(at + more.length, lengthBytes - bytes.length - more.length));
+    }
+    return bytes;
   }
 
   poke(space: AddressSpaceName, address: bigint, bytes: Uint8Array): number {

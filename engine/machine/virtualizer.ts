@@ -7,7 +7,7 @@ import type { VmExit } from '../cpu/events.ts';
 import { EventType } from '../cpu/processor.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
 import type { VmcsView } from '../inspect/views.ts';
-import { vmcsView } from '../inspect/vmcs.ts';
+import { findVmcsField, peekVmcsField, pokeVmcsField, vmcsView } from '../inspect/vmcs.ts';
 import { GUEST_BASE, Hypervisor } from '../vmm/hypervisor.ts';
 import { PRIMARY } from '../vmx/controls.ts';
 import { ExitReason, exitReason } from '../vmx/exit-reasons.ts';
@@ -17,7 +17,6 @@ import { enterProgram, loadSegments } from './boot.ts';
 import type { Host } from './host.ts';
 import type { GuestProgram, HandlerFrame, MachineConfig, MachineEvent, Stop, StopFilter } from './machine-api.ts';
 import type { MachinePlatform } from './platform.ts';
-import { readVmcsField, writeVmcsField } from './vmcs-access.ts';
 import { entryEvent, entryFailureEvent, exitEvents } from './vmx-events.ts';
 
 /** Filters that only VM exits report. */
@@ -50,7 +49,7 @@ export class Virtualizer {
     this.#reports = reports;
     this.#vmx = host.vmx;
     if (config.virtualization === 'hardware') this.#hypervisor = this.#makeHypervisor();
-    else host.physical.bus = platform.pc.mmioBus;
+    else host.physical.bus = platform.memoryBus;
   }
 
   #makeHypervisor(): Hypervisor {
@@ -162,25 +161,24 @@ export class Virtualizer {
 
   // ---- interrupts --------------------------------------------------------------------------------------------------
 
-  /** Only the first vCPU gets the interrupts of the 8259. */
-  get #interruptPending(): boolean {
-    return this.#host.loaded === 0 && this.#platform.interruptPending;
-  }
-
   /** An interrupt is pending and would be taken at once: worth leaving compiled code for. */
   wantsInterrupt(): boolean {
     if (this.#hypervisor) return this.#hypervisor.interruptExit() !== undefined;
     if (this.#host.state.nonRoot && hasPrimary(this.#vmx.parts.vmcs, WINDOWS)) return true;
-    return this.#interruptPending && this.#vmx.takesExternalInterrupt();
+    return this.#platform.interruptPending && this.#vmx.takesExternalInterrupt();
   }
   /** Delivers a pending external interrupt, or takes the VM exit that it causes, if nothing blocks it. */
   offerInterrupt(): void {
     if (this.#hypervisor) {
       const event = this.#hypervisor.interruptExit();
       if (event) this.exit(event);
-    } else if (!this.#vmx.windowExit() && this.#interruptPending) {
+    } else if (!this.#vmx.windowExit() && this.#platform.interruptPending) {
       this.#vmx.onExternalInterruptPending(() => this.#platform.acknowledge());
     }
+  }
+  /** Offers a non-maskable interrupt to the loaded vCPU of a bare machine; false while it is blocked. */
+  offerNmi(): boolean {
+    return this.#vmx.onNmiPending() !== 'blocked';
   }
   /** Ends HLT if an interrupt is pending. */
   wake(): boolean {
@@ -205,11 +203,16 @@ export class Virtualizer {
     const { state, physical } = this.#host;
     return state.currentVmcsValid ? vmcsView(physical, state.currentVmcs) : undefined;
   }
-  readVmcs(field: string): bigint | undefined {
-    return readVmcsField(this.#vmx.parts, field);
+  readVmcs(name: string): bigint | undefined {
+    const { state, physical } = this.#host;
+    const field = findVmcsField(name);
+    return field && state.currentVmcsValid ? peekVmcsField(physical, state.currentVmcs, field) : undefined;
   }
-  writeVmcs(field: string, value: bigint): string | undefined {
-    return writeVmcsField(this.#vmx.parts, field, value);
+  writeVmcs(name: string, value: bigint): string | undefined {
+    const { state, physical } = this.#host;
+    if (!state.currentVmcsValid) return 'there is no current VMCS';
+    const field = findVmcsField(name);
+    return field ? pokeVmcsField(physical, state.currentVmcs, field, value) : `the VMCS has no field "${name}"`;
   }
   exitsByReason(): Readonly<Record<string, number>> {
     const counts: Record<string, number> = {};
