@@ -8,8 +8,8 @@ export type Bits = 16 | 32 | 64;
 
 /** An address taken apart: base + index * scale + displacement. */
 export interface AddressParts {
-  readonly base?: RegisterInfo;
-  readonly index?: RegisterInfo;
+  readonly base: RegisterInfo | undefined;
+  readonly index: RegisterInfo | undefined;
   readonly scale: number;
   readonly hint: AddressHint;
   /** Without the registers. */
@@ -22,7 +22,7 @@ export interface AddressParts {
 export interface EncodedAddress {
   readonly mod: number;
   readonly rm: number;
-  readonly sib?: number;
+  readonly sib: number | undefined;
   readonly rexX: boolean;
   readonly rexB: boolean;
   /** The index is one of vector registers 16..31. */
@@ -51,13 +51,18 @@ export function analyzeAddress(
   const registers = value.terms
     .filter((term): term is Term & { base: RegisterInfo } => isRegister(term.base))
     .sort((a, b) => (a.base.name < b.base.name ? -1 : 1));
-  const displacement: Value = { ...value, terms: value.terms.filter((term) => !isRegister(term.base)) };
+  const displacement = registers.length === 0 ? value : withoutRegisters(value);
   const parts = assignRegisters(registers);
   if (typeof parts === 'string') return parts;
   const addressBits = addressSize(operand, parts.base, parts.index, bits);
   if (typeof addressBits === 'string') return addressBits;
   const ripRelative = registers.length === 0 && bits === 64 && isRipRelative(operand, displacement, defaultRelative);
-  return { ...parts, hint, displacement, addressBits, ripRelative };
+  const { base, index, scale } = parts;
+  return { base, index, scale, hint, displacement, addressBits, ripRelative };
+}
+
+function withoutRegisters({ constant, terms, unknown, forward, hasConstant }: Value): Value {
+  return { constant, terms: terms.filter((term) => !isRegister(term.base)), unknown, forward, hasConstant };
 }
 
 function assignRegisters(
@@ -142,7 +147,7 @@ function withSib(address: EncodedAddress): EncodedAddress {
   return address.sib === undefined ? { ...address, sib: 0x20 | address.rm, rm: 4 } : address;
 }
 
-const NO_REX = { rexX: false, rexB: false, evexV: false } as const;
+const NO_REX = { sib: undefined, rexX: false, rexB: false, evexV: false } as const;
 
 function encodeBare(parts: AddressParts, bits: Bits): EncodedAddress {
   const { displacement, ripRelative } = parts;
@@ -165,7 +170,7 @@ function numberOf(register: RegisterInfo | undefined): number {
 /** NASM's choice of base and index among the equivalent ones. */
 function place(operand: MemoryOperand, parts: AddressParts): Placement {
   const { hint } = parts;
-  let { base, index, scale } = { base: undefined, index: undefined, ...parts } as Placement;
+  let { base, index, scale }: Placement = parts;
   const isHinted = (register: RegisterInfo | undefined): boolean =>
     register !== undefined && hint.register === register;
   if (scale === 1 && base && index && base !== index) {
@@ -197,27 +202,36 @@ function encodeWithRegisters(
   compression: number,
   isVsib: boolean,
 ): EncodedAddress | AddressProblem {
-  const { base, index, scale } = isVsib ? { base: undefined, index: undefined, ...parts } : place(operand, parts);
+  const { base, index, scale } = isVsib ? parts : place(operand, parts);
   if (index && !isVsib && index.number === STACK_POINTER) return `'${index.name}' cannot be an index`;
   if (index && ![1, 2, 4, 8].includes(scale)) return `an index can be multiplied by 1, 2, 4 or 8, not by ${scale}`;
-  const rex = {
-    rexX: index !== undefined && (index.number & 8) !== 0,
-    rexB: base !== undefined && (base.number & 8) !== 0,
-    evexV: index !== undefined && index.number >= 16,
-  };
-  const common = { ...rex, displacement: parts.displacement, ripRelative: false };
+  const rexX = index !== undefined && (index.number & 8) !== 0;
+  const rexB = base !== undefined && (base.number & 8) !== 0;
+  const evexV = index !== undefined && index.number >= 16;
+  const ripRelative = false;
   if (!base) {
     const sib = (Math.log2(scale) << 6) | ((numberOf(index) & 7) << 3) | 5;
-    return { ...common, mod: 0, rm: 4, sib, displacementBytes: 4 };
+    return {
+      mod: 0,
+      rm: 4,
+      sib,
+      rexX,
+      rexB,
+      evexV,
+      displacement: parts.displacement,
+      displacementBytes: 4,
+      ripRelative,
+    };
   }
   const { mod, displacement } = displacementMode(operand, parts, compression, (base.number & 7) === BASE_POINTER);
   const bytes = mod === 0 ? 0 : mod === 1 ? 1 : 4;
   if (!index && (base.number & 7) !== STACK_POINTER) {
-    return { ...common, displacement, mod, rm: base.number & 7, displacementBytes: bytes };
+    const rm = base.number & 7;
+    return { mod, rm, sib: undefined, rexX, rexB, evexV, displacement, displacementBytes: bytes, ripRelative };
   }
   const indexField = index ? index.number & 7 : 4;
   const sib = (Math.log2(index ? scale : 1) << 6) | (indexField << 3) | (base.number & 7);
-  return { ...common, displacement, mod, rm: 4, sib, displacementBytes: bytes };
+  return { mod, rm: 4, sib, rexX, rexB, evexV, displacement, displacementBytes: bytes, ripRelative };
 }
 
 /** ModRM.mod, and the displacement divided by the EVEX factor where it is compressed. */

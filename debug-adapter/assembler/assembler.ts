@@ -28,7 +28,7 @@ export interface Emission {
   readonly bits: Bits;
   readonly statement: Statement;
   /** The form chosen, for instructions. */
-  readonly code?: Code;
+  readonly code: Code | undefined;
 }
 
 /** Where code goes: a section, or the addresses after ABSOLUTE that produce no bytes. */
@@ -47,7 +47,7 @@ export interface OpenStructure {
 }
 
 /** More repetitions of one branch than this are a mistake; plain bytes may repeat up to the size of an image. */
-const MAXIMUM_BRANCH_REPETITIONS = 100_000;
+const MAXIMUM_BRANCH_REPETITIONS = 10_000;
 
 /**
  * One pass after another over the same statements until no symbol moves any more. Holds what the directives change.
@@ -62,6 +62,8 @@ export class Assembler {
   criticalDiagnostics = new Diagnostics();
   emissions: Emission[] = [];
   pass = 0;
+  /** The last pass, after which nothing moves any more: the only one that keeps what it produces. */
+  isFinal = false;
   bits: Bits = 16;
   /** NASM carries the last DEFAULT REL of a pass into the next one, so it holds for lines before it as well. */
   defaultRelative = false;
@@ -77,8 +79,9 @@ export class Assembler {
     this.location = { kind: 'section', section: this.section('.text', { file: '', line: 1, column: 1, length: 1 }) };
   }
 
-  startPass(): void {
+  startPass(isFinal: boolean): void {
     this.pass++;
+    this.isFinal = isFinal;
     this.symbols.startPass();
     this.diagnostics = new Diagnostics();
     this.emissions = [];
@@ -302,10 +305,10 @@ export class Assembler {
   endEmission(start: { section: Section | undefined; offset: number }, kind: 'code' | 'data', code?: Code): void {
     const { section, offset } = start;
     const length = (section?.length ?? 0) - offset;
-    if (!section || length === 0 || !this.#statement) return;
+    if (!section || length === 0 || !this.#statement || !this.isFinal) return;
     const { bits } = this;
-    const emission: Emission = { section, offset, length, kind, bits, statement: this.#statement };
-    this.emissions.push(code === undefined ? emission : { ...emission, code });
+    const statement = this.#statement;
+    this.emissions.push({ section, offset, length, kind, bits, statement, code });
   }
 
   /** Appends the bytes `times` times; false after reporting that there is no room or no place for them. */
@@ -322,6 +325,10 @@ export class Assembler {
     if (!this.hasRoom(section.length + bytes.length * times, range)) return false;
     if (section.isNobits)
       this.warning(range, `section ${section.name} has no contents in the image: bytes are ignored`);
+    if (!this.isFinal) {
+      section.length += bytes.length * times;
+      return true;
+    }
     if (fixups.length === 0 && times > 1) {
       section.append(repeated(bytes, times));
       return true;
@@ -330,7 +337,9 @@ export class Assembler {
       const base = section.length;
       const end = base + bytes.length;
       if (!section.isNobits)
-        for (const fixup of fixups) section.fixups.push({ ...fixup, offset: base + fixup.offset, end, range });
+        for (const { offset, sizeBytes, value, relative } of fixups) {
+          section.fixups.push({ offset: base + offset, sizeBytes, value, relative, end, range });
+        }
       section.append(bytes);
     }
     return true;

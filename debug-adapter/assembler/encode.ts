@@ -54,7 +54,7 @@ interface Fields {
   readonly vvvv: number;
   readonly opcodeRegister: number;
   readonly is4: number;
-  readonly address?: EncodedAddress;
+  readonly address: EncodedAddress | undefined;
   readonly hasModRm: boolean;
   readonly needsRex: boolean;
   readonly high: boolean;
@@ -133,7 +133,8 @@ function collectFields(
     needsRex ||= operand.register.needsRex;
     high ||= operand.register.high;
   }
-  return { ...fields, hasModRm, needsRex, high, ...(address ? { address } : {}) };
+  const { reg, rm, vvvv, opcodeRegister, is4 } = fields;
+  return { reg, rm, vvvv, opcodeRegister, is4, address, hasModRm, needsRex, high };
 }
 
 const TUPLE_BYTES = /^N(\d+)(?:b(\d+))?$/u;

@@ -119,12 +119,13 @@ class Run {
   assemble(): AssembledProgram {
     const assembler = this.#assembler;
     do {
-      this.#runPass();
+      this.#runPass(false);
+      if (assembler.pass === 1) this.#firstPass = [assembler.criticalDiagnostics, this.#syntax];
       // What follows was not read, so later passes could only complain about it.
       if (this.#preprocessor?.stopped) break;
-      if (assembler.pass === 1) this.#firstPass = [assembler.criticalDiagnostics, this.#syntax];
     } while (assembler.pass < 2 || (assembler.symbols.changed && assembler.pass < MAXIMUM_PASSES));
     if (assembler.pass === MAXIMUM_PASSES && assembler.symbols.changed) this.#reportUnsettled();
+    else if (!this.#preprocessor?.stopped) this.#runPass(true);
     const layout = layOut(assembler.sections, assembler.origin, (range, message) =>
       assembler.diagnostics.error(range, message),
     );
@@ -133,9 +134,9 @@ class Run {
     return this.#output(layout, starts);
   }
 
-  #runPass(): void {
+  #runPass(isFinal: boolean): void {
     const assembler = this.#assembler;
-    assembler.startPass();
+    assembler.startPass(isFinal);
     const cached = this.#preprocessor?.dependsOnSymbols === false ? this.#statements : undefined;
     if (cached) {
       for (const statement of cached) assembler.execute(statement);

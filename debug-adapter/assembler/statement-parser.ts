@@ -51,12 +51,29 @@ export function isPrefix(word: string): boolean {
   return PREFIXES.has(word.toLowerCase());
 }
 
+type ParsedTokens = Pick<Statement, 'label' | 'times' | 'body'>;
+
+/** Lines that %rep and macros repeat share their tokens, and so their parse. */
+const parsedTokens = new WeakMap<readonly Token[], ParsedTokens>();
+
 /** Parses one line. A fault is reported and gives a body of kind `invalid`; the label in front of it survives. */
 export function parseStatement(line: TokenLine, diagnostics: Diagnostics): Statement {
-  const cursor = new Cursor(line.tokens, line.range);
-  const first = line.tokens[0];
-  const last = line.tokens.at(-1);
+  const { tokens, expansion } = line;
+  let parsed = parsedTokens.get(tokens);
+  if (!parsed) {
+    parsed = parseTokens(line, diagnostics);
+    // What is not well-formed is read again, to be reported again.
+    if (parsed.body.kind !== 'invalid') parsedTokens.set(tokens, parsed);
+  }
+  const first = tokens[0];
+  const last = tokens.at(-1);
   const range = first && last ? spanOf(first.range, last.range) : line.range;
+  const { label, times, body } = parsed;
+  return { range, times, body, tokens, ...(label ? { label } : {}), ...(expansion ? { expansion } : {}) };
+}
+
+function parseTokens(line: TokenLine, diagnostics: Diagnostics): ParsedTokens {
+  const cursor = new Cursor(line.tokens, line.range);
   const times: Expression[] = [];
   let label: Label | undefined;
   let body: StatementBody;
@@ -69,14 +86,7 @@ export function parseStatement(line: TokenLine, diagnostics: Diagnostics): State
     diagnostics.error(problem.range, problem.message, line.expansion);
     body = { kind: 'invalid' };
   }
-  return {
-    range,
-    times,
-    body,
-    tokens: line.tokens,
-    ...(label ? { label } : {}),
-    ...(line.expansion ? { expansion: line.expansion } : {}),
-  };
+  return label ? { label, times, body } : { times, body };
 }
 
 function parseLabel(cursor: Cursor): Label | undefined {
