@@ -64,6 +64,7 @@ export class Vmx {
   readonly exitCounts = new Float64Array(EXIT_REASON_COUNT);
   /** Told after a VM exit, with the host's state loaded. */
   onVmExit: ((info: VmExitInfo) => void) | undefined;
+  /** Told after a VM entry, unless the injection of an event has ended in a VM exit already. */
   onVmEntry: ((info: VmEntryInfo) => void) | undefined;
   onVmEntryFailure: ((failure: VmEntryFailure) => void) | undefined;
   /** Told of a VMX abort, which leaves the processor in shutdown state for good. */
@@ -119,7 +120,8 @@ export class Vmx {
       return;
     }
     this.#deliver(() => injectEvent(parts), 0);
-    this.onVmEntry?.({ launch, vmcs: state.currentVmcs, rip: BigInt.asUintN(64, BigInt(state.rip)) });
+    if (!this.onVmEntry || !state.nonRoot) return;
+    this.onVmEntry({ launch, vmcs: state.currentVmcs, rip: BigInt.asUintN(64, BigInt(state.rip)) });
   }
 
   #tellFailure(launch: boolean, error: number | undefined, reason: number | undefined, qualification: bigint): void {

@@ -1,7 +1,7 @@
 /**
  * Spares VM entries the checks that cannot have changed their result: for every VMCS that has passed, what its fields
  * held then, and which rules read which of them. A rule is made anew if a field that it read has changed, and always if
- * it looked at anything outside the VMCS. What is kept changes no result, so that it is no part of the machine's state.
+ * it looked at memory outside the VMCS. What is kept changes no result, so that it is no part of the machine's state.
  */
 import type { PhysicalMemory } from '../../mmu/physical-memory.ts';
 import { vmcsFields } from '../fields.ts';
@@ -46,8 +46,14 @@ class Passed {
   readonly words = new Int32Array(WORDS);
   /** Rules, as indices, by the field that they read. */
   readonly readers: readonly Set<number>[] = Array.from({ length: FIELDS }, () => new Set());
-  /** Rules that depend on more than the VMCS. */
+  /** Rules that depend on memory outside the VMCS. */
   readonly outside = new Set<number>();
+  /** IA32_EFER of the host, all of the CPU state that rules look at. */
+  readonly efer: number;
+
+  constructor(efer: number) {
+    this.efer = efer;
+  }
 }
 
 export class CheckedVmcs {
@@ -66,15 +72,9 @@ export class CheckedVmcs {
     this.#watched = new WatchedVmcs(parts.state, parts.physical);
     const outside = (): void => this.#onOutside();
     this.#watchedParts = {
-      // The CPU model and the physical-address width, which never change, are all that rules take from processor and MMU.
-      processor: parts.processor,
-      mmu: parts.mmu,
-      copies: parts.copies,
+      ...parts,
+      // Of the processor and the MMU, rules look at the CPU model and the physical-address width, which never change.
       vmcs: this.#watched,
-      get state() {
-        outside();
-        return parts.state;
-      },
       get physical(): PhysicalMemory {
         outside();
         return parts.physical;
@@ -84,15 +84,15 @@ export class CheckedVmcs {
 
   /** Whether the current VMCS is known to pass all rules; false if it does not, or if nothing is known of it. */
   passes(): boolean {
-    const { currentVmcs } = this.#parts.state;
+    const { currentVmcs, efer } = this.#parts.state;
     const known = this.#passed.get(currentVmcs);
-    if (!known) return false;
+    if (known?.efer !== efer) return false;
     const rules = this.#pending;
     rules.clear();
     for (const rule of known.outside) rules.add(rule);
     const { words, readers } = known;
     const ram = this.#ram;
-    const first = (currentVmcs + FIRST_OFFSET) >> 2;
+    const first = (currentVmcs + FIRST_OFFSET) / 4;
     for (let word = 0; word < WORDS; word++) {
       const value = ram[first + word] as number;
       if (value === words[word]) continue;
@@ -109,10 +109,10 @@ export class CheckedVmcs {
 
   /** To be called when all checks of the current VMCS have passed. */
   remember(): void {
-    const { currentVmcs } = this.#parts.state;
+    const { currentVmcs, efer } = this.#parts.state;
     if (this.#passed.size >= CAPACITY) this.#passed.clear();
-    const known = new Passed();
-    const first = (currentVmcs + FIRST_OFFSET) >> 2;
+    const known = new Passed(efer);
+    const first = (currentVmcs + FIRST_OFFSET) / 4;
     known.words.set(this.#ram.subarray(first, first + WORDS));
     for (let rule = 0; rule < entryRules.length; rule++) this.#violated(rule, known);
     this.#passed.set(currentVmcs, known);
