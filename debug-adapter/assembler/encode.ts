@@ -2,7 +2,7 @@ import { type AddressParts, type Bits, type EncodedAddress, encodeAddress } from
 import { EncodingKind, type Form, mandatoryByte, type OperandSpec, TupleType } from './forms.ts';
 import type { RegisterInfo } from './registers.ts';
 import type { MemoryOperand, RoundingOperand } from './syntax.ts';
-import { scaleValue, type Value } from './value.ts';
+import type { Value } from './value.ts';
 
 /** A field of the output whose value depends on where sections are put. */
 export interface Fixup {
@@ -313,9 +313,4 @@ export function appendConstant(bytes: number[], value: bigint, sizeBytes: number
   if (sizeBytes <= 4) return;
   const fill = sizeBytes > 8 ? BigInt.asIntN(64, value) : value;
   for (let index = 4; index < sizeBytes; index++) bytes.push(Number(BigInt.asUintN(8, fill >> BigInt(8 * index))));
-}
-
-/** The value to add to a relative field: minus the address of the end of the instruction. */
-export function minus(value: Value): Value {
-  return scaleValue(value, -1n);
 }

@@ -51,7 +51,6 @@ export class Preprocessor {
   readonly singleLine: SingleLineMacros;
   readonly multiLine = new Map<string, MultiLineMacro[]>();
   readonly includes: IncludedFile[] = [];
-  readonly calls: { range: SourceRange; macro: MultiLineMacro }[] = [];
   readonly contexts: { name: string; id: number }[] = [];
   readonly frames: Frame[] = [];
   /** A directive asked for an address or a symbol, so the lines may differ in the next pass. */
@@ -254,7 +253,6 @@ export class Preprocessor {
       return true;
     }
     const { macro, name, args, label } = found;
-    this.calls.push({ range: name.range, macro });
     const call: MacroCall = { macro, args, id: this.nextId(), label, nameToken: name };
     const expansion = this.expansion ?? { site: name.range, macro: name.text };
     const labelLine = label.length > 0 && !usesLabel(macro) ? [labelLineOf(label, name.range)] : [];

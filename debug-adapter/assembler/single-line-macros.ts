@@ -23,8 +23,6 @@ export class SingleLineMacros {
   /** Gives the tokens of macros such as __LINE__ that have no fixed body. */
   readonly #builtIn: (name: string, range: SourceRange) => Token[] | undefined;
   #budget = 0;
-  /** Calls that replaced something, for editors: where, and by which macro. */
-  readonly uses: { range: SourceRange; macro: SingleLineMacro }[] = [];
 
   constructor(
     report: (range: SourceRange, message: string) => void,
@@ -132,14 +130,12 @@ export class SingleLineMacros {
     if (!first || active.has(first.name)) return undefined;
     const plain = candidates.find((one) => one.parameters === undefined);
     if (plain) {
-      this.uses.push({ range: token.range, macro: plain });
       return { tokens: relocate(plain.body, token.range), end: index, name: plain.name };
     }
     const args = isPunctuator(tokens[index + 1], '(') ? splitArguments(tokens, index + 2) : undefined;
     if (!args) return undefined;
     const macro = candidates.find((one) => takes(one, args.list));
     if (!macro) return undefined;
-    this.uses.push({ range: token.range, macro });
     return { tokens: substitute(macro, args.list, token.range), end: args.end, name: macro.name };
   }
 }

@@ -36,10 +36,6 @@ export class Diagnostics {
     return this.#list;
   }
 
-  get hasErrors(): boolean {
-    return this.#list.some((one) => one.severity === 'error');
-  }
-
   /** Reports an error at `range`, or at the macro invocation that produced it. */
   error(range: SourceRange, message: string, expansion?: Expansion): void {
     this.#add('error', range, message, expansion);

@@ -226,13 +226,3 @@ function unknownInstruction(cursor: Cursor, found: Token, labelled: boolean): st
   }
   return `expected an instruction, found '${found.text}'`;
 }
-
-/** Whether the range lies inside another one on the same line. */
-export function contains(outer: SourceRange, inner: SourceRange): boolean {
-  return (
-    outer.file === inner.file &&
-    outer.line === inner.line &&
-    inner.column >= outer.column &&
-    inner.column + inner.length <= outer.column + outer.length
-  );
-}
