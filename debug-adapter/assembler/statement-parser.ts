@@ -3,7 +3,7 @@ import { type Expression, parseExpression, SyntaxProblem } from './expression.ts
 import { isMnemonic } from './mnemonics.ts';
 import { braced, parseOperands } from './operand-parser.ts';
 import { registerNamed } from './registers.ts';
-import { type Diagnostics, type SourceRange, spanOf } from './source.ts';
+import { type Diagnostics, spanOf } from './source.ts';
 import type { DataItem, Label, Statement, StatementBody } from './syntax.ts';
 import { isPunctuator, isWord, type Token, type TokenLine } from './token.ts';
 
