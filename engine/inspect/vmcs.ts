@@ -1,5 +1,5 @@
 /** The VMCS as plain data for the debugger: fields in the manual's groups, controls decoded bit by bit. Peeks only. */
-import type { VmcsFieldView, VmcsView } from '../machine/machine-api.ts';
+import type { VmcsFieldView, VmcsView } from './views.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import type { VmcsField, VmcsFieldName } from '../vmx/fields.ts';
 import { vmcsFields, widthBitsOf } from '../vmx/fields.ts';
