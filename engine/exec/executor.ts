@@ -84,6 +84,10 @@ export class Executor {
   get executed(): number {
     return this.#limit - this.#events - this.#budgetLeft;
   }
+  /** What the current `run` took from its limit so far: instructions, and events dealt with. */
+  get consumed(): number {
+    return this.#limit - this.#budgetLeft;
+  }
   /** Ends the accounting of a run: returns what it executed. */
   takeExecuted(): number {
     const executed = this.executed;
@@ -143,6 +147,7 @@ export class Executor {
   #enter(): RunEnd | undefined {
     const state = this.#state;
     const shadow = state.interruptibility & SHADOWS;
+    const { nonRoot } = state;
     const traps = (state.flagsOther & RFLAGS.TF) !== 0;
     // RF only keeps instruction breakpoints of DR7 from firing again, and lasts for one instruction.
     if (state.flagsOther & RFLAGS.RF) state.flagsOther &= ~RFLAGS.RF;
@@ -157,7 +162,8 @@ export class Executor {
     }
     if (block.count === 0) return this.#atMark();
     const exit = this.#library.enter(block.record) as Exit;
-    if (shadow && exit !== Exit.Event) state.interruptibility &= ~shadow;
+    // VM entries and exits load the interruptibility of the other side.
+    if (shadow && exit !== Exit.Event && state.nonRoot === nonRoot) state.interruptibility &= ~shadow;
     const end = this.#leave(exit, block);
     if (traps && exit !== Exit.Event && !end) this.#deal(new DebugFault(DR6.BS, true));
     return end;
@@ -244,7 +250,7 @@ export class Executor {
 
   /** Compiles the loops that slices keep ending in. */
   #noteHeat(block: Block): void {
-    if (block.compiled || ++block.heat < this.#hotAfter || !isLoop(block)) return;
+    if (block.compiled || ++block.heat !== this.#hotAfter || !isLoop(block)) return;
     block.compiled = true;
     const slot = this.#library.addBlock(compileLoop(block));
     if (slot !== undefined) this.#cache.setHandler(block, slot);
