@@ -126,6 +126,7 @@ export function writeCr8(processor: Processor, wide: bigint): void {
   if (wide >> 4n !== 0n) throw GP(0);
   const before = processor.state.cr8;
   processor.state.cr8 = Number(wide);
+  processor.localApic?.taskPriorityWritten(Number(wide));
   processor.hooks.controlRegisterWritten('CR8', before, Number(wide));
 }
 

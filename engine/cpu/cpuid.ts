@@ -1,5 +1,5 @@
 /** CPUID: the features the engine has, as one table, and the leaves built from it (SDM volume 2, "CPUID"). */
-import { CR4 } from './register-bits.ts';
+import { APIC_BASE, CR4 } from './register-bits.ts';
 import type { CpuState } from './state.ts';
 
 export interface CpuidResult {
@@ -17,8 +17,6 @@ export interface CpuOptions {
   readonly vmx: boolean;
   /** Frequency of the TSC in hertz; a multiple of the 25 MHz crystal. */
   readonly tscFrequencyHz: number;
-  /** Initial APIC ID. */
-  readonly apicId: number;
   /** Logical processors in the machine. */
   readonly processors: number;
 }
@@ -33,7 +31,6 @@ export const defaultCpuOptions: CpuOptions = {
   localApic: false,
   vmx: true,
   tscFrequencyHz: 1_000_000_000,
-  apicId: 0,
   processors: 1,
 };
 
@@ -98,6 +95,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(1, 'edx', 24, 'FXSR', false, 'FXSAVE and FXRSTOR'),
   row(1, 'edx', 25, 'SSE', false, 'SSE'),
   row(1, 'edx', 26, 'SSE2', false, 'SSE2'),
+  row(1, 'edx', 28, 'HTT', (o) => o.processors > 1, 'Max APIC IDs reserved field is Valid'),
   row(7, 'ebx', 0, 'FSGSBASE', true, 'RDFSBASE/RDGSBASE/WRFSBASE/WRGSBASE'),
   row(7, 'ebx', 3, 'BMI1', true, 'BMI1'),
   row(7, 'ebx', 7, 'SMEP', true, 'Supervisor-Mode Execution Prevention'),
@@ -181,7 +179,7 @@ function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: 
       if (subleaf > 0) return registers();
       return registers(0, featureBits(options, 7, 'ebx'), featureBits(options, 7, 'ecx'));
     case 0xb:
-      return topologyLeaf(options, subleaf);
+      return topologyLeaf(options, state, subleaf);
     case 0x15:
       return registers(1, Math.round(options.tscFrequencyHz / CRYSTAL_HZ), CRYSTAL_HZ);
     case 0x16: {
@@ -195,9 +193,11 @@ function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: 
 
 function featureLeaf(options: CpuOptions, state: CpuState): CpuidResult {
   const clflushLine = 64 / 8;
-  const ebx = (options.apicId << 24) | ((options.processors & 0xff) << 16) | (clflushLine << 8);
+  const ebx = (state.initialApicId << 24) | ((options.processors & 0xff) << 16) | (clflushLine << 8);
   const osxsave = state.cr4 & CR4.OSXSAVE ? 1 << 27 : 0;
-  return registers(SIGNATURE, ebx, featureBits(options, 1, 'ecx') | osxsave, featureBits(options, 1, 'edx'));
+  // A local APIC that IA32_APIC_BASE disables is not announced.
+  const apic = state.apicBase & APIC_BASE.ENABLE ? 0 : 1 << 9;
+  return registers(SIGNATURE, ebx, featureBits(options, 1, 'ecx') | osxsave, featureBits(options, 1, 'edx') & ~apic);
 }
 
 /** Deterministic cache parameters: L1 data and instruction 32 KiB, L2 256 KiB; lines of 64 bytes. */
@@ -214,11 +214,12 @@ function cacheLeaf(subleaf: number): CpuidResult {
 }
 
 /** Extended topology: one thread a core, every core in one package. */
-function topologyLeaf(options: CpuOptions, subleaf: number): CpuidResult {
+function topologyLeaf(options: CpuOptions, state: CpuState, subleaf: number): CpuidResult {
+  const { initialApicId } = state;
   const coreShift = Math.ceil(Math.log2(Math.max(1, options.processors)));
-  if (subleaf === 0) return registers(0, 1, 0x100, options.apicId);
-  if (subleaf === 1) return registers(coreShift, options.processors, 0x201, options.apicId);
-  return registers(0, 0, subleaf & 0xff, options.apicId);
+  if (subleaf === 0) return registers(0, 1, 0x100, initialApicId);
+  if (subleaf === 1) return registers(coreShift, options.processors, 0x201, initialApicId);
+  return registers(0, 0, subleaf & 0xff, initialApicId);
 }
 
 function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {

@@ -5,7 +5,7 @@ import { GP } from './events.ts';
 import { refreshMode } from './modes.ts';
 import { mtrrMsrs } from './mtrrs.ts';
 import type { Processor } from './processor.ts';
-import { CR0, EFER, hasBit } from './register-bits.ts';
+import { APIC_BASE, CR0, EFER, hasBit } from './register-bits.ts';
 import { type CpuState, FS, GS } from './state.ts';
 import { type FieldName, fieldTable } from './state-layout.ts';
 
@@ -89,6 +89,13 @@ function writePat({ state }: Processor, value: bigint): void {
     if (type > 7 || type === 2 || type === 3) throw GP(0);
   }
   state.pat = value;
+}
+
+/** IA32_APIC_BASE: the address of the local APIC's registers, bootstrap processor, enabled. */
+function writeApicBase({ state, localApic }: Processor, value: bigint): void {
+  checkReserved(value, PHYSICAL_PAGE | BigInt(APIC_BASE.BSP | APIC_BASE.ENABLE));
+  localApic?.baseWritten(Number(value));
+  state.apicBase = Number(value);
 }
 
 /** IA32_FEATURE_CONTROL: lock, VMX inside and outside SMX; read-only once locked. */
@@ -184,7 +191,12 @@ export const standardMsrs: readonly Msr[] = [
     write: writeTsc,
   },
   constantMsr(0x17, 'IA32_PLATFORM_ID', 0n),
-  fieldMsr(0x1b, 'IA32_APIC_BASE', 'apicBase', PHYSICAL_PAGE | 0x900n),
+  {
+    index: 0x1b,
+    name: 'IA32_APIC_BASE',
+    read: ({ state }) => BigInt(state.apicBase),
+    write: writeApicBase,
+  },
   {
     index: 0x3a,
     name: 'IA32_FEATURE_CONTROL',

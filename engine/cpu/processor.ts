@@ -139,6 +139,14 @@ export interface Intercepts {
   onVmxInstruction?(insn: DecodedInstruction): void;
 }
 
+/** What the local APIC is told by its processor. */
+export interface LocalApicPort {
+  /** CR8 was written: it is the upper half of the task priority register. */
+  taskPriorityWritten(cr8: number): void;
+  /** IA32_APIC_BASE is going to change. Throws Unimplemented for what the machine cannot do. */
+  baseWritten(base: number): void;
+}
+
 /** Notifications for the debugger. None of them may change the state. */
 export interface Hooks {
   ringChanged(from: number, to: number): void;
@@ -177,6 +185,8 @@ export class Processor {
   readonly model: CpuModel;
   readonly tscNow: () => bigint;
   hooks: Hooks;
+  /** The local APIC, where there is one. */
+  localApic: LocalApicPort | undefined;
   /** Set in VMX non-root operation. */
   intercepts: Intercepts | undefined;
   /** Set by an instruction that put its own value into `state.rip`; the dispatcher clears it before each instruction. */

@@ -20,6 +20,9 @@ export const CR4 = {
 
 export const EFER = { SCE: 1 << 0, LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as const;
 
+/** IA32_APIC_BASE. */
+export const APIC_BASE = { ADDRESS: 0xfee0_0000, BSP: 1 << 8, ENABLE: 1 << 11 } as const;
+
 /** Debug status and control. */
 export const DR6 = { B: 0xf, BD: 1 << 13, BS: 1 << 14, BT: 1 << 15 } as const;
 export const DR7 = { GD: 1 << 13 } as const;

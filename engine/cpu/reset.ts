@@ -6,7 +6,7 @@ import { DR6_RESET, DR7_RESET } from './debug-registers.ts';
 import { writeFlags } from './flags.ts';
 import { refreshMode } from './modes.ts';
 import type { Processor } from './processor.ts';
-import { ACCESS, ACTIVITY, CR0, CR4, EFER } from './register-bits.ts';
+import { ACCESS, ACTIVITY, APIC_BASE, CR0, CR4, EFER } from './register-bits.ts';
 import { RSP } from './stack.ts';
 import { type CpuState, CS, GS, LDTR, SS, TR } from './state.ts';
 
@@ -31,8 +31,9 @@ function setSegment(state: CpuState, index: number, part: HiddenPart): void {
 }
 
 /** MSRs and the TSC survive INIT, so only power-up sets them. */
-function resetMsrs(state: CpuState): void {
-  state.apicBase = 0xfee0_0000 + 0x100;
+function resetMsrs({ state, model }: Processor): void {
+  const enabled = model.options.localApic ? APIC_BASE.ENABLE : 0;
+  state.apicBase = APIC_BASE.ADDRESS + enabled + (state.initialApicId === 0 ? APIC_BASE.BSP : 0);
   state.pat = 0x0007_0406_0007_0406n;
   state.miscEnable = 0x1801n;
   state.featureControl = 0;
@@ -53,11 +54,12 @@ function resetMsrs(state: CpuState): void {
 /** Power-up or RESET: everything, including MSRs and cached translations. Memory and clock are the machine's. */
 export function powerUp(processor: Processor): void {
   const { state } = processor;
-  const { budget, retired, jumpKey, linkSite, exitRecord } = state;
+  const { budget, retired, jumpKey, linkSite, exitRecord, initialApicId } = state;
   state.bytes.fill(0);
-  // Bookkeeping of the executions is no state of the CPU: a guest may reset the machine in the middle of a slice.
-  Object.assign(state, { budget, retired, jumpKey, linkSite, exitRecord });
-  resetMsrs(state);
+  // Bookkeeping of the executions is no state of the CPU: a guest may reset the machine in the middle of a slice. The
+  // initial APIC ID comes from the machine's wiring.
+  Object.assign(state, { budget, retired, jumpKey, linkSite, exitRecord, initialApicId });
+  resetMsrs(processor);
   state.cr0 = CR0.CD | CR0.NW | CR0.ET;
   resetRegisters(processor);
 }
@@ -77,6 +79,15 @@ export function init(processor: Processor): void {
   state.dr2 = 0n;
   state.dr3 = 0n;
   resetRegisters(processor);
+}
+
+/** A start-up IPI to a processor that waits for one: real-address mode at `vector` × 4096. */
+export function startUp({ state }: Processor, vector: number): void {
+  const code = state.segment(CS);
+  code.selector = vector << 8;
+  code.base = vector << 12;
+  state.rip = 0;
+  state.activityState = ACTIVITY.ACTIVE;
 }
 
 /** What power-up and INIT set alike to values other than 0. */

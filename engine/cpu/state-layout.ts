@@ -57,6 +57,7 @@ export const fieldTable = {
   sysenterEip: linear('IA32_SYSENTER_EIP'),
   tscAux: u32('IA32_TSC_AUX'),
   apicBase: physical('IA32_APIC_BASE'),
+  initialApicId: u32('initial APIC ID, which CPUID reports'),
   pat: u64('IA32_PAT'),
   miscEnable: u64('IA32_MISC_ENABLE'),
   featureControl: u32('IA32_FEATURE_CONTROL'),

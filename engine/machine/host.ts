@@ -2,10 +2,11 @@
  * The physical machine: memory, processors and the two executions, wired. vCPUs share one wasm memory; the state of the
  * one that runs is at its fixed place, the others' lie in copies.
  */
-import { RAM_ADDRESS, STATE_BYTES } from '../cpu/memory-map.ts';
+import { RAM_ADDRESS, STATE_ADDRESS, STATE_BYTES } from '../cpu/memory-map.ts';
 import { createCpuModel } from '../cpu/model.ts';
 import { type Hooks, type Intercepts, type Ports, Processor } from '../cpu/processor.ts';
 import { CpuState } from '../cpu/state.ts';
+import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
 import { systemInstructions } from '../cpu/system-table.ts';
 import { CodeCache } from '../exec/code-cache.ts';
 import { Executor, type ExecutorOwner } from '../exec/executor.ts';
@@ -20,6 +21,9 @@ import { VirtualClock } from './clock.ts';
 
 const WASM_PAGE_BYTES = 0x1_0000;
 
+/** Offset of a field in the copy of a state. */
+const parkedAt = (field: FieldName): number => fieldAddress[field] - STATE_ADDRESS;
+
 /** What of a vCPU is exchanged when another one runs. */
 interface Parked {
   readonly state: Uint8Array;
@@ -33,6 +37,8 @@ export interface HostConfig {
   readonly ports: Ports;
   readonly hooks: Hooks;
   readonly owner: ExecutorOwner;
+  /** Whether the processors have local APICs. */
+  readonly localApic: boolean;
   /** After how many meetings with the run loop a loop is compiled; Infinity: never. */
   readonly hotAfter?: number;
 }
@@ -62,7 +68,10 @@ export class Host {
       memory: this.mmu,
       tlb: this.mmu,
       ports: config.ports,
-      model: createCpuModel({}, vmxCapabilityMsrs),
+      model: createCpuModel(
+        { localApic: config.localApic, processors: config.localApic ? config.cpus : 1 },
+        vmxCapabilityMsrs,
+      ),
       tscNow: () => BigInt.asUintN(64, BigInt(this.clock.nowNs) + this.state.tscAdjust),
       hooks: config.hooks,
     });
@@ -88,8 +97,10 @@ export class Host {
     this.mmu.onCodeMappingsChanged = () => this.executor.translationsChanged();
     this.clock.executing = () => this.#executing();
     for (let index = 0; index < config.cpus; index++) {
+      const state = new Uint8Array(STATE_BYTES);
+      new DataView(state.buffer).setUint32(parkedAt('initialApicId'), index, true);
       this.#parked.push({
-        state: new Uint8Array(STATE_BYTES),
+        state,
         translation: new TranslationContext(),
         intercepts: undefined,
       });
@@ -108,14 +119,28 @@ export class Host {
     const next = this.#parked[index];
     const current = this.#parked[this.#loaded] as Parked;
     if (!next) throw new Error(`no vCPU ${index}`);
+    const { budget } = this.state;
     current.state.set(this.state.bytes);
     current.intercepts = this.processor.intercepts;
     this.state.bytes.set(next.state);
+    // The rest of the slice is nobody's own.
+    this.state.budget = budget;
     this.processor.intercepts = next.intercepts;
-    this.mmu.vcpu = next.translation;
-    this.mmu.contextChanged();
-    this.executor.translationsChanged();
     this.#loaded = index;
+    // This drops what is fast, and what the executor knows of code.
+    this.mmu.vcpu = next.translation;
+  }
+
+  /** Activity state of a vCPU, which need not be loaded. */
+  activityState(index: number): number {
+    if (index === this.#loaded) return this.state.activityState;
+    const { state } = this.#parked[index] as Parked;
+    return new DataView(state.buffer).getUint32(parkedAt('activityState'), true);
+  }
+
+  /** The state of every vCPU, in order; that of the loaded one is live. */
+  states(): Uint8Array[] {
+    return this.#parked.map(({ state }, index) => (index === this.#loaded ? this.state.bytes : state));
   }
 
   /** Runs a piece of work with another vCPU loaded. */

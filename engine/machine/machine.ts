@@ -2,7 +2,6 @@
 import { GuestFault, Unimplemented, Vector, VmExit } from '../cpu/events.ts';
 import { raiseFault } from '../cpu/interrupts.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
-import type { CpuState } from '../cpu/state.ts';
 import type { ExecutorOwner } from '../exec/executor.ts';
 import { Access } from '../mmu/access.ts';
 import { exceptionEvent, instructionEvent, ringEvent, tripleFaultEvent } from './event-descriptions.ts';
@@ -18,13 +17,15 @@ import type {
   StopFilter,
 } from './machine-api.ts';
 import { MachinePlatform } from './platform.ts';
+import { ProcessorSignals } from './processor-signals.ts';
+import { Scheduler, type Turns } from './scheduler.ts';
 import { StopConditions } from './stop-conditions.ts';
 import { VcpuAccess } from './vcpu-access.ts';
 import { Virtualizer } from './virtualizer.ts';
 import { type PhysicalWatch, Watches } from './watches.ts';
 
-/** Instructions a vCPU runs before the next one's turn. */
-const QUANTUM = 100_000;
+/** Waits for a device that a run goes through at least; more if it may run more instructions than that. */
+const IDLE_DEADLINES = 1000;
 /** Consecutive slices after which scattered handlers are put into one module. */
 const SETTLE_AFTER = 1_000_000;
 
@@ -41,7 +42,15 @@ export class Machine implements MachineControl, ExecutorOwner {
   /** VT-x, and the built-in hypervisor if the guest runs under it. */
   readonly virtualizer: Virtualizer;
   readonly #watches: Watches;
+  readonly #signals: ProcessorSignals;
+  readonly #scheduler: Scheduler;
+  /** Where a vCPU stopped before a marked instruction, by its index: RIP. */
+  readonly #marks = new Map<number, number>();
   #final: Stop | undefined;
+  /** When the slice that runs ends for a device. */
+  #sliceEndNs = Number.POSITIVE_INFINITY;
+  /** The slice is over before what it was given: a device will be due earlier than it looked. */
+  #sliceIsOver = false;
   #unsettled = 0;
 
   constructor(config: MachineConfig) {
@@ -55,6 +64,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       },
       hooks: this.#hooks(),
       owner: this,
+      localApic: config.virtualization === 'none',
     });
     this.platform = new MachinePlatform(config, {
       host: this.host,
@@ -63,6 +73,12 @@ export class Machine implements MachineControl, ExecutorOwner {
       ended: (stop) => this.#end(stop),
       report: (event) => void this.report(event),
       isWatched: (filter) => this.stops.watches(filter),
+      accessed: () => this.#deviceAccessed(),
+      apic: {
+        init: (vcpu) => this.#signals.init(vcpu),
+        startUp: (vcpu, vector) => this.#signals.startUp(vcpu, vector),
+        nmi: (vcpu) => this.#signals.nmi(vcpu),
+      },
     });
     this.virtualizer = new Virtualizer(config, this.host, this.platform, {
       report: (event) => this.report(event),
@@ -70,6 +86,13 @@ export class Machine implements MachineControl, ExecutorOwner {
       requestStop: (stop) => this.requestStop(stop),
       stopRequested: () => this.stops.isRequested,
     });
+    this.#signals = new ProcessorSignals(this.host, config.cpus, {
+      resetApic: () => this.platform.apics?.loaded.reset(),
+      bootstrapReset: () => this.#end({ kind: 'exited', code: 0, how: 'reset requested by INIT' }),
+      exit: (event) => this.virtualizer.exit(event),
+      offerNmi: () => this.virtualizer.offerNmi(),
+    });
+    this.#scheduler = new Scheduler(this.#turns());
     this.vcpus = Array.from({ length: config.cpus }, (_, index) => new VcpuAccess(index, this.host, this.virtualizer));
     this.#watches = new Watches(this.host.mmu, (address, access) =>
       this.requestStop({
@@ -100,22 +123,26 @@ export class Machine implements MachineControl, ExecutorOwner {
   // ---- control -----------------------------------------------------------------------------------------------------
 
   run(options: RunOptions = {}): Stop {
-    let left = options.instructions ?? Number.POSITIVE_INFINITY;
-    let skip = (options.skipFirstBreakpoint ?? true) ? this.host.state.rip : undefined;
+    const { vcpu, instructions: limit = Number.POSITIVE_INFINITY, skipFirstBreakpoint = true } = options;
+    if (vcpu !== undefined) this.host.load(vcpu);
+    if (skipFirstBreakpoint) this.#marks.set(this.currentVcpu, this.host.state.rip);
+    else this.#marks.delete(this.currentVcpu);
+    let left = limit;
+    let waits = Math.max(IDLE_DEADLINES, limit);
     for (;;) {
-      const stop = this.#final ?? this.stops.take();
+      const stop = this.#final ?? this.stops.take() ?? this.#shutdown();
       if (stop) return stop;
-      if (left <= 0) return { kind: 'limit' };
+      if (left <= 0 || waits <= 0) return { kind: 'limit' };
       if (this.virtualizer.handling) {
         if (this.virtualizer.isStepping) return { kind: 'limit' };
         this.virtualizer.finishHandling();
         continue;
       }
-      const idle = this.#pickVcpu(options.vcpu);
-      if (idle) return idle;
-      if (this.virtualizer.handling) continue;
-      left -= this.#slice(Math.min(left, QUANTUM), skip);
-      skip = undefined;
+      if (!this.#scheduler.next(vcpu)) {
+        const end = this.#passTime(vcpu);
+        if (end) return end;
+        waits--;
+      } else if (!this.virtualizer.handling) left -= this.#slice(left, vcpu === undefined);
     }
   }
 
@@ -187,14 +214,17 @@ export class Machine implements MachineControl, ExecutorOwner {
   handleEvent(event: unknown): void {
     if (event instanceof StopBefore) return;
     if (event instanceof GuestFault) this.#fault(event);
-    else if (event instanceof VmExit) this.virtualizer.exit(event);
-    else if (event instanceof Unimplemented) {
+    else if (event instanceof VmExit) {
+      this.virtualizer.exit(event);
+      this.#deviceAccessed();
+    } else if (event instanceof Unimplemented) {
       this.requestStop({ kind: 'unimplemented', vcpu: this.currentVcpu, what: event.what });
     } else throw this.#internal(event);
   }
 
   interrupted(): boolean {
-    if (this.stops.isRequested || this.#final) return true;
+    if (this.stops.isRequested || this.#final || this.#sliceIsOver) return true;
+    this.#signals.deliver();
     if (this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling) return true;
     this.virtualizer.offerInterrupt();
     return this.stops.isRequested || this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling;
@@ -203,6 +233,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   stopAtMark(): boolean {
     const { instructionAddress } = this.vcpus[this.currentVcpu] as VcpuAccess;
     this.requestStop({ kind: 'breakpoint', vcpu: this.currentVcpu, address: instructionAddress });
+    this.#marks.set(this.currentVcpu, this.host.state.rip);
     return true;
   }
 
@@ -227,40 +258,50 @@ export class Machine implements MachineControl, ExecutorOwner {
       state.interruptibility !== 0 ||
       (state.flagsOther & RFLAGS.TF) !== 0 ||
       this.virtualizer.handling ||
+      this.#signals.isPending(this.currentVcpu) ||
       this.virtualizer.wantsInterrupt()
     );
   }
 
   // ---- running -----------------------------------------------------------------------------------------------------
 
-  /** Loads a vCPU that can run, letting time pass if none can; a Stop if none ever will. */
-  #pickVcpu(only: number | undefined): Stop | undefined {
-    for (;;) {
-      const count = this.vcpus.length;
-      for (let turn = 0; turn < count; turn++) {
-        const index = only ?? (this.currentVcpu + turn) % count;
-        this.host.load(index);
-        if (this.#isRunnable(this.host.state)) return undefined;
-        if (only !== undefined) break;
-      }
-      const idle = this.#passTime();
-      if (idle) return idle;
-    }
+  #turns(): Turns {
+    const { host, platform, virtualizer } = this;
+    return {
+      count: this.config.cpus,
+      get loaded() {
+        return host.loaded;
+      },
+      load: (vcpu) => host.load(vcpu),
+      mayRun: (vcpu) =>
+        host.activityState(vcpu) === ACTIVITY.ACTIVE ||
+        this.#signals.isPending(vcpu) ||
+        platform.interruptPendingFor(vcpu),
+      wake: () => {
+        this.#signals.deliver();
+        const { activityState } = host.state;
+        return activityState === ACTIVITY.ACTIVE || (activityState === ACTIVITY.HLT && virtualizer.wake());
+      },
+    };
   }
 
-  #isRunnable(state: CpuState): boolean {
-    if (state.activityState === ACTIVITY.ACTIVE) return true;
-    return state.activityState === ACTIVITY.HLT && this.virtualizer.wake();
+  #shutdown(): Stop | undefined {
+    if (this.host.state.activityState !== ACTIVITY.SHUTDOWN) return undefined;
+    const explanation = 'A fault occurred while a double fault was delivered. The processor waits for a reset.';
+    return { kind: 'shutdown', vcpu: this.currentVcpu, explanation };
   }
 
-  #passTime(): Stop | undefined {
+  /** No vCPU can run: time passes until a device does something; a Stop if nothing ever will. */
+  #passTime(only: number | undefined): Stop | undefined {
+    const halted = this.vcpus.find(({ index }) => this.host.activityState(index) === ACTIVITY.HLT);
+    if (only === undefined && this.host.state.activityState !== ACTIVITY.HLT && halted) this.host.load(halted.index);
     const vcpu = this.currentVcpu;
-    if (this.host.state.activityState === ACTIVITY.SHUTDOWN) {
-      const explanation = 'A fault occurred while a double fault was delivered. The processor waits for a reset.';
-      return { kind: 'shutdown', vcpu, explanation };
+    if (this.host.state.activityState === ACTIVITY.WAIT_FOR_SIPI) {
+      const explanation = 'The processor waits for a start-up IPI, and no processor is going to send one.';
+      return { kind: 'halted', vcpu, explanation };
     }
     const deadline = this.platform.nextDeadlineNs();
-    const enabled = this.virtualizer.canWake;
+    const enabled = this.#canAnyWake();
     if (deadline === undefined || !enabled) {
       const why = enabled ? 'no device is going to raise an interrupt' : 'interrupts are disabled (RFLAGS.IF = 0)';
       return { kind: 'halted', vcpu, explanation: `The processor executed HLT and ${why}.` };
@@ -270,21 +311,40 @@ export class Machine implements MachineControl, ExecutorOwner {
     return undefined;
   }
 
+  #canAnyWake(): boolean {
+    if (this.virtualizer.canWake) return true;
+    const halted = this.vcpus.filter(({ index }) => this.host.activityState(index) === ACTIVITY.HLT);
+    return halted.some(({ index }) => this.host.with(index, () => this.virtualizer.canWake));
+  }
+
   /** Runs the loaded vCPU for a slice; returns what it took from the limit (at least 1, so that runs end). */
-  #slice(limit: number, skipMarkAt: number | undefined): number {
+  #slice(limit: number, isTurn: boolean): number {
     const { executor, clock, library } = this.host;
-    const deadline = this.platform.nextDeadlineNs();
-    const untilDeadline = deadline === undefined ? limit : Math.max(1, Math.ceil(deadline - clock.nowNs));
-    executor.run(Math.min(limit, untilDeadline), skipMarkAt);
+    const deadline = this.platform.nextDeadlineNs() ?? Number.POSITIVE_INFINITY;
+    const untilDeadline = Math.max(1, Math.ceil(deadline - clock.nowNs));
+    this.#sliceEndNs = deadline;
+    this.#sliceIsOver = false;
+    const mark = this.#marks.get(this.currentVcpu);
+    this.#marks.delete(this.currentVcpu);
+    executor.run(Math.min(limit, untilDeadline, this.#scheduler.sliceInstructions), mark);
+    if (isTurn) this.#scheduler.used(executor.consumed);
     const executed = executor.takeExecuted();
+    if (executed === 0 && mark === this.host.state.rip) this.#marks.set(this.currentVcpu, mark);
     clock.retired += executed;
-    if (deadline !== undefined && deadline <= clock.nowNs) this.platform.service();
+    if ((this.platform.nextDeadlineNs() ?? Number.POSITIVE_INFINITY) <= clock.nowNs) this.platform.service();
     if (library.isScattered && (this.#unsettled += executed) > SETTLE_AFTER) {
       library.settle();
       this.#unsettled = 0;
     }
-    if (this.vcpus.length > 1 && !this.stops.isRequested) this.host.load((this.currentVcpu + 1) % this.vcpus.length);
     return Math.max(1, executed);
+  }
+
+  /** Ends the slice where a device is due earlier than when it began. */
+  #deviceAccessed(): void {
+    const deadline = this.platform.nextDeadlineNs();
+    if (deadline === undefined || deadline >= this.#sliceEndNs) return;
+    this.#sliceIsOver = true;
+    this.host.runtime.stopRequested = true;
   }
 
   #end(stop: Stop): void {

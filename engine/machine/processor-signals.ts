@@ -1,0 +1,106 @@
+/**
+ * INIT, start-up IPIs and NMIs on their way to the vCPUs, and what they do there. A signal takes effect at the instruction
+ * boundary after the one that sent it (SDM volume 3, "Multiple-Processor (MP) Initialization" and "Handling Multiple
+ * NMIs").
+ */
+import { VmExit } from '../cpu/events.ts';
+import { ACTIVITY } from '../cpu/register-bits.ts';
+import { init, startUp } from '../cpu/reset.ts';
+import { ExitReason } from '../vmx/exit-reasons.ts';
+import type { Host } from './host.ts';
+
+interface Pending {
+  init: boolean;
+  /** Vector of a start-up IPI. */
+  startUp: number | undefined;
+  nmi: boolean;
+}
+
+/** What the signals lead to outside of the processor. */
+export interface SignalEffects {
+  /** The APIC of the loaded vCPU goes to its state after INIT. */
+  resetApic(): void;
+  /** The bootstrap processor was reset: it would start at the reset vector, where there is no firmware. */
+  bootstrapReset(): void;
+  /** A VM exit of the loaded vCPU. */
+  exit(event: VmExit): void;
+  /** Offers an NMI to the loaded vCPU; false while it is blocked. */
+  offerNmi(): boolean;
+}
+
+export class ProcessorSignals {
+  readonly #host: Host;
+  readonly #effects: SignalEffects;
+  readonly #pending: Pending[];
+
+  constructor(host: Host, cpus: number, effects: SignalEffects) {
+    this.#host = host;
+    this.#effects = effects;
+    this.#pending = Array.from({ length: cpus }, () => ({ init: false, startUp: undefined, nmi: false }));
+  }
+
+  init(vcpu: number): void {
+    this.#of(vcpu).init = true;
+    this.#host.runtime.stopRequested = true;
+  }
+  startUp(vcpu: number, vector: number): void {
+    this.#of(vcpu).startUp = vector;
+    this.#host.runtime.stopRequested = true;
+  }
+  nmi(vcpu: number): void {
+    this.#of(vcpu).nmi = true;
+    this.#host.runtime.stopRequested = true;
+  }
+
+  isPending(vcpu: number): boolean {
+    const { init, startUp: vector, nmi } = this.#of(vcpu);
+    return init || nmi || vector !== undefined;
+  }
+
+  /** To be called at an instruction boundary: all INITs and start-up IPIs take effect, and an NMI of the loaded vCPU. */
+  deliver(): void {
+    this.#pending.forEach((signals, vcpu) => {
+      if (!signals.init && signals.startUp === undefined) return;
+      this.#host.with(vcpu, () => this.#start(signals));
+    });
+    const own = this.#of(this.#host.loaded);
+    if (own.nmi && this.#effects.offerNmi()) own.nmi = false;
+  }
+
+  /** INIT before a start-up IPI, which only a processor that waits for one takes. */
+  #start(signals: Pending): void {
+    const { state } = this.#host;
+    if (signals.init) {
+      // In VMX root operation INIT is blocked and stays pending.
+      if (state.vmxOperation && !state.nonRoot) return;
+      signals.init = false;
+      this.#init();
+    }
+    const vector = signals.startUp;
+    signals.startUp = undefined;
+    if (vector === undefined || state.activityState !== ACTIVITY.WAIT_FOR_SIPI) return;
+    if (state.nonRoot) this.#effects.exit(new VmExit(ExitReason['Start-up IPI (SIPI)'], BigInt(vector)));
+    else startUp(this.#host.processor, vector);
+  }
+
+  #init(): void {
+    const { state, processor, loaded } = this.#host;
+    if (state.nonRoot) {
+      if (state.activityState !== ACTIVITY.WAIT_FOR_SIPI) this.#effects.exit(new VmExit(ExitReason['INIT signal']));
+      return;
+    }
+    if (loaded === 0) return this.#effects.bootstrapReset();
+    this.#of(loaded).nmi = false;
+    init(processor);
+    this.#effects.resetApic();
+    state.activityState = ACTIVITY.WAIT_FOR_SIPI;
+  }
+
+  #of(vcpu: number): Pending {
+    return this.#pending[vcpu] as Pending;
+  }
+
+  saveState() {
+    return this.#pending.map((signals) => ({ ...signals, startUp: signals.startUp ?? null }));
+  }
+}
