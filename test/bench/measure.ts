@@ -1,6 +1,7 @@
 /** Runs guests on all emulators in turn, and holds what they compute against what is right. */
 import type { Emulator, GuestImage, GuestRun } from './emulator.ts';
 import type { Guest, Size } from './guests.ts';
+import type { Work } from './work-marks.ts';
 
 /** No run takes longer, in seconds. */
 const LIMIT_SECONDS: Readonly<Record<Size, number>> = { full: 600, quick: 60 };
@@ -56,21 +57,22 @@ export async function measureGuest(guest: Guest, options: MeasureOptions): Promi
 
 /** Adds a run's times to the samples; says what is wrong with the run, if anything. */
 function takeRun(run: GuestRun, guest: Guest, size: Size, emulator: string, samples: WorkSamples[]) {
+  const wrong = run.works.flatMap((work) => wrongChecksum(work, guest, size));
+  if (wrong.length > 0) return wrong.join('; ');
   for (const work of run.works) {
-    const expected = guest.works[work.name]?.[size === 'full' ? 0 : 1];
-    if (work.checksum !== expected) {
-      return `${work.name} computed ${work.checksum}, expected ${expected ?? 'no such work'}`;
-    }
     const sample = samples.find((one) => one.work === work.name);
     if (sample === undefined) continue;
-    if (work.instructions !== undefined) {
-      if ((sample.instructions ?? work.instructions) !== work.instructions) {
-        return `${work.name} took ${work.instructions} instructions, in an earlier run ${sample.instructions}`;
-      }
-      sample.instructions = work.instructions;
+    sample.instructions ??= work.instructions;
+    if (work.instructions !== undefined && work.instructions !== sample.instructions) {
+      return `${work.name} took ${work.instructions} instructions, in an earlier run ${sample.instructions}`;
     }
     sample.seconds.set(emulator, [...(sample.seconds.get(emulator) ?? []), work.seconds]);
   }
-  const missing = Object.keys(guest.works).find((name) => !run.works.some((work) => work.name === name));
-  return run.failure ?? (missing === undefined ? undefined : `${missing} was not done`);
+  const missing = samples.find((sample) => !run.works.some((work) => work.name === sample.work));
+  return run.failure ?? (missing === undefined ? undefined : `${missing.work} was not done`);
+}
+
+function wrongChecksum({ name, checksum }: Work, guest: Guest, size: Size): string[] {
+  const expected = guest.works[name]?.[size === 'full' ? 0 : 1];
+  return checksum === expected ? [] : [`${name} computed ${checksum}, expected ${expected ?? 'no such work'}`];
 }
