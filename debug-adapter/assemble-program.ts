@@ -1,4 +1,5 @@
 import { type AssembledProgram as Assembly, type LineRow as AssemblyRow, assemble } from './assembler/index.ts';
+import { candidatePaths } from './assembler/paths.ts';
 import type { LineRow } from './program/line-table.ts';
 import type { Assemble, AssembledProgram } from './program/load-program.ts';
 import type { FileReader, ProgramSegment } from './program/loaded-program.ts';
@@ -6,12 +7,18 @@ import type { FileReader, ProgramSegment } from './program/loaded-program.ts';
 /** A source whose includes do not settle after this many rounds names new files without end. */
 const MAXIMUM_ROUNDS = 64;
 
+/** What a source includes, as far as can be seen without assembling it. */
+const INCLUSION = /^[ \t]*(?:[\w.@$?]+:)?[ \t]*(%include|incbin)[ \t]+["'`]([^"'`\n]+)["'`]/gim;
+
+type Contents = Map<string, Uint8Array | undefined>;
+
 /**
  * The built-in assembler as the program loader wants it. The assembler reads files at once, the host's files come
  * later: it runs again until no file is missing that is there.
  */
 export const assembleProgram: Assemble = async (path, source, files) => {
-  const contents = new Map<string, Uint8Array | undefined>();
+  const contents: Contents = new Map();
+  await readInclusions(path, source, files, contents);
   for (let round = 1; ; round += 1) {
     const missing = new Set<string>();
     const readFile = (name: string) => {
@@ -27,6 +34,25 @@ export const assembleProgram: Assemble = async (path, source, files) => {
     await Promise.all([...missing].map(async (name) => contents.set(name, await readIfPresent(files, name))));
   }
 };
+
+/** Reads what is included beforehand, so that the assembler most often runs once. */
+async function readInclusions(path: string, source: string, files: FileReader, contents: Contents): Promise<void> {
+  for (const [, directive, included] of source.matchAll(INCLUSION)) {
+    for (const candidate of candidatePaths(included ?? '', path)) {
+      if (contents.has(candidate)) {
+        break;
+      }
+      const bytes = await readIfPresent(files, candidate);
+      contents.set(candidate, bytes);
+      if (bytes !== undefined) {
+        if (directive?.toLowerCase() === '%include') {
+          await readInclusions(candidate, new TextDecoder().decode(bytes), files, contents);
+        }
+        break;
+      }
+    }
+  }
+}
 
 async function readIfPresent(files: FileReader, path: string): Promise<Uint8Array | undefined> {
   try {

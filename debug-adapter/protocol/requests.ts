@@ -43,7 +43,7 @@ export type WireVmcs = Wire<VmcsView>;
 export interface VmcsResponse {
   /** The current VMCS of the vCPU; absent if there is none. */
   readonly vmcs?: WireVmcs;
-  /** Names of the fields whose value is another than at the stop before. */
+  /** Names of the fields whose value is another than when they were asked for at an earlier stop. */
   readonly changed: readonly string[];
 }
 

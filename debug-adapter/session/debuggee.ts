@@ -3,6 +3,7 @@ import type { MachineControl, OutputSource, Vcpu } from '../engine-target.ts';
 import type { LoadedProgram } from '../program/loaded-program.ts';
 import type { LaunchConfiguration } from './configuration.ts';
 import { GuestOutput } from './guest-output.ts';
+import { VmcsHistory } from './inspect/vmcs-history.ts';
 import type { LoadedTarget } from './load-target.ts';
 import { Pace } from './run/pace.ts';
 import { Runner, type RunnerListener } from './run/runner.ts';
@@ -18,8 +19,7 @@ export class Debuggee {
   readonly stopPoints: StopPoints;
   readonly runner: Runner;
   readonly output: GuestOutput;
-  /** Values of VMCS fields at the stop before, by vCPU and name. */
-  readonly vmcsBefore = new Map<number, ReadonlyMap<string, bigint>>();
+  readonly vmcsHistory = new VmcsHistory();
   /** Addresses that gotoTargets has named, by their id less one. */
   readonly gotoTargets: bigint[] = [];
   /** The last breakpoint that stopped, to tell a new hit from the same one. */

@@ -1,12 +1,11 @@
 import { isUserError } from '../errors.ts';
-import type { Debuggee } from './debuggee.ts';
 import type { Outcome } from './outcome.ts';
 import type { Session } from './session.ts';
 
 /** What was true of the standing machine is not any more. */
 export function markRunning(session: Session): void {
   session.frames.clear();
-  rememberVmcs(session.debuggee, session.lastOutcome?.vcpu ?? 0);
+  session.debuggee.vmcsHistory.advance();
 }
 
 /** Tells the client why the machine stands, or that the guest has ended. */
@@ -47,10 +46,4 @@ export function announceFailure(session: Session, error: unknown): void {
     text,
     explanation: [],
   });
-}
-
-/** Keeps the fields' values, so that the view can mark those that change until the next stop. */
-function rememberVmcs(debuggee: Debuggee, vcpu: number): void {
-  const view = debuggee.vcpu(vcpu).vmcs();
-  debuggee.vmcsBefore.set(vcpu, new Map((view?.fields ?? []).map((field) => [field.name, field.value])));
 }

@@ -70,7 +70,7 @@ export class RingsideServer extends ProtocolServer {
     if (handler === undefined) {
       throw new UserError(`The request '${request.command}' is not supported`);
     }
-    return handler(request.arguments, this.session);
+    return handler(request.arguments ?? {}, this.session);
   }
 
   private cancel(args: DebugProtocol.CancelArguments | undefined): void {

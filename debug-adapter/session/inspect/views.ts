@@ -18,9 +18,11 @@ export const views: Handlers = {
   'ringside/vmcs'({ vcpu } = {}, session) {
     const target = session.vcpu(vcpu);
     const view = target.vmcs();
-    const before = session.debuggee.vmcsBefore.get(target.index);
-    const changed = (view?.fields ?? []).filter(({ name, value }) => before?.has(name) && before.get(name) !== value);
-    return { ...(view === undefined ? {} : { vmcs: toWire(view) }), changed: changed.map(({ name }) => name) };
+    if (view === undefined) {
+      return { changed: [] };
+    }
+    const changed = session.debuggee.vmcsHistory.changed(target.index, view.address, view.fields);
+    return { vmcs: toWire(view), changed };
   },
 
   'ringside/setVmcsField'({ vcpu, field, value }, session) {
