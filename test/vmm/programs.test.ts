@@ -28,3 +28,49 @@ describe('samples print what they promise', () => {
     expect(stop).toMatchObject({ kind: 'exited', code: 0 });
   });
 });
+
+/** What the benchmark guest computes, computed here: checksums by piece of work. */
+describe('the VMX benchmark guest runs to the right checksums', () => {
+  const MASK = 2n ** 64n - 1n;
+  const [exits, aluRounds, walks, violations] = [1000, 1000, 1000, 100];
+
+  /** `p[j] += r` at random places of 64 MiB, and the exclusive or of what comes out; `memory` keeps it. */
+  function walk(memory: Map<number, bigint>): bigint {
+    let random = 12345;
+    let sum = 0n;
+    for (let round = 0; round < walks; round++) {
+      random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
+      const place = (random >>> 4) & (2 ** 23 - 1);
+      const value = ((memory.get(place) ?? 0n) + BigInt(random)) & MASK;
+      memory.set(place, value);
+      sum ^= value;
+    }
+    return sum;
+  }
+
+  test('vmx64', async () => {
+    const guest = await guestFromFile(path.join(HERE, '../bench/guests/vmx64.elf'), {
+      memoryBytes: 256 * MIB,
+      commandLine: `cpuid=${exits} alu=${aluRounds} walk=${walks} ept=${violations}`,
+    });
+    expect(runToEnd(guest)).toMatchObject({ kind: 'exited', code: 0 });
+    const results = new Map<string, bigint>();
+    for (const [, name, checksum] of guest.output().matchAll(/@E (\w+) .*ck=([0-9a-f]+)/g)) {
+      results.set(name as string, BigInt(`0x${checksum}`));
+    }
+    const memory = new Map<number, bigint>();
+    const inGuest = walk(memory);
+    const inHost = walk(memory);
+    const counted = BigInt((exits * (exits - 1)) / 2);
+    expect(results.get('vmx_cpuid_exit')).toBe(counted);
+    expect(results.get('vmx_vmcall_exit_min')).toBe(counted);
+    expect(results.get('vmx_guest_walk')).toBe(inGuest);
+    expect(results.get('host_walk')).toBe(inHost);
+    expect(results.get('vmx_ept_violation')).toBe(inHost + BigInt(violations) * 0x800_0000n);
+    expect(guest.machine.statistics().exitsByReason).toEqual({
+      CPUID: exits + 1,
+      VMCALL: exits + 3 + violations,
+      'EPT violation': violations,
+    });
+  });
+});

@@ -4,7 +4,7 @@
  */
 import { GuestFault } from '../../cpu/events.ts';
 import { CS } from '../../cpu/state.ts';
-import { decodeOne } from '../../isa/decode.ts';
+import { type CodeSize, type DecodedInstruction, decodeOne } from '../../isa/decode.ts';
 import { formOf } from '../../isa/form.ts';
 import { OracleException, type OracleMachine, runOracle } from '../../isa/oracle.ts';
 import { GuestLinear } from './guest-linear.ts';
@@ -23,7 +23,7 @@ export function emulateInstruction(vcpu: VirtualCpu): string | undefined {
   const { rip } = guest;
   try {
     const bytes = linear.fetch(rip, MAX_INSTRUCTION_BYTES, guest.segment(CS).base);
-    const instruction = decodeOne(bytes, guest.codeSize, rip);
+    const instruction = decoded(bytes, guest.codeSize, rip);
     if (!instruction) return 'an instruction in memory that holds no code';
     const form = formOf(instruction, guest.stackSize);
     if (!form) return `${instruction.codeName} on a device`;
@@ -44,6 +44,23 @@ export function emulateInstruction(vcpu: VirtualCpu): string | undefined {
   }
   return undefined;
 }
+
+/** Instructions decoded before, by RIP: drivers access their devices from few places. */
+const known = new Map<number, { readonly bytes: Uint8Array; readonly instruction: DecodedInstruction }>();
+const CAPACITY = 1024;
+
+function decoded(bytes: Uint8Array, codeSize: CodeSize, rip: number): DecodedInstruction | undefined {
+  const entry = known.get(rip);
+  if (entry && entry.instruction.codeSize === codeSize && startsWith(bytes, entry.bytes)) return entry.instruction;
+  const instruction = decodeOne(bytes, codeSize, rip);
+  if (!instruction) return undefined;
+  if (known.size >= CAPACITY) known.clear();
+  known.set(rip, { bytes: bytes.slice(0, instruction.lengthBytes), instruction });
+  return instruction;
+}
+
+const startsWith = (bytes: Uint8Array, prefix: Uint8Array): boolean =>
+  bytes.length >= prefix.length && prefix.every((byte, index) => bytes[index] === byte);
 
 function commit(vcpu: VirtualCpu, machine: OracleMachine, ip: number): void {
   const { guest } = vcpu.parts;

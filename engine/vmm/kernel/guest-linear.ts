@@ -3,7 +3,7 @@
  * them: to the guest's memory, or to a device where there is no memory. Faults are the guest's and are thrown.
  */
 import { isCanonical, withinLimit } from '../../cpu/access.ts';
-import { GP, SS_ } from '../../cpu/events.ts';
+import { GP, GuestFault, SS_ } from '../../cpu/events.ts';
 import { PAGE_BYTES } from '../../cpu/memory-map.ts';
 import { FS, SS } from '../../cpu/state.ts';
 import type { OracleAccess } from '../../isa/oracle.ts';
@@ -49,22 +49,28 @@ export class GuestLinear {
 
   /** Bytes of code from a RIP on; fewer if the next page cannot be fetched. Device memory holds no code. */
   fetch(rip: number, count: number, codeBase: number): Uint8Array {
-    const bytes: number[] = [];
-    const { memory } = this.#parts;
-    let physical = 0;
-    for (let index = 0; index < count; index++) {
-      const linear = this.#is64Bit ? rip + index : (codeBase + rip + index) >>> 0;
-      if (index === 0 || linear % PAGE_BYTES === 0) physical = this.#translate(linear, Access.Execute);
-      else physical++;
-      if (!memory.contains(physical)) break;
-      bytes.push(memory.physical.readU8(memory.hostAddress(physical)));
+    const linear = this.#is64Bit ? rip : (codeBase + rip) >>> 0;
+    const inFirst = Math.min(count, bytesLeftInPage(linear));
+    const first = this.#fetchPage(linear, inFirst);
+    if (inFirst === count || first.length === 0) return first;
+    try {
+      return Uint8Array.of(...first, ...this.#fetchPage(linear + inFirst, count - inFirst));
+    } catch (fault) {
+      // Only an instruction that does reach into the page faults; the decoder will tell.
+      if (fault instanceof GuestFault) return first;
+      throw fault;
     }
-    return Uint8Array.from(bytes);
+  }
+  #fetchPage(linear: number, count: number): Uint8Array {
+    const { memory } = this.#parts;
+    const physical = this.#translate(linear, Access.Execute);
+    if (!memory.contains(physical, count)) return new Uint8Array(0);
+    return memory.physical.bytes.subarray(memory.hostAddress(physical), memory.hostAddress(physical) + count);
   }
 
   #pieces({ segment, offset, bytes }: OracleAccess, access: Access): Piece[] {
     const linear = this.#linear(segment, offset, bytes);
-    const inFirst = Math.min(bytes, PAGE_BYTES - (((linear % PAGE_BYTES) + PAGE_BYTES) % PAGE_BYTES));
+    const inFirst = Math.min(bytes, bytesLeftInPage(linear));
     const first = { guestPhysical: this.#translate(linear, access), at: 0, bytes: inFirst };
     if (inFirst === bytes) return [first];
     const second = this.#translate(linear + inFirst, access);
@@ -111,6 +117,8 @@ export class GuestLinear {
     });
   }
 }
+
+const bytesLeftInPage = (linear: number): number => PAGE_BYTES - (((linear % PAGE_BYTES) + PAGE_BYTES) % PAGE_BYTES);
 
 /** Devices take 4, 2 or 1 bytes at a time; memory is written byte by byte. */
 function forEachPart(bytes: number, byByte: boolean, visit: (at: number, size: number) => void): void {

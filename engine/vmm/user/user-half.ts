@@ -17,9 +17,13 @@ const hex = (value: number): string => `0x${value.toString(16)}`;
 
 export class UserHalf {
   readonly #platform: PcPlatform;
+  readonly #kernelPorts = new Set<number>();
 
   constructor(platform: PcPlatform) {
     this.#platform = platform;
+    for (const { name, first, last } of platform.portBus.claims()) {
+      if (KERNEL_DEVICES.test(name)) for (let port = first; port <= last; port++) this.#kernelPorts.add(port);
+    }
   }
 
   readPort(port: number, sizeBytes: number): number {
@@ -38,8 +42,7 @@ export class UserHalf {
 
   /** Whether the port belongs to a device of the kernel half. */
   isKernelPort(port: number): boolean {
-    const device = this.#platform.portBus.deviceAt(port);
-    return device !== undefined && KERNEL_DEVICES.test(device);
+    return this.#kernelPorts.has(port);
   }
 
   portStage(access: DeviceAccess): Stage {
