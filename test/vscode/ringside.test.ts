@@ -74,4 +74,62 @@ describeWithChromium('Ringside in a window', () => {
       await panel.locator('.stage.fault', { hasText: 'is not present' }).waitFor();
     }),
   );
+
+  it.each(hosts)('steps into a guest and over its VM exit, %s extension host', (host) =>
+    withWorkbench(host, 'vmx', async (workbench) => {
+      const file = 'tiny-hypervisor/tiny-hypervisor.asm';
+      const launch = lineOf(file, 'STEP INTO: VMX root → non-root');
+      const handler = lineOf(file, 'STOP HERE: every VM exit comes through here');
+      await workbench.openFile(file);
+      await workbench.setBreakpoint(launch);
+      await workbench.startDebugging('tiny-hypervisor: a hypervisor and its guest');
+      await workbench.waitForStoppedLine();
+      await workbench.clickToolbar('continue');
+      await workbench.waitForStoppedLine(launch);
+      await workbench.clickToolbar('step-into');
+      await workbench.waitForStoppedLine(lineOf(file, 'guest_code:') + 1);
+      await workbench.showDebugViews();
+      for (const title of ['Variables', 'Watch', 'Call Stack', 'Breakpoints']) await workbench.collapseView(title);
+      await workbench.waitForViewRow('CPU Mode', 'non-root (the guest of a hypervisor)');
+      await workbench.runCommand('Ringside: Translate Address…');
+      await workbench.page.locator('.quick-input-widget input').first().fill('rip');
+      await workbench.page.keyboard.press('Enter');
+      const panel = await workbench.webview();
+      await panel.locator('.stage', { hasText: 'Host-physical' }).waitFor();
+      expect(await panel.locator('.walk tbody.EPT').count()).toBeGreaterThan(1);
+      await workbench.collapseView('CPU Mode');
+      await workbench.expandViewRow('Page Tables', 'EPT');
+      await workbench.waitForViewRow('Page Tables', 'R W X');
+      await workbench.screenshot(`nested-walk-${host}`);
+      await workbench.collapseView('Page Tables');
+      await workbench.openFile(file);
+      await workbench.setBreakpoint(handler);
+      await workbench.showDebugViews();
+      await workbench.clickToolbar('continue');
+      await workbench.waitForStoppedLine(handler);
+      await workbench.waitForViewRow('CPU Mode', 'root (the hypervisor)');
+      await workbench.collapseView('CPU Mode');
+      await workbench.expandViewRow('VMCS', 'VM-Exit Information');
+      expect(await workbench.waitForViewRow('VMCS', 'Exit reason')).toContain('changed');
+    }),
+  );
+
+  it.each(hosts)('shows the chain in flight of a virtqueue, %s extension host', (host) =>
+    withWorkbench(host, 'virtqueues', async (workbench) => {
+      const file = 'virtio-block/virtio-block.asm';
+      const line = lineOf(file, 'STOP HERE: the Virtqueues view has a chain in flight');
+      await workbench.openFile(file);
+      await workbench.setBreakpoint(line);
+      await workbench.startDebugging('virtio-block: a disk driver, virtualized');
+      await workbench.waitForStoppedLine();
+      await workbench.clickToolbar('continue');
+      await workbench.waitForStoppedLine(line);
+      await workbench.showDebugViews();
+      for (const title of ['Variables', 'Watch', 'Call Stack', 'Breakpoints', 'CPU Mode'])
+        await workbench.collapseView(title);
+      await workbench.expandViewRow('Virtqueues', 'Chain at');
+      await workbench.waitForViewRow('Virtqueues', 'device reads');
+      await workbench.waitForViewRow('Virtqueues', 'device writes');
+    }),
+  );
 });
