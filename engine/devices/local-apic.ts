@@ -171,7 +171,7 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
     else if (mode === DELIVERY.SMI) processor.smi();
     else if (mode === DELIVERY.INIT) processor.init();
     else if (mode === DELIVERY.STARTUP) processor.startUp(vector);
-    else if (this.isEnabled) this.#request(vector, level);
+    else if (mode === DELIVERY.FIXED && this.isEnabled) this.#request(vector, level);
   }
 
   /** One of the pins LINT0 and LINT1. */

@@ -1,5 +1,6 @@
 /** Registers by name, and as the debugger shows them, decoded. */
 
+import { writeCr8 } from '../cpu/control-registers.ts';
 import { readFlags } from '../cpu/flags.ts';
 import { modeNames, refreshMode } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
@@ -185,7 +186,17 @@ const table: ReadonlyMap<string, Access> = new Map<string, Access>([
       (cpu, value) => cpu.tlb.writeCr4(value),
     ),
   ],
-  ['cr8', fieldAccess('cr8', 64)],
+  [
+    'cr8',
+    {
+      ...fieldAccess('cr8', 64),
+      write: (cpu, value) => {
+        if (value > 15n) return `CR8 holds a priority class, 0 to 15; found ${value}`;
+        writeCr8(cpu, value);
+        return undefined;
+      },
+    },
+  ],
   ['xcr0', fieldAccess('xcr0', 32)],
   ...(['dr0', 'dr1', 'dr2', 'dr3'] as const).map((name): [string, Access] => [name, fieldAccess(name, 64)]),
   ['dr6', fieldAccess('dr6', 32)],
