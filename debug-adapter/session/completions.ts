@@ -10,7 +10,7 @@ export const completions: Handlers = {
   completions({ text, column, frameId }, session) {
     const before = text.slice(0, column - (session.client.columnsStartAt1 ? 1 : 0));
     const word = /[\p{L}_.$@?][\p{L}\p{N}_.$@?#~]*$/u.exec(before)?.[0] ?? '';
-    const start = before.length - word.length;
+    const start = before.length - word.length + (session.client.columnsStartAt1 ? 1 : 0);
     const targets = candidates(word, session, frameId).slice(0, MAXIMUM_ITEMS);
     return { targets: targets.map((item) => ({ ...item, start, length: word.length })) };
   },

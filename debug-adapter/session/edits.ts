@@ -13,7 +13,6 @@ export function announceEdit(session: Session, edit: Edit): void {
       session.send('memory', { memoryReference: formatReference(edit.at), offset: 0, count: edit.lengthBytes });
     }
     if (session.client.supportsInvalidated) {
-      session.frames.clear();
       session.send('invalidated', { areas: ['all'] });
     }
   });

@@ -238,3 +238,15 @@ describe('steps', () => {
     expect(await dap.where()).toContain(`:${at('; the end')} `);
   });
 });
+
+describe('several vCPUs', () => {
+  it('are threads, of which one is stepped', async () => {
+    const dap = client();
+    await dap.launchStopped({ program: '/guest/forever.asm', cpus: 2 });
+    const { threads } = await dap.request('threads');
+    expect(threads.map(({ id }) => id)).toEqual([1, 2]);
+    expect((await dap.next()).threadId).toBe(1);
+    expect((await dap.stepIn('instruction')).threadId).toBe(1);
+    expect(await dap.frames(2)).toHaveLength(1);
+  });
+});

@@ -96,6 +96,15 @@ describe('a hypervisor of the user’s', () => {
     expect(await dap.evaluate(fields[0]?.evaluateName ?? '')).toBeTruthy();
   });
 
+  it('lets its fields be changed', async () => {
+    const dap = await stoppedAt('push    rax                     ; STOP HERE: every VM exit');
+    const { value } = await dap.request('ringside/setVmcsField', { field: 'guest_rip', value: 'guest_code + 4' });
+    expect(await dap.evaluate('vmcs.guest_rip,x')).toBe(value);
+    await dap.evaluate('vmcs.guest_rip = 0x1234', 'repl');
+    expect(await dap.evaluate('vmcs.GUEST_RIP,x')).toBe('0x1234');
+    expect(await dap.failure('ringside/setVmcsField', { field: 'guest_ripp', value: '1' })).toContain('vmcs.guest_rip?');
+  });
+
   it('data breakpoints see what the guest writes through EPT', async () => {
     const dap = await stoppedAt(GUEST_CPUID);
     const info = await dap.request('dataBreakpointInfo', { name: 'guest_stack', asAddress: true, bytes: 16 });

@@ -80,19 +80,14 @@ interface Candidate {
 
 function candidateAt(scan: Scan, stack: Uint8Array, offset: number, stackTop: bigint): Candidate | undefined {
   const word = scan.position.codeSize / 8;
-  const value = wordAt(stack, offset, word);
-  const interrupted = interruptFrame(scan, stack, offset, stackTop);
-  if (interrupted !== undefined) {
-    return { caller: interrupted, target: undefined };
-  }
-  const address = BigInt.asUintN(64, scan.base + value);
+  const address = BigInt.asUintN(64, scan.base + wordAt(stack, offset, word));
   const call = callBefore(scan, address);
-  return call === undefined
-    ? undefined
-    : {
-        caller: { address, stackTop: stackTop + BigInt(offset + word), kind: 'call' },
-        target: call.target === undefined ? undefined : BigInt.asUintN(64, call.target),
-      };
+  if (call !== undefined) {
+    const caller = { address, stackTop: stackTop + BigInt(offset + word), kind: 'call' } as const;
+    return { caller, target: call.target === undefined ? undefined : BigInt.asUintN(64, call.target) };
+  }
+  const interrupted = interruptFrame(scan, stack, offset, stackTop);
+  return interrupted === undefined ? undefined : { caller: interrupted, target: undefined };
 }
 
 /** The call whose return address this would be. */
@@ -134,6 +129,10 @@ function interruptFrame(
     return undefined;
   }
   const popsStack = position.codeSize === 64 || (position.codeSize === 32 && Number(cs & 3n) !== position.ring);
+  const stackSelector = popsStack ? wordAt(stack, offset + 4 * word, word) : 0n;
+  if (stackSelector >= 0x1_0000n) {
+    return undefined;
+  }
   const above = popsStack ? wordAt(stack, offset + 3 * word, word) : stackTop + BigInt(offset + 3 * word);
   return { address, stackTop: above, kind: 'interrupt' };
 }
