@@ -15,13 +15,7 @@ type StepArguments = P.NextArguments | P.StepInArguments;
 export const execution: Handlers = {
   configurationDone(_, session) {
     session.isConfigured = true;
-    const { debuggee } = session;
-    const { stopOnEntry, noDebug } = debuggee.configuration;
-    if (stopOnEntry && !noDebug) {
-      session.defer(() => stopAtEntry(session));
-    } else {
-      session.defer(() => begin(session, runOn(session, debuggee)));
-    }
+    session.defer(() => beginProgram(session));
     return undefined;
   },
 
@@ -89,8 +83,15 @@ function begin(session: Session, activity: Activity): void {
   session.debuggee.runner.start(activity);
 }
 
-function stopAtEntry(session: Session): void {
-  session.stopped({ reason: 'entry', vcpu: 0, description: 'Paused on entry' });
+/** The first run of a program: it stops on entry, or goes on to the first breakpoint. */
+export function beginProgram(session: Session): void {
+  const { debuggee } = session;
+  const { stopOnEntry, noDebug } = debuggee.configuration;
+  if (stopOnEntry && !noDebug) {
+    session.stopped({ reason: 'entry', vcpu: 0, description: 'Paused on entry' });
+  } else {
+    begin(session, runOn(session, debuggee));
+  }
 }
 
 function start(

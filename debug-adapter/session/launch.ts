@@ -7,10 +7,10 @@ import { applyFilters } from './breakpoints/exception-filters.ts';
 import { applyBreakpoints } from './breakpoints/source-breakpoints.ts';
 import { checkConfiguration, type LaunchConfiguration } from './configuration.ts';
 import { Debuggee } from './debuggee.ts';
+import { beginProgram } from './execution.ts';
 import type { Handlers } from './handlers.ts';
 import { announceFailure } from './lifecycle.ts';
 import { loadTarget } from './load-target.ts';
-import { runOn } from './run/run-until.ts';
 import type { Session } from './session.ts';
 import { sourceOf } from './sources.ts';
 
@@ -52,7 +52,7 @@ export const launch: Handlers = {
     for (const entry of reload) {
       session.send('breakpoint', { reason: 'changed', breakpoint: toDap(entry) });
     }
-    session.defer(() => beginAgain(session));
+    session.defer(() => beginProgram(session));
     return undefined;
   },
 
@@ -112,15 +112,6 @@ function showOutput(session: Session, source: OutputSource, text: string): void 
 function announceThreads(session: Session): void {
   for (const vcpu of session.debuggee.control.vcpus) {
     session.send('thread', { reason: 'started', threadId: vcpu.index + 1 });
-  }
-}
-
-function beginAgain(session: Session): void {
-  const { debuggee } = session;
-  if (debuggee.configuration.stopOnEntry) {
-    session.stopped({ reason: 'entry', vcpu: 0, description: 'Paused on entry' });
-  } else {
-    debuggee.runner.start(runOn(session, debuggee));
   }
 }
 
