@@ -133,6 +133,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       const stop = this.#final ?? this.stops.take() ?? this.#shutdown();
       if (stop) return stop;
       if (left <= 0 || waits <= 0) return { kind: 'limit' };
+      this.#serviceDue();
       if (this.virtualizer.handling) {
         if (this.virtualizer.isStepping) return { kind: 'limit' };
         this.virtualizer.finishHandling();
@@ -331,12 +332,17 @@ export class Machine implements MachineControl, ExecutorOwner {
     const executed = executor.takeExecuted();
     if (executed === 0 && mark === this.host.state.rip) this.#marks.set(this.currentVcpu, mark);
     clock.retired += executed;
-    if ((this.platform.nextDeadlineNs() ?? Number.POSITIVE_INFINITY) <= clock.nowNs) this.platform.service();
     if (library.isScattered && (this.#unsettled += executed) > SETTLE_AFTER) {
       library.settle();
       this.#unsettled = 0;
     }
     return Math.max(1, executed);
+  }
+
+  /** Devices work between slices, and after a stop: what they were asked for is still to be seen there. */
+  #serviceDue(): void {
+    const deadline = this.platform.nextDeadlineNs();
+    if (deadline !== undefined && deadline <= this.host.clock.nowNs) this.platform.service();
   }
 
   /** Ends the slice where a device is due earlier than when it began. */

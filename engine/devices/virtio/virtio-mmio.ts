@@ -378,8 +378,9 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
       this.#mistake(`QueueNotify of queue ${index} before DRIVER_OK`);
     } else if (!this.queues[index]?.state.ready) {
       this.#mistake(`QueueNotify of queue ${index} while its QueueReady is 0`);
-    } else {
-      this.runQueue(index);
+    } else if (!this.#r.backlog.includes(index)) {
+      // The device works once the instruction has ended: at a stop here, the chains are still in flight.
+      this.#r.backlog.push(index);
     }
   }
 
