@@ -5,6 +5,7 @@ import { registerConfigurationProviders } from './debug/configuration-provider.t
 import type { Host } from './host.ts';
 import { MemoryDocuments } from './memory/memory-documents.ts';
 import { DebugModel, debugType } from './session/debug-model.ts';
+import { keepVmcsBaseline } from './session/vmcs-baseline.ts';
 import { ModeStatus } from './status-bar.ts';
 import { TranslationPanel } from './translation/translation-panel.ts';
 import { cpuModeView } from './views/cpu-mode.ts';
@@ -44,6 +45,7 @@ export function activateRingside(context: vscode.ExtensionContext, host: Host): 
     memory,
     translation,
     new ModeStatus(model),
+    keepVmcsBaseline(model),
     ...Object.values(trees),
     ...registerConfigurationProviders(),
     ...registerCommands({ extension: context.extensionUri, model, memory, translation, trees }),

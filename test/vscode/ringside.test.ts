@@ -77,6 +77,7 @@ describeWithChromium('Ringside in a window', () => {
 
   it.each(hosts)('steps into a guest and over its VM exit, %s extension host', (host) =>
     withWorkbench(host, 'vmx', async (workbench) => {
+      const { page } = workbench;
       const file = 'tiny-hypervisor/tiny-hypervisor.asm';
       const launch = lineOf(file, 'STEP INTO: VMX root → non-root');
       const handler = lineOf(file, 'STOP HERE: every VM exit comes through here');
@@ -92,8 +93,8 @@ describeWithChromium('Ringside in a window', () => {
       for (const title of ['Variables', 'Watch', 'Call Stack', 'Breakpoints']) await workbench.collapseView(title);
       await workbench.waitForViewRow('CPU Mode', 'non-root (the guest of a hypervisor)');
       await workbench.runCommand('Ringside: Translate Address…');
-      await workbench.page.locator('.quick-input-widget input').first().fill('rip');
-      await workbench.page.keyboard.press('Enter');
+      await page.locator('.quick-input-widget input').first().fill('rip');
+      await page.keyboard.press('Enter');
       const panel = await workbench.webview();
       await panel.locator('.stage', { hasText: 'Host-physical' }).waitFor();
       expect(await panel.locator('.walk tbody.EPT').count()).toBeGreaterThan(1);
@@ -111,6 +112,19 @@ describeWithChromium('Ringside in a window', () => {
       await workbench.collapseView('CPU Mode');
       await workbench.expandViewRow('VMCS', 'VM-Exit Information');
       expect(await workbench.waitForViewRow('VMCS', 'Exit reason')).toContain('changed');
+      const field = page.locator('.monaco-list-row', { hasText: 'I/O RCX' }).first();
+      await field.hover();
+      await field.locator('.codicon-edit').click();
+      await page.locator('.quick-input-widget input').first().fill('not_a_number');
+      await page.keyboard.press('Enter');
+      await page.locator('.notification-list-item-message', { hasText: 'not_a_number' }).waitFor();
+      await workbench.expandViewRow('VMCS', 'VM-Entry Control');
+      const length = page.locator('.monaco-list-row', { hasText: 'VM-entry instruction length' }).first();
+      await length.hover();
+      await length.locator('.codicon-edit').click();
+      await page.locator('.quick-input-widget input').first().fill('1 + 2');
+      await page.keyboard.press('Enter');
+      await workbench.waitForViewRow('VMCS', /VM-entry instruction length\s*0x00000003/);
     }),
   );
 

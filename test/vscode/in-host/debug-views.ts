@@ -91,3 +91,16 @@ test('values are copied and views are written out', async () => {
     await session.end();
   }
 });
+
+test('a sample that comes with the extension is debugged where it lies, with its own configuration', async () => {
+  const extension = vscode.extensions.getExtension('ringside.ringside');
+  assert(extension, 'the extension');
+  const program = vscode.Uri.joinPath(extension.extensionUri, 'samples/virtio-block/virtio-block.asm');
+  const session = await Session.start(() => vscode.commands.executeCommand('ringside.debugFile', program));
+  try {
+    assertEqual(session.session.configuration.virtualization, 'hardware', 'virtualization');
+    assert((await rowsOf('virtqueues')).length > 0, 'virtio devices');
+  } finally {
+    await session.end();
+  }
+});
