@@ -1,7 +1,8 @@
 /** Direct boot without firmware: the program's bytes in memory, and the state in which it gets the CPU. */
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { enterLongMode, enterProtectedMode, enterRealMode } from '../cpu/reset.ts';
+import { ACTIVITY } from '../cpu/register-bits.ts';
+import { enterLongMode, enterProtectedMode, enterRealMode, powerUp } from '../cpu/reset.ts';
 import type { CpuState } from '../cpu/state.ts';
 import { gprNames } from '../cpu/state-layout.ts';
 import type { GuestProgram } from './machine-api.ts';
@@ -45,6 +46,12 @@ export function enterProgram(processor: Processor, program: GuestProgram, write:
     enterProtectedMode(processor, { rip: entry.address, rsp: base, gdt: writeGdt(write, base, CODE32) });
   } else enterLong(processor, program, write);
   setRegisters(processor.state, entry.registers ?? {});
+}
+
+/** An application processor after power-up: it waits for a start-up IPI (SDM volume 3, "MP Initialization Protocol"). */
+export function waitForStartUp(processor: Processor): void {
+  powerUp(processor);
+  processor.state.activityState = ACTIVITY.WAIT_FOR_SIPI;
 }
 
 function enterLong(processor: Processor, program: GuestProgram, write: WriteGuest): void {

@@ -13,7 +13,7 @@ import { PRIMARY } from '../vmx/controls.ts';
 import { ExitReason, exitReason } from '../vmx/exit-reasons.ts';
 import type { Vmx } from '../vmx/vmx.ts';
 import { hasPrimary } from '../vmx/vmx-parts.ts';
-import { enterProgram, loadSegments } from './boot.ts';
+import { enterProgram, loadSegments, waitForStartUp } from './boot.ts';
 import type { Host } from './host.ts';
 import type { GuestProgram, HandlerFrame, MachineConfig, MachineEvent, Stop, StopFilter } from './machine-api.ts';
 import type { MachinePlatform } from './platform.ts';
@@ -91,9 +91,12 @@ export class Virtualizer {
     const bitmaps = hypervisor?.buildBitmaps();
     for (let index = this.#config.cpus - 1; index >= 0; index--) {
       this.#host.load(index);
+      if (!hypervisor && index > 0) {
+        waitForStartUp(this.#host.processor);
+        continue;
+      }
       enterProgram(this.#host.processor, program, write);
       if (hypervisor && bitmaps) hypervisor.startProcessor(index, bitmaps);
-      else if (index > 0) this.#host.state.activityState = ACTIVITY.WAIT_FOR_SIPI;
     }
   }
 
