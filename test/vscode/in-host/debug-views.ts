@@ -104,3 +104,20 @@ test('a sample that comes with the extension is debugged where it lies, with its
     await session.end();
   }
 });
+
+test('each of several vCPUs has its rows', async () => {
+  const program = (await openSource('rings/rings.asm')).uri;
+  const path = program.scheme === 'file' ? program.fsPath : program.toString();
+  const configuration = { type: 'ringside', name: 'two', request: 'launch', program: path, cpus: 2, stopOnEntry: true };
+  const session = await Session.start(() => vscode.debug.startDebugging(samplesFolder(), configuration));
+  try {
+    assertEqual(
+      (await rowsOf('cpuMode')).map(({ label }) => label),
+      ['vCPU 0', 'vCPU 1'],
+      'rows',
+    );
+    assertEqual((await rowAt('cpuMode', 'vCPU 1', 'Ring')).description, '0 (kernel)', 'ring of the second');
+  } finally {
+    await session.end();
+  }
+});
