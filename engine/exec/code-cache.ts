@@ -7,6 +7,7 @@ import { CODE_CACHE_ADDRESS, CODE_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-
 import { type DecodedInstruction, decodeInstructions } from '../isa/decode.ts';
 import { formOf } from '../isa/form.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { type Block, type CodeLocation, covers, endOf } from './block.ts';
 import type { HandlerForm } from './handler-emitter.ts';
 import { FALL_THROUGH_HANDLER, type HandlerLibrary, MARK_HANDLER, SYSTEM_HANDLER } from './handler-library.ts';
 import { LINK_DISPATCH, RECORD_BYTES, record } from './record.ts';
@@ -14,37 +15,9 @@ import { RecordWriter } from './record-writer.ts';
 
 const MAX_BLOCK_INSTRUCTIONS = 64;
 const MAX_INSTRUCTION_BYTES = 15;
-
-/** What code is decoded for. */
-export interface CodeSizes {
-  readonly codeSize: 16 | 32 | 64;
-  readonly stackSize: 16 | 32 | 64;
-}
-
-/** Where a block starts. */
-export interface CodeLocation extends CodeSizes {
-  /** Host-physical address. */
-  readonly physical: number;
-  readonly linear: number;
-  /** RIP, and the offset in its page of the linear address. */
-  readonly rip: number;
-  readonly pageOffset: number;
-}
-
-export interface Block {
-  readonly record: number;
-  /** Instructions. */
-  readonly count: number;
-  /** Host-physical page numbers. */
-  readonly pages: readonly number[];
-  readonly location: CodeLocation;
-  /** The instruction at each record. */
-  readonly instructions: readonly DecodedInstruction[];
-  /** Times the run loop met it, which it does at the end of each slice: a sample of what is hot. */
-  heat: number;
-  compiled: boolean;
-  valid: boolean;
-}
+/** Records of a block that was cut to the rest of a slice. */
+const SCRATCH = CODE_CACHE_ADDRESS;
+const FIRST_FREE = CODE_CACHE_ADDRESS + (MAX_BLOCK_INSTRUCTIONS + 1) * RECORD_BYTES;
 
 /** Translates the page after an instruction that straddles; may throw the fetch's event. */
 export type NextPage = () => number;
@@ -53,11 +26,13 @@ export class CodeCache {
   readonly #physical: PhysicalMemory;
   readonly #library: HandlerLibrary;
   readonly #writer: RecordWriter;
-  readonly #blocks = new Map<string, Block>();
+  /** By the host-physical address of their first instruction. */
+  readonly #blocks = new Map<number, Block[]>();
+  /** By the index that records carry; the first is the scratch block. */
   readonly #list: Block[] = [];
-  /** By page: keys of its blocks, and which of its bytes were decoded. */
-  readonly #pages = new Map<number, { keys: Set<string>; covered: Uint8Array }>();
-  #free = CODE_CACHE_ADDRESS;
+  /** By page: its blocks, and which of its bytes were decoded. */
+  readonly #pages = new Map<number, { blocks: Set<Block>; covered: Uint8Array }>();
+  #free = FIRST_FREE;
   /** Linear addresses whose instruction is marked. */
   #marks: ReadonlySet<number> = new Set();
   /** Called when blocks went away: jump-cache entries must not be used any more. */
@@ -69,43 +44,70 @@ export class CodeCache {
     this.#physical = physical;
     this.#library = library;
     this.#writer = new RecordWriter(physical.view.buffer as ArrayBuffer);
+    this.#list.length = 1;
     physical.onCodeWrite = (address, length) => this.#written(address, length);
   }
 
   /** Number of valid blocks, for statistics. */
   get blockCount(): number {
-    return this.#blocks.size;
+    let count = 0;
+    for (const blocks of this.#blocks.values()) count += blocks.length;
+    return count;
   }
 
-  blockOf(recordAddress: number): Block {
-    const index = this.#writer.read32(recordAddress, record.block);
-    const block = this.#list[index];
+  /** The block of a record, and which of its instructions the record holds. */
+  placeOf(recordAddress: number): { readonly block: Block; readonly ordinal: number } {
+    const block = this.#list[this.#writer.read32(recordAddress, record.block)];
     if (!block) throw new Error(`record ${recordAddress} belongs to no block`);
-    return block;
+    return { block, ordinal: (recordAddress - block.record) / RECORD_BYTES };
   }
   instructionOf(recordAddress: number): DecodedInstruction {
-    const block = this.blockOf(recordAddress);
-    const instruction = block.instructions[(recordAddress - block.record) / RECORD_BYTES];
+    const { block, ordinal } = this.placeOf(recordAddress);
+    const instruction = block.instructions[ordinal];
     if (!instruction) throw new Error(`record ${recordAddress} holds no instruction`);
     return instruction;
   }
 
   /**
-   * The block that starts here, decoded if need be. `limit` cuts it to that many instructions and looks through marks;
-   * blocks of one instruction are kept, as steps and interrupt shadows ask for them again.
+   * The block that starts here, decoded if need be. With `limit`, its first instructions only: one for a step, which
+   * looks through a mark; more for the end of a slice.
    */
   find(location: CodeLocation, nextPage: NextPage, limit?: number): Block {
-    const cut = limit === undefined ? '' : ` ${limit}`;
-    const key = `${location.physical} ${location.linear} ${location.rip} ${location.codeSize} ${location.stackSize}${cut}`;
-    const known = this.#blocks.get(key);
+    if (limit !== undefined && limit > 1) return this.#cut(this.find(location, nextPage), limit);
+    const known = this.#known(location, limit === 1);
     if (known) return known;
     if (this.#free + (MAX_BLOCK_INSTRUCTIONS + 1) * RECORD_BYTES > CODE_CACHE_ADDRESS + CODE_CACHE_BYTES) this.clear();
-    const block = this.#decode(location, nextPage, limit ?? MAX_BLOCK_INSTRUCTIONS, limit === undefined);
+    const block = this.#decode(location, nextPage, limit === 1);
     this.#library.install();
-    if (limit === undefined || limit === 1) {
-      this.#blocks.set(key, block);
-      for (const page of block.pages) this.#page(page).keys.add(key);
+    this.#keep(block);
+    return block;
+  }
+
+  #known(location: CodeLocation, single: boolean): Block | undefined {
+    return this.#blocks
+      .get(location.physical)
+      ?.find((block) => block.single === single && isSameLocation(block.location, location));
+  }
+
+  #keep(block: Block): void {
+    const { physical } = block.location;
+    const others = this.#blocks.get(physical);
+    if (others) others.push(block);
+    else this.#blocks.set(physical, [block]);
+    for (const page of block.pages) this.#page(page).blocks.add(block);
+  }
+
+  /** The first instructions of a block, in the scratch records: valid until the next cut. */
+  #cut(full: Block, limit: number): Block {
+    if (full.count <= limit) return full;
+    const instructions = full.instructions.slice(0, limit);
+    const block: Block = { ...full, record: SCRATCH, count: limit, instructions, bound: [] };
+    for (const [ordinal, instruction] of instructions.entries()) {
+      this.#writeInstruction(full.location, instruction, SCRATCH + ordinal * RECORD_BYTES);
     }
+    this.#writeEnd(full.location, endOf(instructions), FALL_THROUGH_HANDLER, SCRATCH + limit * RECORD_BYTES, false);
+    this.#number(block, limit + 1, 0);
+    this.#list[0] = block;
     return block;
   }
 
@@ -117,11 +119,11 @@ export class CodeCache {
   /** Drops everything. */
   clear(): void {
     for (const page of this.#pages.keys()) this.#physical.codePages[page] = 0;
-    for (const block of this.#blocks.values()) block.valid = false;
+    for (const block of this.#list) if (block) block.valid = false;
     this.#pages.clear();
     this.#blocks.clear();
-    this.#list.length = 0;
-    this.#free = CODE_CACHE_ADDRESS;
+    this.#list.length = 1;
+    this.#free = FIRST_FREE;
     this.#library.dropBlocks();
     this.onInvalidate();
   }
@@ -130,7 +132,7 @@ export class CodeCache {
   setMarks(marks: ReadonlySet<number>): void {
     const changed = [...marks].filter((m) => !this.#marks.has(m)).concat([...this.#marks].filter((m) => !marks.has(m)));
     this.#marks = marks;
-    for (const block of [...this.#blocks.values()]) {
+    for (const block of [...this.#blocks.values()].flat()) {
       if (changed.some((mark) => covers(block, mark))) for (const page of block.pages) this.#dropPage(page);
     }
   }
@@ -138,7 +140,7 @@ export class CodeCache {
   #page(page: number) {
     let entry = this.#pages.get(page);
     if (!entry) {
-      this.#pages.set(page, (entry = { keys: new Set(), covered: new Uint8Array(PAGE_BYTES) }));
+      this.#pages.set(page, (entry = { blocks: new Set(), covered: new Uint8Array(PAGE_BYTES) }));
       this.#physical.codePages[page] = 1;
       this.onCodePage(page);
     }
@@ -156,27 +158,33 @@ export class CodeCache {
   #dropPage(page: number): void {
     const entry = this.#pages.get(page);
     if (!entry) return;
-    for (const key of entry.keys) {
-      const block = this.#blocks.get(key);
-      if (block) block.valid = false;
-      this.#blocks.delete(key);
-    }
+    for (const block of entry.blocks) this.#forget(block);
     this.#pages.delete(page);
     this.#physical.codePages[page] = 0;
     this.onInvalidate();
   }
 
-  #decode(location: CodeLocation, nextPage: NextPage, limit: number, keep: boolean): Block {
+  #forget(block: Block): void {
+    block.valid = false;
+    const { physical } = block.location;
+    const others = this.#blocks.get(physical)?.filter((other) => other !== block) ?? [];
+    if (others.length > 0) this.#blocks.set(physical, others);
+    else this.#blocks.delete(physical);
+    for (const page of block.pages) this.#pages.get(page)?.blocks.delete(block);
+  }
+
+  #decode(location: CodeLocation, nextPage: NextPage, single: boolean): Block {
     const start = this.#free;
     const pages = [Math.floor(location.physical / PAGE_BYTES)];
     const instructions: DecodedInstruction[] = [];
-    const marked = keep && this.#marks.has(location.linear);
+    const limit = single ? 1 : MAX_BLOCK_INSTRUCTIONS;
+    const marked = !single && this.#marks.has(location.linear);
     let ended = false;
     if (!marked) {
-      for (const instruction of this.#instructions(location, nextPage, pages)) {
+      for (const instruction of this.#instructions(location, nextPage, pages, limit)) {
         if (instructions.length > 0 && this.#marks.has(location.linear + instruction.ip - location.rip)) break;
         instructions.push(instruction);
-        ended = this.#writeInstruction(location, instruction, instructions.length - 1);
+        ended = this.#writeInstruction(location, instruction, start + (instructions.length - 1) * RECORD_BYTES);
         if (ended || instructions.length >= limit) break;
       }
     }
@@ -189,19 +197,30 @@ export class CodeCache {
       heat: 0,
       compiled: false,
       valid: true,
+      single,
+      bound: [],
     };
-    if (marked) this.#writeEnd(location, location.rip, MARK_HANDLER, 0, false);
-    else if (!ended) this.#writeEnd(location, endOf(instructions), FALL_THROUGH_HANDLER, instructions.length, keep);
-    const records = instructions.length + (ended ? 0 : 1);
-    for (let i = 0; i < records; i++) {
-      this.#writer.write16(start + i * RECORD_BYTES, record.ordinal, i);
-      this.#writer.write16(start + i * RECORD_BYTES, record.blockCount, Math.max(0, instructions.length - i));
-      this.#writer.write32(start + i * RECORD_BYTES, record.block, this.#list.length);
+    if (marked) this.#writeEnd(location, location.rip, MARK_HANDLER, start, false);
+    else if (!ended) {
+      const at = start + instructions.length * RECORD_BYTES;
+      this.#writeEnd(location, endOf(instructions), FALL_THROUGH_HANDLER, at, !single);
     }
+    const records = instructions.length + (ended ? 0 : 1);
+    this.#number(block, records, this.#list.length);
     this.#list.push(block);
     this.#free = start + records * RECORD_BYTES;
     this.#cover(location, instructions);
     return block;
+  }
+
+  /** Tells each record its place in the block, and the block. */
+  #number(block: Block, records: number, index: number): void {
+    for (let ordinal = 0; ordinal < records; ordinal++) {
+      const at = block.record + ordinal * RECORD_BYTES;
+      this.#writer.write16(at, record.ordinal, ordinal);
+      this.#writer.write16(at, record.blockCount, Math.max(0, block.count - ordinal));
+      this.#writer.write32(at, record.block, index);
+    }
   }
 
   #cover(location: CodeLocation, instructions: readonly DecodedInstruction[]): void {
@@ -212,8 +231,13 @@ export class CodeCache {
   }
 
   /** The instructions from the location on; the last may straddle into the next page only if it is the first. */
-  *#instructions(location: CodeLocation, nextPage: NextPage, pages: number[]): Generator<DecodedInstruction> {
-    const left = PAGE_BYTES - location.pageOffset;
+  *#instructions(
+    location: CodeLocation,
+    nextPage: NextPage,
+    pages: number[],
+    limit: number,
+  ): Generator<DecodedInstruction> {
+    const left = Math.min(PAGE_BYTES - location.pageOffset, limit * MAX_INSTRUCTION_BYTES);
     const bytes = this.#codeBytes(location.physical, left);
     let at = 0;
     for (const instruction of decodeInstructions(bytes, location.codeSize, location.rip)) {
@@ -252,8 +276,7 @@ export class CodeCache {
   }
 
   /** Writes one record; true if the block ends with it. */
-  #writeInstruction(location: CodeLocation, instruction: DecodedInstruction, ordinal: number): boolean {
-    const at = this.#free + ordinal * RECORD_BYTES;
+  #writeInstruction(location: CodeLocation, instruction: DecodedInstruction, at: number): boolean {
     const pageBase = location.rip - location.pageOffset;
     this.#writer.begin(at, instruction, pageBase);
     const form = formOf(instruction, location.stackSize);
@@ -268,8 +291,7 @@ export class CodeCache {
   }
 
   /** The pseudo-record after the last instruction of a block that no transfer ends. */
-  #writeEnd(location: CodeLocation, rip: number, handler: number, ordinal: number, link: boolean): void {
-    const at = this.#free + ordinal * RECORD_BYTES;
+  #writeEnd(location: CodeLocation, rip: number, handler: number, at: number, link: boolean): void {
     const nextOffset = rip - (location.rip - location.pageOffset);
     this.#writer.clear(at);
     this.#writer.write32(at, record.handler, handler);
@@ -279,18 +301,8 @@ export class CodeCache {
   }
 }
 
-function covers(block: Block, linear: number): boolean {
-  const { location, instructions } = block;
-  const last = instructions[instructions.length - 1];
-  const end = last ? location.linear + last.ip - location.rip : location.linear;
-  return linear >= location.linear && linear <= end;
-}
-
-const endOf = (instructions: readonly DecodedInstruction[]): number => {
-  const last = instructions[instructions.length - 1];
-  if (!last) throw new Error('a block without instructions falls through');
-  return last.ip + last.lengthBytes;
-};
+const isSameLocation = (a: CodeLocation, b: CodeLocation): boolean =>
+  a.linear === b.linear && a.rip === b.rip && a.codeSize === b.codeSize && a.stackSize === b.stackSize;
 
 export function handlerForm(
   instruction: DecodedInstruction,

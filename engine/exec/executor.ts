@@ -12,8 +12,9 @@ import { type CpuState, CS, readSigned } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
+import type { Block, CodeLocation } from './block.ts';
 import { compileLoop, isLoop } from './block-compiler.ts';
-import type { Block, CodeCache, CodeLocation } from './code-cache.ts';
+import type { CodeCache } from './code-cache.ts';
 import { Exit } from './exits.ts';
 import type { HandlerLibrary } from './handler-library.ts';
 import { record } from './record.ts';
@@ -35,6 +36,9 @@ export interface ExecutorOwner {
 
 /** Meetings with the run loop after which a loop is compiled, unless the owner says otherwise. */
 const HOT = 3;
+
+/** Events after which a run returns: each takes as long as hundreds of instructions. */
+const MAX_EVENTS = 1000;
 
 /** Blocking by STI and by MOV SS. */
 const SHADOWS = 0b11;
@@ -122,7 +126,7 @@ export class Executor {
     this.#runtime.stopRequested = false;
     this.refreshJumpKey();
     this.#state.linkSite = 0;
-    while (this.#budgetLeft > 0) {
+    while (this.#budgetLeft > 0 && this.#events < MAX_EVENTS) {
       const { rip } = this.#state;
       if (this.#owner.interrupted()) return 'stop-requested';
       // A link may only be patched with the block its branch asked for, not with an interrupt's handler.

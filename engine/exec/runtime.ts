@@ -27,6 +27,7 @@ export interface RuntimeParts {
 }
 
 interface Bound {
+  readonly instruction: DecodedInstruction;
   readonly site: SystemSite;
   readonly execute: SystemInstruction | undefined;
 }
@@ -45,7 +46,6 @@ export class Runtime {
   /** Told before each system instruction, with the instruction; may request a stop by throwing. */
   beforeSystem: ((instruction: DecodedInstruction) => void) | undefined;
   readonly #parts: RuntimeParts;
-  readonly #sites = new WeakMap<DecodedInstruction, Bound>();
 
   constructor(parts: RuntimeParts) {
     this.#parts = parts;
@@ -57,7 +57,7 @@ export class Runtime {
       slowRead: (linear: number, size: number, at: number) => this.#access(linear, size, at, false),
       slowWrite: (linear: number, size: number, at: number) => this.#access(linear, size, at, true),
       segmentCheck: (at: number, offset: number, segment: number, size: number) =>
-        this.#guarded(at, () => this.#checkSegment(offset, segment, size)) === SlowStatus.Event ? 1 : 0,
+        this.#checkedSegment(at, offset, segment, size),
       raise: (_record: number, vector: number, errorCode: number) => {
         this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
       },
@@ -65,26 +65,29 @@ export class Runtime {
     };
   }
 
-  #guarded(recordAddress: number, access: () => void): number {
-    this.currentRecord = recordAddress;
+  #checkedSegment(recordAddress: number, offset: number, segment: number, size: number): number {
     try {
-      access();
+      this.#checkSegment(offset, segment, size);
+      return 0;
     } catch (event) {
-      this.pendingEvent = this.#isStackFault(event, recordAddress) ? SS_(0) : event;
-      return SlowStatus.Event;
-    } finally {
-      this.currentRecord = 0;
+      this.#fail(event, recordAddress);
+      return 1;
     }
-    return this.stopRequested ? SlowStatus.DoneStopAfter : SlowStatus.Done;
+  }
+
+  #fail(event: unknown, recordAddress: number): void {
+    this.pendingEvent = this.#isStackFault(event, recordAddress) ? SS_(0) : event;
   }
 
   /** The instruction joined with the state, and its function; kept, as it is asked for at each execution. */
-  #bound(decoded: DecodedInstruction, ip: number): Bound {
-    const known = this.#sites.get(decoded);
+  #bind(recordAddress: number, ip: number): Bound {
+    const { block, ordinal } = (this.codeCache as CodeCache).placeOf(recordAddress);
+    const known = block.bound[ordinal] as Bound | undefined;
     if (known?.site.ip === ip) return known;
-    const site = bindInstruction(this.#parts.processor.state, decoded, ip);
-    const bound = { site, execute: this.#parts.systemInstructions[systemInstructionKey(site)] };
-    this.#sites.set(decoded, bound);
+    const instruction = block.instructions[ordinal] as DecodedInstruction;
+    const site = bindInstruction(this.#parts.processor.state, instruction, ip);
+    const bound = { instruction, site, execute: this.#parts.systemInstructions[systemInstructionKey(site)] };
+    block.bound[ordinal] = bound;
     return bound;
   }
 
@@ -99,15 +102,19 @@ export class Runtime {
   #access(linear: number, size: number, recordAddress: number, store: boolean): number {
     const bytes = size & SIZE_MASK;
     const retries = (size & WITHOUT_RETRY) === 0 && (linear & 0xfff) + bytes <= PAGE_BYTES;
-    let filled = false;
-    const status = this.#guarded(recordAddress, () => {
+    this.currentRecord = recordAddress;
+    try {
       const access = store || size & FOR_WRITE ? Access.Write : Access.Read;
-      filled = retries && this.#parts.mmu.fillFor(linear, access);
-      if (filled) return;
+      if (retries && this.#parts.mmu.fillFor(linear, access)) return SlowStatus.Retry;
       if (store) this.#write(linear, bytes);
       else this.#read(linear, size);
-    });
-    return filled && status !== SlowStatus.Event ? SlowStatus.Retry : status;
+    } catch (event) {
+      this.#fail(event, recordAddress);
+      return SlowStatus.Event;
+    } finally {
+      this.currentRecord = 0;
+    }
+    return this.stopRequested ? SlowStatus.DoneStopAfter : SlowStatus.Done;
   }
 
   /** The MMU reports non-canonical addresses as #GP(0); those of stack accesses are #SS(0). */
@@ -144,17 +151,17 @@ export class Runtime {
   #system(recordAddress: number): number {
     const { processor } = this.#parts;
     const { state } = processor;
-    const decoded = (this.codeCache as CodeCache).instructionOf(recordAddress);
-    const nextOffset = state.view.getUint32(recordAddress + record.nextOffset, true);
-    const pageBase = readSigned(state.view, fieldAddress.pageBase);
-    const ip = pageBase + nextOffset - decoded.lengthBytes;
+    const { view } = state;
+    const nextOffset = view.getUint32(recordAddress + record.nextOffset, true);
+    const length = view.getUint16(recordAddress + record.length, true);
+    const ip = readSigned(view, fieldAddress.pageBase) + nextOffset - length;
     state.rip = ip;
     processor.transferred = false;
     this.currentRecord = recordAddress;
     try {
-      this.beforeSystem?.(decoded);
-      const { site, execute } = this.#bound(decoded, ip);
-      if (!execute) throw this.#notExecutable(decoded);
+      const { instruction, site, execute } = this.#bind(recordAddress, ip);
+      this.beforeSystem?.(instruction);
+      if (!execute) throw this.#notExecutable(instruction);
       execute(processor, site);
       if (!processor.transferred) state.rip = site.nextIp;
     } catch (event) {
