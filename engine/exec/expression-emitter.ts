@@ -2,7 +2,7 @@
  * Emits WebAssembly for expressions. Values of width 1 to 32 are i32, zero-extended; values of width 64 are i64.
  * A node that is used more than once is evaluated once and kept in a local. Leaves come from the subclass.
  */
-import type { BinaryOp, CompareOp, Expr, UnaryOp, Width } from '../expr/expr.ts';
+import { type BinaryOp, type CompareOp, children, type Expr, type UnaryOp, type Width } from '../expr/expr.ts';
 import { type FunctionBody, I32, I64, op, type ValueType } from '../wasm/encoder.ts';
 import { SharedFunction } from './shared-functions.ts';
 
@@ -307,21 +307,3 @@ const compareOpcodes: Readonly<Record<CompareOp, readonly [number, number]>> = {
   lts: [op.i64LtS, op.i32LtS],
   les: [op.i64LeS, op.i32LeS],
 };
-
-function children(expr: Expr): readonly Expr[] {
-  const { node } = expr;
-  switch (node.kind) {
-    case 'const':
-    case 'temp':
-      return [];
-    case 'unary':
-      return [node.a];
-    case 'binary':
-    case 'compare':
-      return [node.a, node.b];
-    case 'ite':
-      return [node.condition, node.a, node.b];
-    case 'divu128':
-      return [node.high, node.low, node.divisor];
-  }
-}

@@ -202,3 +202,22 @@ export function ite<W extends Width>(condition: Expr<1>, a: Expr<W>, b: Expr<W>)
 export function divideUnsigned128(high: Expr<64>, low: Expr<64>, divisor: Expr<64>): Expr<64> {
   return new Expr(64, { kind: 'divu128', high, low, divisor });
 }
+
+/** What an expression is made of directly. */
+export function children(expr: Expr): readonly Expr[] {
+  const { node } = expr;
+  switch (node.kind) {
+    case 'const':
+    case 'temp':
+      return [];
+    case 'unary':
+      return [node.a];
+    case 'binary':
+    case 'compare':
+      return [node.a, node.b];
+    case 'ite':
+      return [node.condition, node.a, node.b];
+    case 'divu128':
+      return [node.high, node.low, node.divisor];
+  }
+}

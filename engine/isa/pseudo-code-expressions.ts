@@ -1,5 +1,5 @@
 /** Prints the expressions, places and addresses of an Operation. */
-import type { BinaryOp, CompareOp, Expr, UnaryOp } from '../expr/expr.ts';
+import { type BinaryOp, type CompareOp, children, type Expr, type UnaryOp } from '../expr/expr.ts';
 import type { AddressRef, Operation, RegisterRef, SegmentRef, Temp } from './operation.ts';
 
 const binaryText: Readonly<Record<BinaryOp, string>> = {
@@ -208,29 +208,12 @@ function isSimple(expr: Expr): boolean {
   return node.kind === 'const' || node.kind === 'temp';
 }
 
-function childrenOf({ node }: Expr): readonly Expr[] {
-  switch (node.kind) {
-    case 'const':
-    case 'temp':
-      return [];
-    case 'unary':
-      return [node.a];
-    case 'binary':
-    case 'compare':
-      return [node.a, node.b];
-    case 'ite':
-      return [node.condition, node.a, node.b];
-    case 'divu128':
-      return [node.high, node.low, node.divisor];
-  }
-}
-
 function countUses(operation: Operation): Map<Expr, number> {
   const uses = new Map<Expr, number>();
   const visit = (expr: Expr): void => {
     const before = uses.get(expr) ?? 0;
     uses.set(expr, before + 1);
-    if (before === 0) for (const child of childrenOf(expr)) visit(child);
+    if (before === 0) for (const child of children(expr)) visit(child);
   };
   for (const root of printedRoots(operation)) visit(root);
   return uses;
