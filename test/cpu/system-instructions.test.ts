@@ -297,20 +297,35 @@ describe('I/O', () => {
     expect(m.portWrites).toEqual(['60/1=0']);
   });
 
+  /** Runs a REP to its end: each execution is one iteration. */
+  const repeat = (m: TestMachine, hex: string): void => {
+    const { rip } = m.state;
+    do m.run(hex);
+    while (m.state.rip === rip);
+  };
+
+  test('an execution of REP OUTSB is one iteration, so that nothing has to wait for its end', () => {
+    const m = new TestMachine().protected();
+    m.state.setGpr32(1, 0xffff_ffff);
+    m.state.setGpr32(2, 0xe9);
+    m.run('f3 6e');
+    expect([m.portWrites.length, m.state.gpr32(1), m.state.rip]).toEqual([1, 0xffff_fffe, CODE]);
+  });
+
   test('REP OUTSB and REP INSW move CX elements in the direction of DF', () => {
     const m = new TestMachine().protected();
     for (const [index, byte] of [0x41, 0x42, 0x43].entries()) m.physical.writeU8(0x6000 + index, byte);
     m.state.setGpr32(6, 0x6000);
     m.state.setGpr32(1, 3);
     m.state.setGpr32(2, 0xe9);
-    m.run('f3 6e');
+    repeat(m, 'f3 6e');
     expect(m.portWrites).toEqual(['e9/1=41', 'e9/1=42', 'e9/1=43']);
     expect([m.state.gpr32(1), m.state.gpr32(6)]).toEqual([0, 0x6003]);
     m.cpu.writeFlags(0x402);
     m.portValue = 0xbeef;
     m.state.setGpr32(7, 0x6012);
     m.state.setGpr32(1, 2);
-    m.run('f3 66 6d');
+    repeat(m, 'f3 66 6d');
     expect(m.physical.readU32(0x6010)).toBe(0xbeef_beef);
     expect(m.state.gpr32(7)).toBe(0x600e);
   });
@@ -321,7 +336,7 @@ describe('I/O', () => {
     m.state.segment(0).setFastLimits(0x6001, 0x6001);
     m.state.setGpr32(7, 0x6000);
     m.state.setGpr32(1, 5);
-    expect(() => m.run('f3 6c')).toThrow();
+    expect(() => repeat(m, 'f3 6c')).toThrow();
     expect([m.state.gpr32(7), m.state.gpr32(1), m.state.rip]).toEqual([0x6002, 3, CODE]);
   });
 
