@@ -24,8 +24,13 @@ import { VcpuAccess } from './vcpu-access.ts';
 import { Virtualizer } from './virtualizer.ts';
 import { type PhysicalWatch, Watches } from './watches.ts';
 
-/** Waits for a device that a run goes through at least; more if it may run more instructions than that. */
-const IDLE_DEADLINES = 1000;
+/**
+ * Exceptions, VM exits and waits for a device that a run goes through: so many at least, and one for so many instructions
+ * of its limit. They take far longer than an instruction and need not retire any, so the limit alone would not end a run
+ * in reasonable time.
+ */
+const DETOURS = 10_000;
+const INSTRUCTIONS_PER_DETOUR = 50;
 /** Consecutive slices after which scattered handlers are put into one module. */
 const SETTLE_AFTER = 1_000_000;
 
@@ -128,22 +133,26 @@ export class Machine implements MachineControl, ExecutorOwner {
     if (skipFirstBreakpoint) this.#marks.set(this.currentVcpu, this.host.state.rip);
     else this.#marks.delete(this.currentVcpu);
     let left = limit;
-    let waits = Math.max(IDLE_DEADLINES, limit);
+    let detours = Math.max(DETOURS, limit / INSTRUCTIONS_PER_DETOUR);
     for (;;) {
       const stop = this.#final ?? this.stops.take() ?? this.#shutdown();
       if (stop) return stop;
-      if (left <= 0 || waits <= 0) return { kind: 'limit' };
+      if (left <= 0 || detours <= 0) return { kind: 'limit' };
       this.#serviceDue();
+      const before = this.instructionCount;
       if (this.virtualizer.handling) {
         if (this.virtualizer.isStepping) return { kind: 'limit' };
         this.virtualizer.finishHandling();
-        continue;
-      }
-      if (!this.#scheduler.next(vcpu)) {
+        left -= this.instructionCount - before;
+      } else if (!this.#scheduler.next(vcpu)) {
         const end = this.#passTime(vcpu);
         if (end) return end;
-        waits--;
-      } else if (!this.virtualizer.handling) left -= this.#slice(left, vcpu === undefined);
+        detours--;
+      } else if (!this.virtualizer.handling) {
+        detours -= this.#slice(left, vcpu === undefined);
+        // A slice in which only an event was dealt with counts as one instruction: that is a step.
+        left -= Math.max(1, this.instructionCount - before);
+      }
     }
   }
 
@@ -318,7 +327,7 @@ export class Machine implements MachineControl, ExecutorOwner {
     return halted.some(({ index }) => this.host.with(index, () => this.virtualizer.canWake));
   }
 
-  /** Runs the loaded vCPU for a slice; returns what it took from the limit (at least 1, so that runs end). */
+  /** Runs the loaded vCPU for a slice; returns how many events were dealt with in it. */
   #slice(limit: number, isTurn: boolean): number {
     const { executor, clock, library } = this.host;
     const deadline = this.platform.nextDeadlineNs() ?? Number.POSITIVE_INFINITY;
@@ -328,7 +337,8 @@ export class Machine implements MachineControl, ExecutorOwner {
     const mark = this.#marks.get(this.currentVcpu);
     this.#marks.delete(this.currentVcpu);
     executor.run(Math.min(limit, untilDeadline, this.#scheduler.sliceInstructions), mark);
-    if (isTurn) this.#scheduler.used(executor.consumed);
+    const { consumed } = executor;
+    if (isTurn) this.#scheduler.used(consumed);
     const executed = executor.takeExecuted();
     if (executed === 0 && mark === this.host.state.rip) this.#marks.set(this.currentVcpu, mark);
     clock.retired += executed;
@@ -336,7 +346,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       library.settle();
       this.#unsettled = 0;
     }
-    return Math.max(1, executed);
+    return consumed - executed;
   }
 
   /** Devices work between slices, and after a stop: what they were asked for is still to be seen there. */
