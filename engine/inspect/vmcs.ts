@@ -1,9 +1,10 @@
 /** The VMCS as plain data for the debugger: fields in the manual's groups, controls decoded bit by bit. Peeks only. */
-import type { VmcsFieldView, VmcsView } from './views.ts';
+
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import type { VmcsField, VmcsFieldName } from '../vmx/fields.ts';
 import { vmcsFields, widthBitsOf } from '../vmx/fields.ts';
 import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, supportedFields, VMCS_BYTES } from '../vmx/vmcs.ts';
+import type { VmcsFieldView, VmcsView } from './views.ts';
 import { partsOf } from './vmcs-parts.ts';
 
 /** Value of a field of the VMCS at a host-physical address. The region lies in RAM. */

@@ -102,7 +102,9 @@ describe('a hypervisor of the user’s', () => {
     expect(await dap.evaluate('vmcs.guest_rip,x')).toBe(value);
     await dap.evaluate('vmcs.guest_rip = 0x1234', 'repl');
     expect(await dap.evaluate('vmcs.GUEST_RIP,x')).toBe('0x1234');
-    expect(await dap.failure('ringside/setVmcsField', { field: 'guest_ripp', value: '1' })).toContain('vmcs.guest_rip?');
+    expect(await dap.failure('ringside/setVmcsField', { field: 'guest_ripp', value: '1' })).toContain(
+      'vmcs.guest_rip?',
+    );
   });
 
   it('data breakpoints see what the guest writes through EPT', async () => {

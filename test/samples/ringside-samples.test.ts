@@ -30,7 +30,7 @@ function guestOptions({ virtualization, loadAddress, entryMode, devices }: Launc
 
 describe('the samples run in Ringside', () => {
   for (const configuration of launchConfigurations()) {
-    const program = configuration.program.replace('${workspaceFolder}', SAMPLES);
+    const program = configuration.program.replace(/^\$\{workspaceFolder\}/, SAMPLES);
     const sample = path.basename(path.dirname(program));
     test(sample, async () => {
       const guest = await bootGuest(program, guestOptions(configuration));

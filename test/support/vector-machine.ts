@@ -42,6 +42,7 @@ export class VectorMachine {
     this.host = new Host({
       ramBytes: RAM_BYTES,
       cpus: 1,
+      localApic: false,
       ...(hotAfter === undefined ? {} : { hotAfter }),
       ports: { read: (_port, size) => 2 ** (8 * size) - 1, write: () => {} },
       hooks: {
