@@ -62,8 +62,6 @@ export class Assembler {
   criticalDiagnostics = new Diagnostics();
   emissions: Emission[] = [];
   pass = 0;
-  /** The last pass, after which nothing moves any more: the only one that keeps what it produces. */
-  isFinal = false;
   bits: Bits = 16;
   /** NASM carries the last DEFAULT REL of a pass into the next one, so it holds for lines before it as well. */
   defaultRelative = false;
@@ -79,9 +77,8 @@ export class Assembler {
     this.location = { kind: 'section', section: this.section('.text', { file: '', line: 1, column: 1, length: 1 }) };
   }
 
-  startPass(isFinal: boolean): void {
+  startPass(): void {
     this.pass++;
-    this.isFinal = isFinal;
     this.symbols.startPass();
     this.diagnostics = new Diagnostics();
     this.emissions = [];
@@ -112,6 +109,11 @@ export class Assembler {
 
   warning(range: SourceRange, message: string): void {
     this.diagnostics.warning(range, message, this.#expansion);
+  }
+
+  /** After any pass but the first it may turn out that nothing has moved, so that its output is the final one. */
+  get #keepsOutput(): boolean {
+    return this.pass > 1;
   }
 
   get #expansion(): Expansion | undefined {
@@ -271,8 +273,6 @@ export class Assembler {
         break;
       }
       code = encoded.form?.code;
-      if (this.pass > 1)
-        for (const text of encoded.warnings ?? []) this.warning(body.mnemonic?.range ?? start.range, text);
       const moves = encoded.encoding.fixups.some((fixup) => fixup.relative);
       if (!moves) {
         this.#emitBytes(encoded.encoding, times - index);
@@ -305,7 +305,7 @@ export class Assembler {
   endEmission(start: { section: Section | undefined; offset: number }, kind: 'code' | 'data', code?: Code): void {
     const { section, offset } = start;
     const length = (section?.length ?? 0) - offset;
-    if (!section || length === 0 || !this.#statement || !this.isFinal) return;
+    if (!section || length === 0 || !this.#statement || !this.#keepsOutput) return;
     const { bits } = this;
     const statement = this.#statement;
     this.emissions.push({ section, offset, length, kind, bits, statement, code });
@@ -325,7 +325,7 @@ export class Assembler {
     if (!this.hasRoom(section.length + bytes.length * times, range)) return false;
     if (section.isNobits)
       this.warning(range, `section ${section.name} has no contents in the image: bytes are ignored`);
-    if (!this.isFinal) {
+    if (!this.#keepsOutput) {
       section.length += bytes.length * times;
       return true;
     }

@@ -2,6 +2,7 @@ import {
   Code,
   CodeExt,
   EncodingKind,
+  Instruction,
   OpCodeOperandKind as Kind,
   MandatoryPrefix,
   MemorySize,
@@ -237,35 +238,38 @@ function broadcastBits(size: MemorySize): number {
 let codesByMnemonic: ReadonlyMap<Mnemonic, readonly Code[]> | undefined;
 const formsByMnemonic = new Map<Mnemonic, readonly Form[]>();
 
+/** Describes no code yet: for all of them that would take longer than assembling most programs. */
 function indexCodes(): ReadonlyMap<Mnemonic, readonly Code[]> {
   const index = new Map<Mnemonic, Code[]>();
-  const count = Object.keys(Code).length / 2;
-  for (let code = 0; code < count; code++) {
-    const info = CodeExt.opCode(code);
-    const usable =
-      info.isInstruction && info.encoding !== EncodingKind.MVEX && adjustmentOf(code)?.absent === undefined;
-    const { mnemonic } = info;
-    info.free();
-    if (!usable) continue;
+  const instruction = new Instruction();
+  for (let code: Code = 0; Code[code] !== undefined; code++) {
+    instruction.code = code;
+    const { mnemonic } = instruction;
     const codes = index.get(mnemonic);
     if (codes) codes.push(code);
     else index.set(mnemonic, [code]);
   }
+  instruction.free();
   return index;
 }
 
-/** All forms of a mnemonic in the order of iced-x86's Code enumeration. The index is built on first use. */
+/** All forms of a mnemonic in the order of iced-x86's Code enumeration; they are described on first use. */
 export function formsOf(mnemonic: Mnemonic): readonly Form[] {
   let forms = formsByMnemonic.get(mnemonic);
   if (forms) return forms;
   codesByMnemonic ??= indexCodes();
-  forms = (codesByMnemonic.get(mnemonic) ?? []).map((code) => {
-    const info = CodeExt.opCode(code);
-    const form = makeForm(code, info);
-    info.free();
-    return form;
-  });
+  forms = (codesByMnemonic.get(mnemonic) ?? []).flatMap(describe);
   formsByMnemonic.set(mnemonic, forms);
+  return forms;
+}
+
+/** The form of a code, or none where NASM has no such form. */
+function describe(code: Code): Form[] {
+  if (adjustmentOf(code)?.absent) return [];
+  const info = CodeExt.opCode(code);
+  const usable = info.isInstruction && info.encoding !== EncodingKind.MVEX;
+  const forms = usable ? [makeForm(code, info)] : [];
+  info.free();
   return forms;
 }
 

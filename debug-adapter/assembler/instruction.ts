@@ -24,8 +24,6 @@ export interface InstructionContext {
 
 export interface EncodedInstruction {
   readonly encoding: Encoding;
-  /** Values that are cut off. */
-  readonly warnings?: readonly string[];
   /** Undefined for a line that holds only prefixes. */
   readonly form?: Form;
 }

@@ -119,13 +119,12 @@ class Run {
   assemble(): AssembledProgram {
     const assembler = this.#assembler;
     do {
-      this.#runPass(false);
+      this.#runPass();
       if (assembler.pass === 1) this.#firstPass = [assembler.criticalDiagnostics, this.#syntax];
       // What follows was not read, so later passes could only complain about it.
       if (this.#preprocessor?.stopped) break;
     } while (assembler.pass < 2 || (assembler.symbols.changed && assembler.pass < MAXIMUM_PASSES));
     if (assembler.pass === MAXIMUM_PASSES && assembler.symbols.changed) this.#reportUnsettled();
-    else if (!this.#preprocessor?.stopped) this.#runPass(true);
     const layout = layOut(assembler.sections, assembler.origin, (range, message) =>
       assembler.diagnostics.error(range, message),
     );
@@ -134,9 +133,9 @@ class Run {
     return this.#output(layout, starts);
   }
 
-  #runPass(isFinal: boolean): void {
+  #runPass(): void {
     const assembler = this.#assembler;
-    assembler.startPass(isFinal);
+    assembler.startPass();
     const cached = this.#preprocessor?.dependsOnSymbols === false ? this.#statements : undefined;
     if (cached) {
       for (const statement of cached) assembler.execute(statement);
