@@ -75,6 +75,8 @@ export function refreshMode(processor: Processor): void {
   const before = state.mode;
   const mode = deriveMode(state);
   state.mode = mode;
+  // In 64-bit mode every segment register has had the same fast limits since the mode was entered.
+  if (mode === CpuMode.long64 && before === CpuMode.long64) return;
   for (let index = 0; index <= GS; index++) refreshFastLimits(state, index);
   if (mode !== before) processor.hooks.modeChanged(before, mode);
 }

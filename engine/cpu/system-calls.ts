@@ -8,7 +8,8 @@ import { registerIndex, writeRegister } from './operands.ts';
 import type { Processor } from './processor.ts';
 import { ACCESS, CR4, EFER, RFLAGS } from './register-bits.ts';
 import { RSP, writeStackPointer } from './stack.ts';
-import { type CpuState, CS, FS, GS, SS } from './state.ts';
+import { type CpuState, CS, FS, GS, readSigned, SS } from './state.ts';
+import { fieldAddress } from './state-layout.ts';
 
 const RCX = 1;
 const RDX = 2;
@@ -36,7 +37,10 @@ function switchRing(cpu: Processor, cpl: number, cs: number, ss: number, long: b
   refreshMode(cpu);
 }
 
-const starSelector = (state: CpuState, shift: bigint): number => Number((state.star >> shift) & 0xffffn);
+/** The selector bases in IA32_STAR, by the byte they begin at. */
+const SYSCALL_BASE = 4;
+const SYSRET_BASE = 6;
+const starSelector = ({ view }: CpuState, offset: number): number => view.getUint16(fieldAddress.star + offset, true);
 
 export const SYSCALL: SystemInstruction = (cpu, insn) => {
   const { state } = cpu;
@@ -44,10 +48,10 @@ export const SYSCALL: SystemInstruction = (cpu, insn) => {
   const flags = readFlags(state);
   state.setGprLinear(RCX, insn.nextIp);
   state.setGpr32(R11, flags & ~RFLAGS.RF);
-  const selector = starSelector(state, 32n) & 0xfffc;
+  const selector = starSelector(state, SYSCALL_BASE) & 0xfffc;
   cpu.writeFlags(flags & ~state.fmask & ~RFLAGS.RF);
   switchRing(cpu, 0, selector, selector + 8, true);
-  cpu.jump(Number(BigInt.asIntN(64, state.lstar)));
+  cpu.jump(readSigned(state.view, fieldAddress.lstar));
 };
 
 export const SYSRET: SystemInstruction = (cpu, insn) => {
@@ -57,7 +61,7 @@ export const SYSRET: SystemInstruction = (cpu, insn) => {
   const long = insn.operandSize === 64;
   const target = state.gprLinear(RCX);
   if (long && !isCanonical(target)) throw GP(0);
-  const base = starSelector(state, 48n);
+  const base = starSelector(state, SYSRET_BASE);
   const rip = long ? target : state.gpr32(RCX);
   const allowed = WRITABLE_FLAGS & ~(RFLAGS.RF | RFLAGS.VM);
   cpu.writeFlags(state.gpr32(R11) & allowed);

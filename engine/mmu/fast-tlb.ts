@@ -105,6 +105,15 @@ export class FastTlb {
     if (filled < LOG_CAPACITY) this.#logs[world][filled] = slot;
   }
 
+  /** The physical address of RAM that a set translates a linear address to for reads or writes, or -1. */
+  physicalOf(set: number, linear: number, write: boolean): number {
+    const words = this.#words;
+    const at = (set * FAST_TLB_ENTRIES + fastTlbIndex(linear)) * WORDS;
+    const tag = at + (write ? WRITE : READ);
+    if (words[tag] !== (linear & ~0xfff) || words[tag + 1] !== (Math.floor(linear / 0x1_0000_0000) | 0)) return -1;
+    return (((linear | 0) + (words[at + ADDEND] as number)) >>> 0) - RAM_ADDRESS;
+  }
+
   #invalidate(slot: number): void {
     const at = slot * WORDS;
     this.#setTag(at + READ, INVALID, 0);

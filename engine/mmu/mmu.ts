@@ -60,15 +60,18 @@ export class Mmu extends TranslationControl {
 
   /** Translates for an access that stays in its page, tells who watches, and fills the fast TLB. */
   #access(linear: number, lengthBytes: number, access: Access, privilege: Privilege): number {
+    const set = this.fastSetFor(privilege);
+    if (set >= 0) {
+      const known = this.fast.physicalOf(set, linear, access === Access.Write);
+      if (known >= 0) return known;
+    }
     const physical = this.translate(linear, access, privilege);
     const { ramBytes } = this.physical;
     if (physical >= ramBytes) return physical;
     const page = Math.floor(physical / PAGE_BYTES);
     const watched = this.#watched[page] as number;
     if (watched !== 0 && this.isWatched(physical, access)) this.onWatchedAccess(linear, physical, lengthBytes, access);
-    if ((privilege & ~4) === Privilege.Current && (page + 1) * PAGE_BYTES <= ramBytes) {
-      this.#fillFast(linear, physical, page, access, watched);
-    }
+    if (set >= 0 && (page + 1) * PAGE_BYTES <= ramBytes) this.#fillFast(set, linear, physical, page, access, watched);
     return physical;
   }
 
@@ -84,16 +87,16 @@ export class Mmu extends TranslationControl {
     if ((page + 1) * PAGE_BYTES > this.physical.ramBytes) return false;
     const watched = this.#watched[page] as number;
     if (watched !== 0 || (access === Access.Write && this.physical.codePages[page] !== 0)) return false;
-    this.#fillFast(linear, physical, page, access, watched);
+    this.#fillFast(this.fastSet(), linear, physical, page, access, watched);
     return true;
   }
 
-  #fillFast(linear: number, physical: number, page: number, access: Access, watched: number): void {
+  #fillFast(set: number, linear: number, physical: number, page: number, access: Access, watched: number): void {
     const read = (watched & WATCH_READ) === 0;
     const write = access === Access.Write && (watched & WATCH_WRITE) === 0 && this.physical.codePages[page] === 0;
     if (!read && !write) return;
     if (write) this.physical.dirtyPages[page] = 1;
-    this.fast.fill(this.fastSet(), linear, physical, read, write);
+    this.fast.fill(set, linear, physical, read, write);
   }
 
   /** Translates both pages of an access that crosses into the next; the faults of both come before any effect. */
@@ -119,6 +122,8 @@ export class Mmu extends TranslationControl {
 
   /** Throws what an access would throw, and has no effect otherwise. */
   #raiseFault(linear: number, access: Access, privilege: Privilege): void {
+    const set = this.fastSetFor(privilege);
+    if (set >= 0 && this.fast.physicalOf(set, linear, access === Access.Write) >= 0) return;
     if (this.isServed(linear, access, privilege)) return;
     if (this.peekTranslate(linear, access, privilege).outcome !== Outcome.Mapped) {
       this.translate(linear, access, privilege);

@@ -69,6 +69,8 @@ export class MappingStore {
   readonly #next: Uint8Array;
   /** Live mappings by page shift. */
   readonly #live = new Int32Array(31);
+  /** Live mappings by set, so that sweeps pass over the empty ones. */
+  readonly #liveOfSet: Uint8Array;
   /** Live mappings that are part of a larger guest page. */
   #fragments = 0;
 
@@ -88,6 +90,7 @@ export class MappingStore {
     this.#guestShift = new Uint8Array(this.capacity);
     this.#mode = new Uint8Array(this.capacity);
     this.#next = new Uint8Array(sets);
+    this.#liveOfSet = new Uint8Array(sets);
   }
 
   /** Slot of the mapping that translates the address under the tag, or -1. */
@@ -158,6 +161,7 @@ export class MappingStore {
     this.#guestShift[slot] = guestShift;
     this.#mode[slot] = tag.mode;
     (this.#live[shift] as number)++;
+    (this.#liveOfSet[set] as number)++;
     if (guestShift > shift) this.#fragments++;
     return slot;
   }
@@ -178,6 +182,7 @@ export class MappingStore {
     const shift = this.#shift[slot] as number;
     this.#page[slot] = Number.NaN;
     (this.#live[shift] as number)--;
+    (this.#liveOfSet[Math.floor(slot / this.#ways)] as number)--;
     if ((this.#guestShift[slot] as number) > shift) this.#fragments--;
     this.onDrop(page, shift, this.#flags[slot] as number);
   }
@@ -221,7 +226,12 @@ export class MappingStore {
   /** Drops all mappings within the scope. */
   dropAll(scope: InvalidationScope): void {
     if (this.size === 0) return;
-    for (let slot = 0; slot < this.capacity; slot++) {
+    for (let set = 0; set < this.#sets; set++) if (this.#liveOfSet[set] !== 0) this.#dropSet(set, scope);
+  }
+
+  #dropSet(set: number, scope: InvalidationScope): void {
+    const end = (set + 1) * this.#ways;
+    for (let slot = set * this.#ways; slot < end; slot++) {
       if (!Number.isNaN(this.#page[slot]) && this.#inScope(slot, scope)) this.#drop(slot);
     }
   }
@@ -289,7 +299,10 @@ export class MappingStore {
     this.#arrays().forEach((array, index) => {
       array.set(saved[index] as (typeof saved)[number]);
     });
-    this.#fragments = this.entries().filter((mapping) => mapping.guestPageShift > mapping.pageShift).length;
+    const mappings = this.entries();
+    this.#fragments = mappings.filter((mapping) => mapping.guestPageShift > mapping.pageShift).length;
+    this.#liveOfSet.fill(0);
+    for (const { slot } of mappings) (this.#liveOfSet[Math.floor(slot / this.#ways)] as number)++;
   }
 }
 

@@ -192,6 +192,16 @@ export class Translation {
     this.#view.setUint32(fieldAddress.tlbBase, fastSetAddress(this.fastSet()), true);
   }
 
+  /**
+   * The set of the fast TLB for accesses of a privilege, or -1. Implicit supervisor accesses have the rights of explicit
+   * ones that EFLAGS.AC does not exempt from SMAP, and so their set.
+   */
+  protected fastSetFor(privilege: Privilege): number {
+    const who = privilege & PRIVILEGE_MASK;
+    if (who === Privilege.Current) return this.fastSet();
+    return who === Privilege.Supervisor ? this.#world() * FAST_TLB_SETS_OF_WORLD + FastSet.Supervisor : -1;
+  }
+
   /** The set of the fast TLB for explicit accesses at the current privilege. */
   protected fastSet(): number {
     const view = this.#view;

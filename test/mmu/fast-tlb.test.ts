@@ -44,9 +44,18 @@ describe('filling', () => {
     b.mmu.readU8(0);
     expect(fastLookup(b, 0, 1, false)).toBe(RAM_ADDRESS);
   });
-  it('implicit accesses do not fill', () => {
+  it('implicit supervisor accesses fill for the supervisor, whatever CPL is', () => {
     const b = mapped();
+    setCpl(b, 3);
     b.mmu.readU8(LINEAR, Privilege.Supervisor);
+    expect(b.reads()).toBeUndefined();
+    setCpl(b, 0);
+    expect(b.reads()).toBeDefined();
+    expect(b.writes()).toBeUndefined();
+  });
+  it('user accesses by a supervisor do not fill', () => {
+    const b = mapped();
+    b.mmu.readU8(LINEAR, Privilege.User);
     expect(b.reads()).toBeUndefined();
   });
   it('MMIO pages never enter', () => {
@@ -90,6 +99,17 @@ describe('sets', () => {
     b.mmu.privilegeChanged();
     expect(b.reads()).toBeUndefined();
     expect(thrown(() => b.mmu.readU8(LINEAR))).toBe('#PF(1)');
+  });
+  it('AC exempts explicit accesses from SMAP, never implicit ones', () => {
+    const b = mapped();
+    b.mmu.writeCr4(b.state.cr4 | Cr4.SMAP);
+    b.state.flagsOther = 2 | AC;
+    b.mmu.privilegeChanged();
+    b.mmu.writeU8(LINEAR, 1);
+    expect(b.writes()).toBeDefined();
+    expect(thrown(() => b.mmu.readU8(LINEAR, Privilege.Supervisor))).toBe('#PF(1)');
+    expect(thrown(() => b.mmu.probeWrite(LINEAR, 1, Privilege.Supervisor))).toBe('#PF(3)');
+    expect(b.writes()).toBeUndefined();
   });
 });
 
