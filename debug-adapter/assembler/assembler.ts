@@ -2,10 +2,10 @@ import type { Bits } from './address.ts';
 import { type EncodedData, encodeData } from './data.ts';
 import { executeDirective } from './directives.ts';
 import { appendConstant, type Encoding } from './encode.ts';
+import { cachedEncoding } from './encoding-cache.ts';
 import { type EvaluationContext, evaluate } from './evaluate.ts';
 import type { Expression } from './expression.ts';
 import type { Code } from './forms.ts';
-import { encodeInstruction } from './instruction.ts';
 import { MAXIMUM_IMAGE_BYTES, Section } from './section.ts';
 import { Diagnostics, type Expansion, type SourceRange } from './source.ts';
 import { align, includeBinary, reserve, startField } from './space.ts';
@@ -260,14 +260,14 @@ export class Assembler {
   #instruction(body: InstructionBody, times: number): void {
     const start = this.startEmission();
     let code: Code | undefined;
+    const context = {
+      bits: this.bits,
+      defaultRelative: this.defaultRelative,
+      evaluation: this.context,
+      address: () => this.currentAddress(),
+    };
     for (let index = 0; index < times; index++) {
-      const context = {
-        bits: this.bits,
-        defaultRelative: this.defaultRelative,
-        evaluation: this.context,
-        address: this.currentAddress(),
-      };
-      const encoded = encodeInstruction(body, context);
+      const encoded = cachedEncoding(body, context);
       if ('problem' in encoded) {
         this.error(encoded.range, encoded.problem);
         break;

@@ -2,7 +2,6 @@ import { CodeExt } from 'iced-x86';
 import { analyzeAddress, type Bits } from './address.ts';
 import { type Decoration, type Encoding, type ExplicitPrefixes, encodeForm } from './encode.ts';
 import { type EvaluationContext, evaluate } from './evaluate.ts';
-import { type Expression, walkExpression } from './expression.ts';
 import { type Form, formsOf } from './forms.ts';
 import { bindOperands, type EvaluatedOperand, type MatchRequest, type MatchResult, matchForm } from './match.ts';
 import { type MnemonicEntry, mnemonicEntry } from './mnemonics.ts';
@@ -19,7 +18,7 @@ export interface InstructionContext {
   readonly defaultRelative: boolean;
   readonly evaluation: EvaluationContext;
   /** Where this repetition of the instruction goes; `$` stays at the first one. */
-  readonly address: Value;
+  address(): Value;
 }
 
 export interface EncodedInstruction {
@@ -48,52 +47,11 @@ const REPEAT: Readonly<Record<string, number>> = {
 
 const SEGMENT_BYTES: readonly number[] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 
-interface CachedEncoding {
-  readonly bits: Bits;
-  readonly result: EncodedInstruction;
-}
-
-/** Encodings of instructions without symbols, which are the same in every pass. */
-const constantEncodings = new WeakMap<InstructionBody, CachedEncoding>();
-
 /** Encodes one instruction as NASM does in the present pass. */
 export function encodeInstruction(
   body: InstructionBody,
   context: InstructionContext,
 ): EncodedInstruction | InstructionProblem {
-  const cached = constantEncodings.get(body);
-  if (cached?.bits === context.bits) return cached.result;
-  const result = encodeInPass(body, context);
-  if (!('problem' in result) && result.encoding.fixups.length === 0 && body.operands.every(isConstant)) {
-    constantEncodings.set(body, { bits: context.bits, result });
-  }
-  return result;
-}
-
-/** Whether the operand evaluates to the same in every pass and place. */
-function isConstant(operand: Operand): boolean {
-  switch (operand.kind) {
-    case 'register':
-    case 'rounding':
-      return true;
-    case 'memory':
-      return isConstantExpression(operand.address);
-    case 'immediate':
-      return isConstantExpression(operand.value);
-    case 'far':
-      return isConstantExpression(operand.segment) && isConstantExpression(operand.offset);
-  }
-}
-
-function isConstantExpression(expression: Expression): boolean {
-  let constant = true;
-  walkExpression(expression, ({ kind }) => {
-    if (kind === 'symbol' || kind === 'here' || kind === 'section-start') constant = false;
-  });
-  return constant;
-}
-
-function encodeInPass(body: InstructionBody, context: InstructionContext): EncodedInstruction | InstructionProblem {
   const { mnemonic } = body;
   const prefixes = explicitPrefixes(body, context.bits);
   if (!mnemonic) return { encoding: prefixesAlone(prefixes, context.bits) };
@@ -250,16 +208,19 @@ function makeRequest(
   context: InstructionContext,
 ): MatchRequest {
   const target = operands[0]?.operand.kind === 'immediate' ? operands[0].value : undefined;
-  const distance = target && addValues(target, scaleValue(context.address, -1n));
-  const near = distance !== undefined && distance.terms.length === 0;
   return {
     operands,
     prefixes,
     bits: context.bits,
     decoration: decorationOf(body),
     branchUnknown: target?.forward ?? false,
-    ...(near ? { branchDistance: distance.constant } : {}),
+    branchDistance: () => target && distanceOf(target, context.address()),
   };
+}
+
+function distanceOf(target: Value, start: Value): bigint | undefined {
+  const distance = addValues(target, scaleValue(start, -1n));
+  return distance.terms.length === 0 ? distance.constant : undefined;
 }
 
 function decorationOf(body: InstructionBody): Decoration {

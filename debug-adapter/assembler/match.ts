@@ -18,7 +18,7 @@ export interface MatchRequest {
   readonly prefixes: ExplicitPrefixes;
   readonly decoration: Decoration;
   /** The distance from the start of the instruction to the branch target, where both are in one section. */
-  readonly branchDistance?: bigint;
+  branchDistance(): bigint | undefined;
   /** The branch target is not defined yet in this first pass: NASM hopes for the short form. */
   readonly branchUnknown: boolean;
   /** A form that NASM does not consider for these operands. */
@@ -185,9 +185,10 @@ function fitsBranch(spec: OperandSpec, operand: Operand, form: Form, request: Ma
   if (operand.distance === 'short' || isShortOnly(form)) return true;
   if (operand.distance === 'near' || operand.strict || operand.sizeBits !== undefined) return false;
   if (request.branchUnknown) return true;
-  const prefixes = BigInt(request.prefixes.leading.length);
-  const distance = request.branchDistance === undefined ? undefined : request.branchDistance - SHORT_BYTES - prefixes;
-  return distance !== undefined && distance >= -128n && distance <= 127n;
+  const distance = request.branchDistance();
+  if (distance === undefined) return false;
+  const fromEnd = distance - SHORT_BYTES - BigInt(request.prefixes.leading.length);
+  return fromEnd >= -128n && fromEnd <= 127n;
 }
 
 /** LOOP and JCXZ have no near form. */

@@ -124,3 +124,8 @@ export function sameValue(a: Value, b: Value): boolean {
     )
   );
 }
+
+/** Whether nothing tells the values apart, not even how they were written. */
+export function identicalValue(a: Value, b: Value): boolean {
+  return a === b || (a.forward === b.forward && a.hasConstant === b.hasConstant && sameValue(a, b));
+}
