@@ -80,6 +80,31 @@ export function readLinear(processor: Processor, linear: number, sizeBytes: numb
   }
 }
 
+/** Reads 1, 2 or 4 bytes, unsigned, or 8 bytes as a signed number, exact for canonical addresses. */
+export function readLinearNumber(
+  { memory }: Processor,
+  linear: number,
+  sizeBytes: number,
+  privilege: Privilege,
+): number {
+  if (sizeBytes === 8) return memory.readLinearNumber64(linear, privilege);
+  if (sizeBytes === 4) return memory.readU32(linear, privilege);
+  return sizeBytes === 2 ? memory.readU16(linear, privilege) : memory.readU8(linear, privilege);
+}
+
+/** Writes the low 2, 4 or 8 bytes of an integer number. */
+export function writeLinearNumber(
+  { memory }: Processor,
+  linear: number,
+  sizeBytes: number,
+  value: number,
+  privilege: Privilege,
+): void {
+  if (sizeBytes === 8) memory.writeLinearNumber64(linear, value, privilege);
+  else if (sizeBytes === 4) memory.writeU32(linear, value >>> 0, privilege);
+  else memory.writeU16(linear, value & 0xffff, privilege);
+}
+
 /** Writes the low 1, 2, 4 or 8 bytes of `value`. */
 export function writeLinear(
   processor: Processor,

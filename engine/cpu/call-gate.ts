@@ -1,6 +1,6 @@
 /** Call gates (SDM volume 3, "Call Gates" and "Accessing a Code Segment Through a Call Gate"). */
 
-import { checkSegment, readLinear } from './access.ts';
+import { checkSegment, readLinearNumber } from './access.ts';
 import { checkTarget, commitCode, enterCode, pushReturnAddress } from './code-segment.ts';
 import {
   type Descriptor,
@@ -110,7 +110,7 @@ function callInner(processor: Processor, gate: Gate, nextIp: number): void {
     const raw = oldPointer + index * gate.sizeBytes;
     const offset = oldSize === 32 ? raw >>> 0 : raw & 0xffff;
     const linear = checkSegment(processor, SS, offset, gate.sizeBytes, 'read');
-    frame.push(readLinear(processor, linear, gate.sizeBytes, Privilege.Current), gate.sizeBytes);
+    frame.push(readLinearNumber(processor, linear, gate.sizeBytes, Privilege.Current), gate.sizeBytes);
   }
   frame.push(state.segment(CS).selector, gate.sizeBytes);
   frame.push(nextIp, gate.sizeBytes);

@@ -21,7 +21,7 @@ interface Popped {
 function popFrame(frame: PopFrame, sizeBytes: number): Popped {
   const offset = frame.popNumber(sizeBytes);
   const selector = frame.popSelector(sizeBytes);
-  const flags = Number(frame.pop(sizeBytes) & 0xffff_ffffn) | 0;
+  const flags = frame.popLow32(sizeBytes) | 0;
   return { offset, selector, flags };
 }
 

@@ -25,10 +25,16 @@ export interface SystemMemory {
   readU16(linear: number, privilege: Privilege): number;
   readU32(linear: number, privilege: Privilege): number;
   readU64(linear: number, privilege: Privilege): bigint;
+  /** 64 bits as a signed number, exact for canonical addresses. */
+  readLinearNumber64(linear: number, privilege: Privilege): number;
+  /** The low half of 64 bits, all of which are accessed; unsigned. */
+  readLowHalf64(linear: number, privilege: Privilege): number;
   writeU8(linear: number, value: number, privilege: Privilege): void;
   writeU16(linear: number, value: number, privilege: Privilege): void;
   writeU32(linear: number, value: number, privilege: Privilege): void;
   writeU64(linear: number, value: bigint, privilege: Privilege): void;
+  /** Writes an integer number as 64 bits, two's complement. */
+  writeLinearNumber64(linear: number, value: number, privilege: Privilege): void;
   /** Faults as a write of the range would, without writing. */
   probeWrite(linear: number, lengthBytes: number, privilege: Privilege): void;
   /** True while an IRET that ended blocking by NMI runs: exit qualifications of EPT violations say so in bit 12. */

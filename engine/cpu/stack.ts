@@ -1,6 +1,7 @@
 /** Pushes and pops that take effect together or not at all. */
-import { checkSegment, isCanonical, readLinear, withinLimit, writeLinear } from './access.ts';
+import { checkSegment, isCanonical, readLinearNumber, withinLimit, writeLinearNumber } from './access.ts';
 import { SS_ } from './events.ts';
+import { PAGE_BYTES } from './memory-map.ts';
 import { stackSize } from './modes.ts';
 import { Privilege, type Processor } from './processor.ts';
 import { SS } from './state.ts';
@@ -31,11 +32,8 @@ const wrap = (size: StackSize, pointer: number): number => {
 /** Checks one stack access and gives its linear address. */
 type StackCheck = (offset: number, sizeBytes: number) => number;
 
-interface Push {
-  readonly linear: number;
-  readonly sizeBytes: number;
-  readonly value: bigint;
-}
+/** A push in the list of a frame: linear address, size in bytes, value. */
+const PUSH_NUMBERS = 3;
 
 /** Pushes that are checked as they are made and written by `commit`. */
 export class PushFrame {
@@ -43,7 +41,9 @@ export class PushFrame {
   readonly #size: StackSize;
   readonly #check: StackCheck;
   readonly #privilege: Privilege;
-  readonly #pushes: Push[] = [];
+  readonly #pushes: number[] = [];
+  /** The page that was probed last. */
+  #probedPage = Number.NaN;
   #pointer: number;
 
   constructor(processor: Processor, size: StackSize, pointer: number, check: StackCheck, privilege: Privilege) {
@@ -55,18 +55,29 @@ export class PushFrame {
   }
 
   /** Pushes a slot of `sizeBytes` bytes, of which the low `writtenBytes` are written; throws what the write would. */
-  push(value: bigint | number, sizeBytes: number, writtenBytes = sizeBytes): void {
+  push(value: number, sizeBytes: number, writtenBytes = sizeBytes): void {
     const pointer = wrap(this.#size, this.#pointer - sizeBytes);
     const linear = this.#check(pointer, writtenBytes);
-    this.#processor.memory.probeWrite(linear, writtenBytes, this.#privilege);
-    this.#pushes.push({ linear, sizeBytes: writtenBytes, value: BigInt(value) });
+    this.#probe(linear, writtenBytes);
+    this.#pushes.push(linear, writtenBytes, value);
     this.#pointer = pointer;
+  }
+
+  /** What a write would throw is the same for all of a page. */
+  #probe(linear: number, lengthBytes: number): void {
+    const offset = linear & (PAGE_BYTES - 1);
+    const isInside = offset + lengthBytes <= PAGE_BYTES;
+    if (isInside && linear - offset === this.#probedPage) return;
+    this.#processor.memory.probeWrite(linear, lengthBytes, this.#privilege);
+    if (isInside) this.#probedPage = linear - offset;
   }
 
   /** Writes all pushes and returns the new stack pointer. */
   commit(): number {
-    for (const { linear, sizeBytes, value } of this.#pushes) {
-      writeLinear(this.#processor, linear, sizeBytes, value, this.#privilege);
+    const pushes = this.#pushes;
+    for (let i = 0; i < pushes.length; i += PUSH_NUMBERS) {
+      const [linear, sizeBytes, value] = [pushes[i] as number, pushes[i + 1] as number, pushes[i + 2] as number];
+      writeLinearNumber(this.#processor, linear, sizeBytes, value, this.#privilege);
     }
     return this.#pointer;
   }
@@ -128,22 +139,29 @@ export class PopFrame {
     this.#pointer = readStackPointer(processor, this.#size);
   }
 
-  /** Pops `sizeBytes` bytes, unsigned; throws SS(0) or PF. */
-  pop(sizeBytes: number): bigint {
-    const linear = checkSegment(this.#processor, SS, this.#pointer, sizeBytes, 'read');
-    const value = readLinear(this.#processor, linear, sizeBytes, Privilege.Current);
+  /** Linear address of the slot of `sizeBytes` bytes that is popped next; throws SS(0). */
+  #slot(sizeBytes: number): number {
+    return checkSegment(this.#processor, SS, this.#pointer, sizeBytes, 'read');
+  }
+
+  /** Pops a 2- or 4-byte number, or an 8-byte address as a signed number; throws SS(0) or PF. */
+  popNumber(sizeBytes: number): number {
+    const value = readLinearNumber(this.#processor, this.#slot(sizeBytes), sizeBytes, Privilege.Current);
     this.skip(sizeBytes);
     return value;
   }
 
-  /** Pops a 2- or 4-byte number, or an 8-byte address as a signed number. */
-  popNumber(sizeBytes: number): number {
-    return Number(BigInt.asIntN(64, this.pop(sizeBytes)));
+  /** Pops 2, 4 or 8 bytes, of which the low 32 bits count, unsigned; throws SS(0) or PF. */
+  popLow32(sizeBytes: number): number {
+    if (sizeBytes !== 8) return this.popNumber(sizeBytes);
+    const value = this.#processor.memory.readLowHalf64(this.#slot(sizeBytes), Privilege.Current);
+    this.skip(sizeBytes);
+    return value;
   }
 
   /** Pops an operand whose low 16 bits are a selector. */
   popSelector(sizeBytes: number): number {
-    return Number(this.pop(sizeBytes) & 0xffffn);
+    return this.popLow32(sizeBytes) & 0xffff;
   }
 
   skip(lengthBytes: number): void {

@@ -74,7 +74,7 @@ function popFlags(cpu: Processor, sizeBytes: number): void {
   const { state } = cpu;
   if (isVirtual8086(state) && iopl(state) < 3) throw GP(0);
   const frame = new PopFrame(cpu);
-  const popped = Number(frame.pop(sizeBytes) & 0xffff_ffffn) & ~(RFLAGS.RF | RFLAGS.VIF | RFLAGS.VIP);
+  const popped = frame.popLow32(sizeBytes) & ~(RFLAGS.RF | RFLAGS.VIF | RFLAGS.VIP);
   frame.commit();
   const mask = poppableFlags(cpu, sizeBytes);
   cpu.writeFlags((readFlags(state) & ~mask) | (popped & mask));

@@ -71,7 +71,7 @@ export function commitInnerStack(processor: Processor, stack: InnerStack, pointe
 /** RSP of ring `cpl`, or of interrupt stack `ist` if that is not 0, in the 64-bit TSS. */
 export function readInnerStackPointer64(processor: Processor, cpl: number, ist: number, ext: number): number {
   const at = tssField(processor, ist > 0 ? 28 + ist * 8 : 4 + cpl * 8, 8, ext);
-  const pointer = Number(BigInt.asIntN(64, processor.memory.readU64(at, Privilege.Supervisor)));
+  const pointer = processor.memory.readLinearNumber64(at, Privilege.Supervisor);
   if (!isCanonical(pointer)) throw SS_(ext);
   return pointer;
 }

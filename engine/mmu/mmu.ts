@@ -1,6 +1,6 @@
 /** The MMU of the loaded vCPU: typed accesses to linear memory, on top of translation. */
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
-import { CS, readSigned } from '../cpu/state.ts';
+import { CS } from '../cpu/state.ts';
 import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
 import type { TranslationContext } from './translation.ts';
@@ -165,9 +165,15 @@ export class Mmu extends TranslationControl {
   /** 64 bits as a signed number, exact for canonical addresses. */
   readLinearNumber64(linear: number, privilege: Privilege = Privilege.Current): number {
     if ((linear & 0xfff) > 0xff8) return Number(BigInt.asIntN(64, this.#readCrossing64(linear, privilege)));
+    return this.physical.readNumber64(this.#access(linear, 8, Access.Read, privilege));
+  }
+
+  /** The low half of 64 bits, all of which are accessed; unsigned. */
+  readLowHalf64(linear: number, privilege: Privilege = Privilege.Current): number {
+    if ((linear & 0xfff) > 0xff8) return Number(this.#readCrossing64(linear, privilege) & 0xffff_ffffn);
     const physical = this.#access(linear, 8, Access.Read, privilege);
-    if (this.physical.isRam(physical, 8)) return readSigned(this.physical.view, physical);
-    return Number(BigInt.asIntN(64, this.physical.readU64(physical)));
+    if (this.physical.isRam(physical, 8)) return this.physical.readU32(physical);
+    return Number(this.physical.readU64(physical) & 0xffff_ffffn);
   }
 
   writeU8(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
@@ -184,6 +190,11 @@ export class Mmu extends TranslationControl {
   writeU64(linear: number, value: bigint, privilege: Privilege = Privilege.Current): void {
     if ((linear & 0xfff) > 0xff8) return this.#writeCrossing64(linear, value, privilege);
     this.physical.writeU64(this.#access(linear, 8, Access.Write, privilege), value);
+  }
+  /** Writes an integer number as 64 bits, two's complement. */
+  writeLinearNumber64(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
+    if ((linear & 0xfff) > 0xff8) return this.#writeCrossing64(linear, BigInt(value), privilege);
+    this.physical.writeNumber64(this.#access(linear, 8, Access.Write, privilege), value);
   }
 
   /** What compiled code calls when the fast TLB misses, for explicit accesses of 1, 2 or 4 bytes. */

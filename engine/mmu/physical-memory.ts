@@ -3,6 +3,7 @@
  * `peek`/`poke` have none (and see only RAM and what a device allows to be peeked).
  */
 import { PAGE_BYTES, RAM_ADDRESS } from '../cpu/memory-map.ts';
+import { readSigned, writeInteger } from '../cpu/state.ts';
 
 /** What answers for physical addresses outside RAM. Sizes 1, 2 or 4 bytes; addresses are host-physical. */
 export interface MmioBus {
@@ -70,6 +71,11 @@ export class PhysicalMemory {
     if (this.isRam(address, 8)) return this.view.getBigUint64(address, true);
     return BigInt(this.bus.read(address, 4) >>> 0) | (BigInt(this.bus.read(address + 4, 4) >>> 0) << 32n);
   }
+  /** 64 bits as a signed number; exact when its magnitude is below 2^53. */
+  readNumber64(address: number): number {
+    if (this.isRam(address, 8)) return readSigned(this.view, address);
+    return Number(BigInt.asIntN(64, this.readU64(address)));
+  }
   writeU8(address: number, value: number): void {
     if (!this.isRam(address)) {
       this.bus.write(address, 1, value);
@@ -102,6 +108,15 @@ export class PhysicalMemory {
     }
     this.touch(address, 8);
     this.view.setBigUint64(address, value, true);
+  }
+  /** Stores an integer number as 64 bits, two's complement. */
+  writeNumber64(address: number, value: number): void {
+    if (!this.isRam(address, 8)) {
+      this.writeU64(address, BigInt.asUintN(64, BigInt(value)));
+      return;
+    }
+    this.touch(address, 8);
+    writeInteger(this.view, address, value);
   }
 
   /** 32 bits as `readU32` would read them, without the side effects a device may have. */
