@@ -35,6 +35,9 @@ export interface Decoration {
   readonly wide: 'none' | 'vex2' | 'vex3' | 'evex';
 }
 
+/** What most instructions have. */
+export const PLAIN: Decoration = { mask: 0, zeroing: false, broadcast: false, wide: 'none' };
+
 /** Prefixes as written; sizes are added where the form needs them. */
 export interface ExplicitPrefixes {
   /** Bytes that go in front of everything, in NASM's order: WAIT, REP, LOCK, segment. */

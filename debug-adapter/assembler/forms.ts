@@ -13,6 +13,7 @@ import {
   TupleType,
 } from 'iced-x86';
 import { adjustmentOf } from './form-adjustments.ts';
+import { orderOf } from './form-order.ts';
 import type { RegisterClass } from './registers.ts';
 
 /** Where an operand goes in the encoding. */
@@ -65,6 +66,8 @@ export interface Form {
   readonly noRexW: boolean;
   /** Of several forms that fit, one of the lowest rank is taken: 0 legacy, 2 VEX, 4 XOP, 6 EVEX. */
   readonly rank: number;
+  /** By rank, then by the places of the operands; see `orderOf`. */
+  readonly order: number;
   readonly w: number;
   readonly l: number;
   readonly fwait: boolean;
@@ -147,6 +150,9 @@ const BRANCH_BITS: Readonly<Record<string, number>> = {
 /** Operands of string instructions, which NASM does not write. */
 const UNWRITTEN: ReadonlySet<Kind> = new Set([Kind.seg_rSI, Kind.es_rDI, Kind.seg_rDI, Kind.seg_rBX_al]);
 
+/** Registers of string instructions, which NASM does not write either. */
+const STRING_REGISTERS: ReadonlySet<Kind> = new Set([Kind.al, Kind.ax, Kind.eax, Kind.rax, Kind.dx]);
+
 const specs = new Map<Kind, OperandSpec>();
 
 function specOf(kind: Kind): OperandSpec {
@@ -191,9 +197,8 @@ function makeForm(code: Code, info: OpCodeInfo): Form {
   const adjustment = adjustmentOf(code);
   const kinds = Array.from({ length: info.opCount }, (_unused, index) => info.opKind(index));
   const string = kinds.some((kind) => UNWRITTEN.has(kind));
-  const stringRegisters: ReadonlySet<Kind> = new Set([Kind.al, Kind.ax, Kind.eax, Kind.rax, Kind.dx]);
-  const written = kinds.filter((kind) => !UNWRITTEN.has(kind) && !(string && stringRegisters.has(kind)));
-  return {
+  const written = kinds.filter((kind) => !UNWRITTEN.has(kind) && !(string && STRING_REGISTERS.has(kind)));
+  const described = {
     code,
     operands: written.map(specOf),
     encoding: info.encoding,
@@ -222,6 +227,7 @@ function makeForm(code: Code, info: OpCodeInfo): Form {
     canSuppress: info.canSuppressAllExceptions,
     canLock: info.canUseLockPrefix,
   };
+  return { ...described, order: orderOf(described) };
 }
 
 /** The number NASM's size keyword must have: for far pointers that of the offset, as in `jmp far dword [x]`. */

@@ -1,14 +1,14 @@
 import { CodeExt } from 'iced-x86';
 import { analyzeAddress, type Bits } from './address.ts';
-import { type Decoration, type Encoding, type ExplicitPrefixes, encodeForm } from './encode.ts';
+import { type Decoration, type Encoding, type ExplicitPrefixes, encodeForm, PLAIN } from './encode.ts';
 import { type EvaluationContext, evaluate } from './evaluate.ts';
-import { type Form, formsOf } from './forms.ts';
+import { type Code, type Form, formsOf } from './forms.ts';
 import { bindOperands, type EvaluatedOperand, type MatchRequest, type MatchResult, matchForm } from './match.ts';
 import { type MnemonicEntry, mnemonicEntry } from './mnemonics.ts';
-import { dropsOperand, excludedForm, operandVariants } from './quirks.ts';
+import { dropsOperand, excludedForm, type OperandVariant, operandVariants } from './quirks.ts';
 import { type RegisterInfo, registerNamed } from './registers.ts';
 import type { SourceRange } from './source.ts';
-import type { InstructionBody, Operand } from './syntax.ts';
+import { type InstructionBody, NO_DECORATORS, type Operand } from './syntax.ts';
 import type { Token } from './token.ts';
 import { addValues, constantValue, isDistance, isRelocatable, scaleValue, type Value } from './value.ts';
 
@@ -65,18 +65,22 @@ export function encodeInstruction(
   const request = makeRequest(body, evaluated.operands, prefixes, context);
   const forms = candidateForms(entry);
   const excluded = excludedForm(name, request);
-  const attempts = operandVariants(name, request).map(({ operands, addressSize }) => {
-    const sized = addressSize === undefined ? prefixes : { ...prefixes, addressSize };
-    const attempt = { ...request, operands, prefixes: sized };
-    return withImmediate(entry, excluded === undefined ? attempt : { ...attempt, excluded });
-  });
   let result: MatchResult = { kind: 'none' };
-  for (const attempt of attempts) {
+  for (const variant of operandVariants(name, request)) {
+    const attempt = withImmediate(entry, attemptOf(request, variant, excluded));
     const found = matchForm(forms, attempt);
     if (found.kind === 'match') return finish(found.form, attempt, mnemonic);
     if (result.kind === 'none') result = found;
   }
   return { range: mnemonic.range, problem: describeFailure(result, mnemonic, forms, body.operands, context.bits) };
+}
+
+/** The request with one reading of the operands. */
+function attemptOf(request: MatchRequest, variant: OperandVariant, excluded: Code | undefined): MatchRequest {
+  const { operands, addressSize } = variant;
+  if (operands === request.operands && excluded === undefined) return request;
+  const prefixes = addressSize === undefined ? request.prefixes : { ...request.prefixes, addressSize };
+  return { ...request, operands, prefixes, ...(excluded === undefined ? {} : { excluded }) };
 }
 
 function finish(form: Form, request: MatchRequest, mnemonic: Token): EncodedInstruction | InstructionProblem {
@@ -111,7 +115,11 @@ function withImmediate(entry: MnemonicEntry, request: MatchRequest): MatchReques
   return { ...request, operands: [...request.operands, { operand, value }] };
 }
 
+const NO_PREFIXES: ExplicitPrefixes = { leading: [] };
+
 function explicitPrefixes(body: InstructionBody, bits: Bits): ExplicitPrefixes {
+  const overrides = body.operands.some((operand) => operand.kind === 'memory' && operand.segment);
+  if (body.prefixes.length === 0 && !overrides) return NO_PREFIXES;
   const bytes: (number | undefined)[] = [undefined, undefined, undefined, undefined];
   let operandSize: Bits | undefined;
   let addressSize: Bits | undefined;
@@ -224,6 +232,7 @@ function distanceOf(target: Value, start: Value): bigint | undefined {
 }
 
 function decorationOf(body: InstructionBody): Decoration {
+  if (body.prefixes.length === 0 && body.operands.every(isUndecorated)) return PLAIN;
   const decorators = body.operands.map((operand) => operand.decorators);
   const rounding = body.operands.find((operand) => operand.kind === 'rounding');
   const wide = body.prefixes.map(({ text }) => text).find((text) => text.startsWith('vex') || text === 'evex');
@@ -234,6 +243,10 @@ function decorationOf(body: InstructionBody): Decoration {
     wide: wide === 'vex3' || wide === 'evex' ? wide : wide === undefined ? 'none' : 'vex2',
     ...(rounding?.kind === 'rounding' ? { rounding: rounding.mode } : {}),
   };
+}
+
+function isUndecorated({ kind, decorators }: Operand): boolean {
+  return kind !== 'rounding' && decorators === NO_DECORATORS;
 }
 
 const SIZE_NAMES: Readonly<Record<number, string>> = {

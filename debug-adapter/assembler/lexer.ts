@@ -2,14 +2,15 @@ import { resolveEscapes } from './literals.ts';
 import type { Diagnostics, SourceRange } from './source.ts';
 import type { Token, TokenKind, TokenLine } from './token.ts';
 
+/** The groups are: white space, comment, preprocessor, number, identifier; what is in none is a punctuator. */
 const PATTERN = new RegExp(
   [
-    '(?<space>[ \\t\\r\\f\\v]+)',
-    '(?<comment>;.*)',
-    '(?<preprocessor>%(?:%[A-Za-z_.?@][\\w.?@$#~]*|\\$+[A-Za-z_.?@][\\w.?@$#~]*|[+-]?\\d+|\\+(?!\\d)|\\{[^}]*\\}|![A-Za-z_]\\w*|\\?\\??|[A-Za-z_][\\w.?@$#~]*|\\[))',
-    '(?<number>\\d(?:[\\w.]|(?<=[eEpP])[+-](?=\\d))*|\\$\\d\\w*|\\.\\d\\w*)',
-    '(?<identifier>\\$?(?:[A-Za-z_.@]|\\?(?=[\\w.?@$#~]))[\\w.?@$#~]*)',
-    '(?<punctuator><<<|>>>|<=>|\\$\\$|<<|>>|//|%%|&&|\\|\\||\\^\\^|<=|>=|==|!=|<>|[-+*/%&|^~!<>=(){}\\[\\],:?$])',
+    '([ \\t\\r\\f\\v]+)',
+    '(;.*)',
+    '(%(?:%[A-Za-z_.?@][\\w.?@$#~]*|\\$+[A-Za-z_.?@][\\w.?@$#~]*|[+-]?\\d+|\\+(?!\\d)|\\{[^}]*\\}|![A-Za-z_]\\w*|\\?\\??|[A-Za-z_][\\w.?@$#~]*|\\[))',
+    '(\\d(?:[\\w.]|(?<=[eEpP])[+-](?=\\d))*|\\$\\d\\w*|\\.\\d\\w*)',
+    '(\\$?(?:[A-Za-z_.@]|\\?(?=[\\w.?@$#~]))[\\w.?@$#~]*)',
+    '(?:<<<|>>>|<=>|\\$\\$|<<|>>|//|%%|&&|\\|\\||\\^\\^|<=|>=|==|!=|<>|[-+*/%&|^~!<>=(){}\\[\\],:?$])',
   ].join('|'),
   'uy',
 );
@@ -75,23 +76,23 @@ function tokenizeLine(
     }
     PATTERN.lastIndex = position;
     const match = PATTERN.exec(text);
-    const groups = match?.groups;
-    if (!match || !groups) {
+    if (!match) {
       diagnostics.error(rangeOf(position, position + 1), `unexpected character '${text[position]}'`);
       position++;
       continue;
     }
-    const end = position + match[0].length;
-    if (groups.space !== undefined) {
+    const [found, space, comment, preprocessor, number, identifier] = match;
+    const end = position + found.length;
+    if (space !== undefined) {
       position = end;
       spaced = true;
-    } else if (groups.comment !== undefined) {
+    } else if (comment !== undefined) {
       return rangeOf(position, end);
-    } else if (groups.number !== undefined) {
-      const sign = SIGN_OF_HEXADECIMAL.test(match[0]) ? match[0].search(/[+-]/u) : -1;
+    } else if (number !== undefined) {
+      const sign = SIGN_OF_HEXADECIMAL.test(number) ? number.search(/[+-]/u) : -1;
       add('number', sign > 0 ? position + sign : end);
-    } else if (groups.preprocessor !== undefined) add('preprocessor', end);
-    else add(groups.identifier !== undefined ? 'identifier' : 'punctuator', end);
+    } else if (preprocessor !== undefined) add('preprocessor', end);
+    else add(identifier !== undefined ? 'identifier' : 'punctuator', end);
   }
   return undefined;
 }

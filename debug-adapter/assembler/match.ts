@@ -1,5 +1,6 @@
 import type { AddressParts, Bits } from './address.ts';
-import type { BoundOperand, Decoration, ExplicitPrefixes } from './encode.ts';
+import { type BoundOperand, type Decoration, type ExplicitPrefixes, PLAIN } from './encode.ts';
+import { PREFIX_COST } from './form-order.ts';
 import { type Code, EncodingKind, type Form, Kind, MemorySize, type OperandSpec } from './forms.ts';
 import type { Operand } from './syntax.ts';
 import type { Value } from './value.ts';
@@ -43,6 +44,7 @@ export function matchForm(forms: readonly Form[], request: MatchRequest): MatchR
   }
   const [first] = available;
   if (!first) return { kind: otherMode ? 'other-mode' : 'none' };
+  if (available.length === 1) return { kind: 'match', form: first };
   const sizes = ambiguousSizes(available, request);
   if (sizes.length > 1) return { kind: 'ambiguous-size', sizes };
   let best = first;
@@ -78,6 +80,7 @@ function fitsForm(form: Form, request: MatchRequest): boolean {
 }
 
 function fitsDecoration(form: Form, { decoration, operands }: MatchRequest): boolean {
+  if (decoration === PLAIN) return !form.mustMask;
   const { mask, zeroing, broadcast, rounding, wide } = decoration;
   if (form.encoding === EncodingKind.VEX) return mask === 0 && !zeroing && !broadcast && !rounding && wide !== 'evex';
   if (form.encoding !== EncodingKind.EVEX) return mask === 0 && !zeroing && !broadcast && !rounding && wide === 'none';
@@ -227,42 +230,7 @@ function decidesNothing(form: Form, memory: number): boolean {
 
 /** NASM's preference among forms that fit; the smallest number wins, and the first of equals. */
 function rankOf(form: Form, request: MatchRequest): number {
-  const parts = [
-    form.rank,
-    prefixCost(form, request),
-    immediateRank(form),
-    relativeRank(form),
-    roleRank(form),
-    directionRank(form),
-  ];
-  return parts.reduce((sum, part) => sum * 8 + part, 0);
-}
-
-function immediateRank(form: Form): number {
-  const last = form.operands.at(-1);
-  if (last?.role === 'one') return 0;
-  if (last?.role !== 'immediate') return 1;
-  if (last.encodedBits === 8 && last.effectiveBits > 8) return 1;
-  return form.operands[0]?.role === 'implicit' ? 2 : 3;
-}
-
-function relativeRank(form: Form): number {
-  const [first] = form.operands;
-  return first?.role === 'relative' && first.encodedBits !== 8 ? 1 : 0;
-}
-
-function roleRank(form: Form): number {
-  return form.operands.some(({ role }) => role === 'opcode' || role === 'implicit' || role === 'moffs') ? 0 : 1;
-}
-
-/** Between registers, `mov` and its like use the form that stores; vector instructions the one that loads. */
-function directionRank(form: Form): number {
-  const [first, second] = form.operands;
-  // Of `fadd st0, st0` NASM takes the one that writes ST(i).
-  if (second?.registerClass === 'st') return first?.role === 'opcode' ? 0 : 1;
-  const stores = first?.role === 'rm' && second !== undefined && (second.role === 'reg' || second.role === 'vvvv');
-  const general = form.encoding === EncodingKind.Legacy && form.table === 0;
-  return stores === general ? 0 : 1;
+  return form.order + prefixCost(form, request) * PREFIX_COST;
 }
 
 function prefixCost(form: Form, { bits, prefixes }: MatchRequest): number {

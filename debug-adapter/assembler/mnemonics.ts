@@ -129,12 +129,11 @@ const EXCLUDED: ReadonlySet<string> = new Set(['invalid', 'db', 'dw', 'dd', 'dq'
 function buildEntries(): Map<string, MnemonicEntry> {
   const map = new Map<string, MnemonicEntry>();
   const numbers = new Map<string, Mnemonic>();
-  for (const [name, value] of Object.entries(Mnemonic)) {
-    if (typeof value !== 'number') continue;
-    const lower = name.toLowerCase();
-    if (EXCLUDED.has(lower)) continue;
-    numbers.set(lower, value);
-    map.set(lower, { mnemonics: [value] });
+  for (let number: Mnemonic = 0; Mnemonic[number] !== undefined; number++) {
+    const name = Mnemonic[number]?.toLowerCase() ?? '';
+    if (EXCLUDED.has(name)) continue;
+    numbers.set(name, number);
+    map.set(name, { mnemonics: [number] });
   }
   const named = (names: string): Mnemonic[] =>
     names.split(' ').flatMap((name) => {

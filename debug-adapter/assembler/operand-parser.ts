@@ -2,7 +2,14 @@ import type { Cursor } from './cursor.ts';
 import { type Expression, parseExpression, SyntaxProblem } from './expression.ts';
 import { registerNamed } from './registers.ts';
 import { type SourceRange, spanOf } from './source.ts';
-import type { Decorators, MemoryOperand, Operand, OperandBase, RoundingOperand } from './syntax.ts';
+import {
+  type Decorators,
+  type MemoryOperand,
+  NO_DECORATORS,
+  type Operand,
+  type OperandBase,
+  type RoundingOperand,
+} from './syntax.ts';
 import { isPunctuator } from './token.ts';
 
 /** Size keywords and their size in bits. */
@@ -83,7 +90,7 @@ function parseFar(
     kind: 'far',
     segment,
     offset,
-    decorators: {},
+    decorators: NO_DECORATORS,
     range: spanOf(start, cursor.previous),
   };
 }
@@ -113,6 +120,7 @@ function parseMemory(cursor: Cursor): MemoryParts {
 }
 
 function parseDecorators(cursor: Cursor): Decorators {
+  if (!isPunctuator(cursor.peek(), '{')) return NO_DECORATORS;
   const found: { mask?: number; zeroing?: boolean; broadcast?: number } = {};
   while (isPunctuator(cursor.peek(), '{')) {
     const { text, range } = braced(cursor);

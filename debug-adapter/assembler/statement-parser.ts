@@ -7,9 +7,19 @@ import { type Diagnostics, spanOf } from './source.ts';
 import type { DataItem, Label, Statement, StatementBody } from './syntax.ts';
 import { isPunctuator, isWord, type Token, type TokenLine } from './token.ts';
 
-const UNIT_BYTES: Readonly<Record<string, number>> = { b: 1, w: 2, d: 4, q: 8, t: 10, o: 16, y: 32, z: 64 };
-const DATA = /^d([bwdqtoyz])$/u;
-const RESERVE = /^res([bwdqtoyz])$/u;
+const UNIT_BYTES: readonly (readonly [string, number])[] = Object.entries({
+  b: 1,
+  w: 2,
+  d: 4,
+  q: 8,
+  t: 10,
+  o: 16,
+  y: 32,
+  z: 64,
+});
+/** `db` … `dz` and `resb` … `resz`, with the bytes of a unit. */
+const DATA: ReadonlyMap<string, number> = new Map(UNIT_BYTES.map(([letter, bytes]) => [`d${letter}`, bytes]));
+const RESERVE: ReadonlyMap<string, number> = new Map(UNIT_BYTES.map(([letter, bytes]) => [`res${letter}`, bytes]));
 
 /** Directives that stand at the start of a line, and in brackets as well. */
 const DIRECTIVES: ReadonlySet<string> = new Set(
@@ -30,12 +40,12 @@ const PREFIXES: ReadonlySet<string> = new Set(
 export function isReservedWord(word: string): boolean {
   const lower = word.toLowerCase();
   return (
-    DATA.test(lower) ||
-    RESERVE.test(lower) ||
+    isMnemonic(lower) ||
+    DATA.has(lower) ||
+    RESERVE.has(lower) ||
     DIRECTIVES.has(lower) ||
     PREFIXES.has(lower) ||
-    OTHER_STATEMENTS.has(lower) ||
-    isMnemonic(lower)
+    OTHER_STATEMENTS.has(lower)
   );
 }
 
@@ -43,8 +53,7 @@ const OTHER_STATEMENTS: ReadonlySet<string> = new Set(['equ', 'times', 'incbin',
 
 /** The words that start a data definition, a reservation or a directive, for completion and highlighting. */
 export function directiveNames(): readonly string[] {
-  const units = Object.keys(UNIT_BYTES);
-  return [...DIRECTIVES, ...OTHER_STATEMENTS, ...units.map((unit) => `d${unit}`), ...units.map((unit) => `res${unit}`)];
+  return [...DIRECTIVES, ...OTHER_STATEMENTS, ...DATA.keys(), ...RESERVE.keys()];
 }
 
 export function isPrefix(word: string): boolean {
@@ -112,16 +121,13 @@ function parseBody(cursor: Cursor, labelled: boolean): StatementBody {
     throw new SyntaxProblem(token.range, `expected a label, an instruction or a directive, found '${token.text}'`);
   }
   const word = token.text.toLowerCase();
-  const data = DATA.exec(word);
-  const reserve = RESERVE.exec(word);
-  if (data || reserve) cursor.next();
-  if (data) return { kind: 'data', unitBytes: UNIT_BYTES[data[1] ?? ''] ?? 1, items: parseItems(cursor) };
-  if (reserve)
-    return finish(cursor, {
-      kind: 'reserve',
-      unitBytes: UNIT_BYTES[reserve[1] ?? ''] ?? 1,
-      count: parseExpression(cursor),
-    });
+  const dataBytes = DATA.get(word);
+  const reservedBytes = RESERVE.get(word);
+  if (dataBytes !== undefined || reservedBytes !== undefined) cursor.next();
+  if (dataBytes !== undefined) return { kind: 'data', unitBytes: dataBytes, items: parseItems(cursor) };
+  if (reservedBytes !== undefined) {
+    return finish(cursor, { kind: 'reserve', unitBytes: reservedBytes, count: parseExpression(cursor) });
+  }
   if (DIRECTIVES.has(word)) return { kind: 'directive', name: token, arguments: cursor.tokens.slice(cursor.index + 1) };
   if (OTHER_STATEMENTS.has(word)) return parseOther(cursor, word);
   return parseInstruction(cursor, labelled);

@@ -10,6 +10,9 @@ export interface Decorators {
   readonly broadcast?: number;
 }
 
+/** What most operands have. */
+export const NO_DECORATORS: Decorators = {};
+
 export interface OperandBase {
   readonly range: SourceRange;
   /** From `byte` … `zword`; undefined where none is written. */
