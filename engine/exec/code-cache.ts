@@ -128,6 +128,10 @@ export class CodeCache {
     this.onInvalidate();
   }
 
+  isMarked(linear: number): boolean {
+    return this.#marks.has(linear);
+  }
+
   /** The run loop is asked before an instruction at one of these linear addresses executes. */
   setMarks(marks: ReadonlySet<number>): void {
     const changed = [...marks].filter((m) => !this.#marks.has(m)).concat([...this.#marks].filter((m) => !marks.has(m)));

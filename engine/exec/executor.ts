@@ -7,7 +7,7 @@ import { GP } from '../cpu/events.ts';
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { DR6, RFLAGS } from '../cpu/register-bits.ts';
+import { ACTIVITY, BLOCKING, DR6, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';
@@ -40,8 +40,7 @@ const HOT = 3;
 /** Events after which a run returns: each takes as long as hundreds of instructions. */
 const MAX_EVENTS = 1000;
 
-/** Blocking by STI and by MOV SS. */
-const SHADOWS = 0b11;
+const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
 export class Executor {
   readonly #state: CpuState;
@@ -147,30 +146,52 @@ export class Executor {
     this.#budget[0] = BigInt(value);
   }
 
+  /** A trap of the last instruction is delivered before anything else happens, but not in the shadow of MOV SS. */
+  get trapIsPending(): boolean {
+    const { pendingDebug, interruptibility } = this.#state;
+    return pendingDebug !== 0 && (interruptibility & BLOCKING.MOV_SS) === 0;
+  }
+  #trap(): void {
+    const { pendingDebug } = this.#state;
+    this.#state.pendingDebug = 0;
+    this.#deal(new DebugFault(pendingDebug, true));
+  }
+
   /** One trip into compiled code and back. */
   #enter(): RunEnd | undefined {
+    if (this.trapIsPending) {
+      this.#trap();
+      return undefined;
+    }
     const state = this.#state;
-    const shadow = state.interruptibility & SHADOWS;
-    const { nonRoot } = state;
-    const traps = (state.flagsOther & RFLAGS.TF) !== 0;
     // RF only keeps instruction breakpoints of DR7 from firing again, and lasts for one instruction.
     if (state.flagsOther & RFLAGS.RF) state.flagsOther &= ~RFLAGS.RF;
     // A shadow and TF last for one instruction, whose end must be seen.
-    const single = shadow !== 0 || traps;
-    let block: Block;
-    try {
-      block = this.#block(single ? 1 : undefined);
-    } catch (event) {
-      this.#deal(event);
-      return undefined;
-    }
-    if (block.count === 0) return this.#atMark();
+    const single = (state.interruptibility & SHADOWS) !== 0 || (state.flagsOther & RFLAGS.TF) !== 0;
+    const block = this.#fetch(single ? 1 : undefined);
+    if (!block) return undefined;
+    if (block.count === 0 || (single && this.#cache.isMarked(block.location.linear))) return this.#atMark();
+    return this.#execute(block);
+  }
+
+  #execute(block: Block): RunEnd | undefined {
+    const state = this.#state;
+    const { nonRoot, flagsOther } = state;
+    const shadow = state.interruptibility & SHADOWS;
     const exit = this.#library.enter(block.record) as Exit;
-    // VM entries and exits load the interruptibility of the other side.
-    if (shadow && exit !== Exit.Event && state.nonRoot === nonRoot) state.interruptibility &= ~shadow;
-    const end = this.#leave(exit, block);
-    if (traps && exit !== Exit.Event && !end) this.#deal(new DebugFault(DR6.BS, true));
-    return end;
+    // VM entries and exits load the interruptibility and the pending traps of the other side.
+    if (exit !== Exit.Event && state.nonRoot === nonRoot) {
+      if (shadow) state.interruptibility &= ~shadow;
+      if (flagsOther & RFLAGS.TF) this.#singleStepped();
+    }
+    return this.#leave(exit, block);
+  }
+
+  /** The trap that TF causes also ends the wait of HLT. */
+  #singleStepped(): void {
+    const state = this.#state;
+    state.pendingDebug |= DR6.BS;
+    if (state.activityState === ACTIVITY.HLT) state.activityState = ACTIVITY.ACTIVE;
   }
 
   #leave(exit: Exit, entered: Block): RunEnd | undefined {
@@ -225,14 +246,18 @@ export class Executor {
     const skip = rip === this.#skipMarkAt || !this.#owner.stopAtMark();
     if (!skip) return 'mark';
     this.#skipMarkAt = undefined;
-    let block: Block;
+    const block = this.#fetch(1);
+    return block && this.#execute(block);
+  }
+
+  /** The block at RIP; undefined if the fetch ended in an event, which was dealt with. */
+  #fetch(limit: number | undefined): Block | undefined {
     try {
-      block = this.#block(1);
+      return this.#block(limit);
     } catch (event) {
       this.#deal(event);
       return undefined;
     }
-    return this.#leave(this.#library.enter(block.record) as Exit, block);
   }
 
   /** The block at RIP; cut to `limit` instructions or to the budget. Throws the fetch's event. */

@@ -1,4 +1,5 @@
 /** A machine: processors, memory and devices running a guest program, with everything a debugger asks of it. */
+import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import { GuestFault, Unimplemented, Vector, VmExit } from '../cpu/events.ts';
 import { raiseFault } from '../cpu/interrupts.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
@@ -234,6 +235,7 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   interrupted(): boolean {
     if (this.stops.isRequested || this.#final || this.#sliceIsOver) return true;
+    if (this.host.executor.trapIsPending) return this.virtualizer.handling;
     this.#signals.deliver();
     if (this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling) return true;
     this.virtualizer.offerInterrupt();
@@ -250,13 +252,18 @@ export class Machine implements MachineControl, ExecutorOwner {
   #fault(fault: GuestFault): void {
     const filter: StopFilter = fault.vector === Vector.PF ? 'page-fault' : 'exception';
     for (const name of new Set<StopFilter>([filter, 'exception'])) {
-      if (this.stops.watches(name) && this.report(exceptionEvent(name, fault, this.host))) return;
+      if (this.stops.watches(name) && this.report(exceptionEvent(name, fault, this.host))) return this.#hold(fault);
     }
     try {
       raiseFault(this.host.processor, fault);
     } catch (event) {
       this.handleEvent(event);
     }
+  }
+
+  /** A fault that the run stops at comes again with its instruction; the instruction of a trap is over. */
+  #hold(fault: GuestFault): void {
+    if (isDebugFault(fault) && fault.trap) this.host.state.pendingDebug |= fault.dr6;
   }
 
   #afterSystem(): boolean {
@@ -266,6 +273,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       this.stops.isRequested ||
       state.activityState !== ACTIVITY.ACTIVE ||
       state.interruptibility !== 0 ||
+      state.pendingDebug !== 0 ||
       (state.flagsOther & RFLAGS.TF) !== 0 ||
       this.virtualizer.handling ||
       this.#signals.isPending(this.currentVcpu) ||

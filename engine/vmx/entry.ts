@@ -66,6 +66,8 @@ export function injectEvent({ processor, state, vmcs }: VmxParts): void {
   const type = (information >>> 8) & 7;
   if (!isEventType(type)) throw new VmExit(ExitReason['Monitor trap flag']);
   wakeGuest(state);
+  // The event takes the place of pending debug exceptions.
+  state.pendingDebug = 0;
   if (type === EventType.nmi) state.interruptibility |= BLOCKING.NMI;
   const hasLength = type >= EventType.softwareInterrupt;
   const instructionLengthBytes = hasLength ? vmcs.u32(INSTRUCTION_LENGTH) : undefined;
