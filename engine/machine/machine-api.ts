@@ -138,6 +138,11 @@ export interface Vcpu {
   registerNames(): readonly string[];
   /** Stages of the hypervisor's handler, innermost first; empty while the guest runs. */
   handlerFrames(): readonly HandlerFrame[];
+  /**
+   * While the hypervisor's handler is on the stack: bytes of the guest that has left, from a linear address of its own
+   * on, fewer where its tables or its memory end.
+   */
+  peekExitedGuest(address: bigint, lengthBytes: number): Uint8Array;
 }
 
 export interface RunOptions {

@@ -69,17 +69,36 @@ export class VcpuAccess implements Vcpu {
 
   /** What the CPU reads, and where EPT does not map the guest's memory yet, what it will read. */
   #peekLinear(linear: number, lengthBytes: number): Uint8Array {
-    const { mmu, physical } = this.#host;
+    const { mmu } = this.#host;
     let bytes = mmu.peek(linear, lengthBytes);
-    while (bytes.length < lengthBytes) {
+    // The built-in hypervisor has mappings of its own: the guest's say nothing about them.
+    while (bytes.length < lengthBytes && !this.#virtualizer.handling) {
       const at = linear + bytes.length;
-      const host = this.#virtualizer.locateInGuest(at);
-      const inPage = 4096 - (((at % 4096) + 4096) % 4096);
-      const more = host === undefined ? undefined : physical.peek(host, Math.min(inPage, lengthBytes - bytes.length));
+      const more = this.#peekGuestPage(at, lengthBytes - bytes.length);
       if (!more) break;
       bytes = Uint8Array.of(...bytes, ...more, ...mmu.peek(at + more.length, lengthBytes - bytes.length - more.length));
     }
     return bytes;
+  }
+
+  /** Up to `lengthBytes` of the hypervisor's guest, none behind the page. */
+  #peekGuestPage(linear: number, lengthBytes: number): Uint8Array | undefined {
+    const host = this.#virtualizer.locateInGuest(linear);
+    const inPage = 4096 - (((linear % 4096) + 4096) % 4096);
+    return host === undefined ? undefined : this.#host.physical.peek(host, Math.min(inPage, lengthBytes));
+  }
+
+  peekExitedGuest(address: bigint, lengthBytes: number): Uint8Array {
+    return this.#with(() => {
+      const linear = Number(BigInt.asIntN(64, address));
+      let bytes = new Uint8Array();
+      while (bytes.length < lengthBytes) {
+        const more = this.#peekGuestPage(linear + bytes.length, lengthBytes - bytes.length);
+        if (!more) break;
+        bytes = Uint8Array.of(...bytes, ...more);
+      }
+      return bytes;
+    });
   }
 
   poke(space: AddressSpaceName, address: bigint, bytes: Uint8Array): number {

@@ -231,6 +231,6 @@ export class Virtualizer {
   }
   /** Host-physical address of a linear one of the hypervisor's guest, whatever EPT maps so far. */
   locateInGuest(linear: number): number | undefined {
-    return this.#host.state.nonRoot ? this.#hypervisor?.locate(linear) : undefined;
+    return this.#host.state.nonRoot || this.handling ? this.#hypervisor?.locate(linear) : undefined;
   }
 }

@@ -143,6 +143,23 @@ describe('a guest of the built-in hypervisor', () => {
     expect(names.some((name) => name.includes('hypervisor'))).toBe(false);
   });
 
+  it('shows the guest’s frames below the stages, as they were before the exit', async () => {
+    const dap = new Client();
+    await dap.launch({ program: disk, virtualization: 'hardware', devices: { disk: '64K' } });
+    await dap.setBreakpoints(disk, { line: lineOf(readFileSync(disk, 'utf8'), '[rbx + QueueNotify], ecx') });
+    await dap.request('configurationDone');
+    await dap.stopped();
+    const before = (await dap.frames()).map(({ name }) => name);
+    expect(before).toEqual(['submit', 'block_request', 'write_and_read_back', 'main']);
+    await dap.stepIn();
+    for (let steps = 0; steps < 3; steps += 1) {
+      const names = (await dap.frames()).map(({ name }) => name);
+      expect(names[0]).toContain('hypervisor');
+      expect(names.filter((name) => !name.includes('hypervisor'))).toEqual(before);
+      await dap.stepIn();
+    }
+  });
+
   it('a stage has a text that says what it does', async () => {
     const dap = await stoppedAtExit('reason == 48');
     let top = await dap.top();

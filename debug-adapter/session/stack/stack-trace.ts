@@ -5,7 +5,7 @@ import type { Handlers } from '../handlers.ts';
 import { formatReference } from '../memory-reference.ts';
 import type { Session } from '../session.ts';
 import { sourceOf } from '../sources.ts';
-import { type Position, positionOf } from './position.ts';
+import { guestView, type Position } from './position.ts';
 import { callersOf } from './unwind.ts';
 
 /** A chain that is longer is one that the heuristics made up. */
@@ -56,8 +56,8 @@ function* framesOf(vcpu: Vcpu, session: Session): Generator<() => P.StackFrame, 
     yield () => stageFrame(stage.name, stage.half, stage.explanation, vcpu, session);
   }
   const { program, disassembler } = session.debuggee;
-  const position = positionOf(vcpu);
-  yield () => guestFrame(vcpu, position.address, new Map(), session);
+  const { position } = guestView(vcpu);
+  yield () => guestFrame(vcpu, position.address, ownRegisters(position), session);
   for (const caller of callersOf(vcpu, program, disassembler)) {
     const registers = callerRegisters(position, caller.address, caller.stackTop);
     yield () => guestFrame(vcpu, caller.address, registers, session, caller.kind);
@@ -67,6 +67,21 @@ function* framesOf(vcpu: Vcpu, session: Session): Generator<() => P.StackFrame, 
     yield () => labelFrame('VM exit from the guest at', vcpu, session);
     yield () => guestFrame(vcpu, exited, new Map([['rip', exited]]), session);
   }
+}
+
+/** While the guest's exit is handled, its instruction and stack pointers are not those of the CPU. */
+function ownRegisters({ stages, address, stackPointer, codeSize }: Position): ReadonlyMap<string, bigint> {
+  if (stages === 0) {
+    return new Map();
+  }
+  return new Map(
+    codeSize === 64
+      ? [
+          ['rip', address],
+          ['rsp', stackPointer],
+        ]
+      : [['esp', stackPointer]],
+  );
 }
 
 function callerRegisters(position: Position, address: bigint, stackTop: bigint): ReadonlyMap<string, bigint> {

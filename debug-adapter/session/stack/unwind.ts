@@ -5,7 +5,7 @@
 import type { Disassembler } from '../../disassembly/disassembler.ts';
 import type { Vcpu } from '../../engine-target.ts';
 import type { LoadedProgram } from '../../program/loaded-program.ts';
-import { codeBase, type Position, positionOf } from './position.ts';
+import { type CodeView, guestView } from './position.ts';
 
 export interface Caller {
   /** Linear address at which it goes on. */
@@ -16,12 +16,9 @@ export interface Caller {
   readonly kind: 'call' | 'interrupt';
 }
 
-interface Scan {
-  readonly vcpu: Vcpu;
+interface Scan extends CodeView {
   readonly program: LoadedProgram;
   readonly disassembler: Disassembler;
-  readonly position: Position;
-  readonly base: bigint;
 }
 
 /** How far up the stack one frame may reach. */
@@ -36,8 +33,9 @@ export function* callersOf(
   program: LoadedProgram,
   disassembler: Disassembler,
 ): Generator<Caller, undefined, void> {
-  const position = positionOf(vcpu);
-  const scan = { vcpu, program, disassembler, position, base: codeBase(vcpu, position.codeSize) };
+  const view = guestView(vcpu);
+  const { position } = view;
+  const scan = { ...view, program, disassembler };
   let here = { address: position.address, stackTop: position.stackTop };
   for (;;) {
     const caller = findCaller(scan, here.address, here.stackTop);
@@ -55,7 +53,7 @@ export function* callersOf(
  */
 function findCaller(scan: Scan, address: bigint, stackTop: bigint): Caller | undefined {
   const word = scan.position.codeSize / 8;
-  const stack = scan.vcpu.peek('linear', stackTop, SEARCHED_BYTES);
+  const stack = scan.peek(stackTop, SEARCHED_BYTES);
   const own = scan.program.symbols.functionAt(address);
   const isStrict = own?.symbol.kind === 'function' && own.symbol.size > 0;
   let loose: Caller | undefined;
@@ -80,7 +78,7 @@ interface Candidate {
 
 function candidateAt(scan: Scan, stack: Uint8Array, offset: number, stackTop: bigint): Candidate | undefined {
   const word = scan.position.codeSize / 8;
-  const address = BigInt.asUintN(64, scan.base + wordAt(stack, offset, word));
+  const address = BigInt.asUintN(64, scan.codeBase + wordAt(stack, offset, word));
   const call = callBefore(scan, address);
   if (call !== undefined) {
     const caller = { address, stackTop: stackTop + BigInt(offset + word), kind: 'call' } as const;
@@ -91,13 +89,13 @@ function candidateAt(scan: Scan, stack: Uint8Array, offset: number, stackTop: bi
 }
 
 /** The call whose return address this would be. */
-function callBefore({ vcpu, program, disassembler, position }: Scan, address: bigint) {
+function callBefore({ peek, program, disassembler, position }: Scan, address: bigint) {
   if (!program.symbols.covers(address) || !program.symbols.covers(address - 1n)) {
     return undefined;
   }
   for (let length = 2; length <= LONGEST_CALL; length += 1) {
     const start = address - BigInt(length);
-    const bytes = vcpu.peek('linear', start, length);
+    const bytes = peek(start, length);
     const instruction = disassembler.decode(bytes, position.codeSize, start);
     if (instruction?.flow === 'call' && instruction.lengthBytes === length) {
       return instruction;
