@@ -58,7 +58,7 @@ function describe(summary: string, detail: UserErrorDetail): string {
   if (detail.whatToDo !== undefined) {
     sentences.push(capitalise(detail.whatToDo));
   }
-  return sentences.map((sentence) => `${sentence}.`).join(' ');
+  return sentences.map((sentence) => (sentence.endsWith('?') ? sentence : `${sentence}.`)).join(' ');
 }
 
 function capitalise(text: string): string {

@@ -144,10 +144,13 @@ function vmcsFields(vcpu: Vcpu): readonly VmcsFieldView[] {
 }
 
 function vmcsGroups(vcpu: Vcpu, session: Session): P.Variable[] {
-  const groups = [...new Set(vmcsFields(vcpu).map(({ group }) => group))];
-  return groups.map((group) => ({
+  const counts = new Map<string, number>();
+  for (const { group } of vmcsFields(vcpu)) {
+    counts.set(group, (counts.get(group) ?? 0) + 1);
+  }
+  return [...counts].map(([group, count]) => ({
     name: group,
-    value: '',
+    value: `${count} fields`,
     variablesReference: session.containers.reference({ kind: 'vmcs-group', vcpu: vcpu.index, group }),
     presentationHint: { kind: 'virtual' },
   }));

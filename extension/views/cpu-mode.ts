@@ -46,7 +46,7 @@ function modeRows(mode: WireCpuMode): Row[] {
   return [
     row('VMX operation', vmxWords[mode.vmxOperation], { icon: 'vm' }),
     row('Ring', ringWords[mode.ring] ?? String(mode.ring), { icon: mode.ring === 0 ? 'shield' : 'account' }),
-    row('Operating mode', `${mode.operatingMode}, ${mode.codeSize}-bit code`, { icon: 'chip' }),
+    row('Operating mode', modeWithSize(mode), { icon: 'chip' }),
     row('Paging', mode.pagingMode, { icon: 'layers' }),
     row('Nested paging', mode.nestedPaging ?? 'none', { icon: 'layers' }),
     row('Activity state', mode.activityState, { icon: 'pulse' }),
@@ -55,6 +55,10 @@ function modeRows(mode: WireCpuMode): Row[] {
     ...(mode.currentVmcs === undefined ? [] : [vmcsRow(mode.currentVmcs, row)]),
   ];
 }
+
+/** The mode with the size of its code, which some modes have in their names. */
+const modeWithSize = ({ operatingMode, codeSize }: WireCpuMode): string =>
+  operatingMode.includes(`${codeSize}-bit`) ? operatingMode : `${operatingMode}, ${codeSize}-bit code`;
 
 type MakeRow = (name: string, description: string, more?: Partial<Row>) => Row;
 

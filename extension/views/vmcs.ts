@@ -42,7 +42,7 @@ function groupRow(group: string, fields: readonly WireVmcsField[], changed: Read
 
 function fieldRow(field: WireVmcsField, isChanged: boolean): Row {
   const value = ofWidth(field.value, field.widthBits);
-  const words = [value, isChanged ? 'changed' : '', inWords(field.parts)].filter((word) => word !== '');
+  const words = [hex(field.value), inWords(field.parts), isChanged ? 'changed' : ''].filter((word) => word !== '');
   return {
     id: `${field.group}/${field.name}`,
     label: field.name,
@@ -56,9 +56,15 @@ function fieldRow(field: WireVmcsField, isChanged: boolean): Row {
   };
 }
 
+/** Parts whose description is the name of their value: of 48 "EPT violation". */
+const enumerated = new Set(['basic exit reason', 'memory type', 'type']);
+
 /** The bits that are set by name, the other parts that are not zero with their values. */
 function inWords(parts: WireVmcsField['parts']): string {
-  const word = ({ name, value }: WireVmcsField['parts'][number]) => (value === '1' ? name : `${name}: ${value}`);
+  const word = ({ name, value, description }: WireVmcsField['parts'][number]) => {
+    if (enumerated.has(name)) return `${description} (${value})`;
+    return value === '1' ? name : `${name}: ${value}`;
+  };
   return parts
     .filter(({ value }) => value !== '0')
     .map(word)

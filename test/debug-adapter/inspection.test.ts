@@ -201,7 +201,7 @@ describe('exception filters', () => {
     const info = await dap.request('exceptionInfo', { threadId: 1 });
     expect(info.exceptionId).toBe('exception');
     expect(info.description).toContain('Invalid Opcode');
-    expect(info.details?.stackTrace).toContain('vector = 0x6');
+    expect(info.details?.stackTrace).toMatch(/^A condition can ask for: .*vector = 6.*$/);
   });
 
   it('pass by what the condition does not want, to the triple fault', async () => {

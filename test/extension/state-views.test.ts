@@ -28,7 +28,7 @@ describe('the CPU mode view', () => {
     expect(rows.map(({ label, description }) => `${label}: ${description}`)).toEqual([
       'VMX operation: non-root (the guest of a hypervisor)',
       'Ring: 3 (user)',
-      'Operating mode: 64-bit mode, 64-bit code',
+      'Operating mode: 64-bit mode',
       'Paging: 4-level paging',
       'Nested paging: EPT',
       'Activity state: active',
@@ -85,27 +85,36 @@ const vmcs = (changed: readonly string[], hideZeroFields = false) =>
   );
 
 describe('the VMCS view', () => {
-  it('groups the fields and shows values in their width', async () => {
+  it('groups the fields, and copies values in their width', async () => {
     const content = await vmcs([]);
     expect(content.description).toBe('0x5000, launched');
     expect(content.rows.map(({ label, description }) => [label, description])).toEqual([
       ['Guest-state area', '2'],
       ['VM-execution control fields', '1'],
     ]);
-    expect(await childrenOf(await rowAt(content, 'Guest-state area'))).toEqual([
-      'Guest RIP: 0x0000000000008000',
-      'Guest RSP: 0x0000000000000000',
-    ]);
+    expect(await childrenOf(await rowAt(content, 'Guest-state area'))).toEqual(['Guest RIP: 0x8000', 'Guest RSP: 0x0']);
   });
 
   it('shows controls bit by bit', async () => {
     const id = 'VM-execution control fields';
     const row = await rowAt(await vmcs([]), id, `${id}/Pin-based VM-execution controls`);
     expect(row).toMatchObject({
-      description: '0x00000009 · External-interrupt exiting',
+      description: '0x9 · External-interrupt exiting',
       field: 'Pin-based VM-execution controls',
     });
     expect(await childrenOf(row)).toEqual(['External-interrupt exiting: 1', 'NMI exiting: 0']);
+  });
+
+  it('names the exit reason', async () => {
+    const parts = [{ name: 'basic exit reason', value: '48', description: 'EPT violation' }];
+    const reason = field('Exit reason', '0x30', { group: 'VM-exit information', parts });
+    const answer = {
+      vmcs: { address: '0x5000', launchState: 'launched' as const, fields: [reason] },
+      changed: ['Exit reason'],
+    };
+    const content = await vmcsView(false)(asking({ 'ringside/vmcs': () => answer }));
+    const row = await rowAt(content, 'VM-exit information', 'VM-exit information/Exit reason');
+    expect(row.description).toBe('0x30 · EPT violation (48) · changed');
   });
 
   it('marks what changed, on the field and on its group', async () => {
@@ -115,7 +124,7 @@ describe('the VMCS view', () => {
       icon: 'circle-filled',
     });
     expect(await rowAt(content, 'Guest-state area', 'Guest-state area/Guest RIP')).toMatchObject({
-      description: '0x0000000000008000 · changed',
+      description: '0x8000 · changed',
       icon: 'circle-filled',
       spoken: 'Guest RIP, 0x8000, changed since the last stop',
     });
@@ -124,7 +133,7 @@ describe('the VMCS view', () => {
 
   it('can leave out zero fields, but none that changed', async () => {
     const hidden = await vmcs([], true);
-    expect(await childrenOf(await rowAt(hidden, 'Guest-state area'))).toEqual(['Guest RIP: 0x0000000000008000']);
+    expect(await childrenOf(await rowAt(hidden, 'Guest-state area'))).toEqual(['Guest RIP: 0x8000']);
     const changed = await vmcs(['Guest RSP'], true);
     expect(await childrenOf(await rowAt(changed, 'Guest-state area'))).toHaveLength(2);
   });

@@ -124,7 +124,7 @@ describeWithChromium('Ringside in a window', () => {
       await length.locator('.codicon-edit').click();
       await page.locator('.quick-input-widget input').first().fill('1 + 2');
       await page.keyboard.press('Enter');
-      await workbench.waitForViewRow('VMCS', /VM-entry instruction length\s*0x00000003/);
+      await workbench.waitForViewRow('VMCS', /VM-entry instruction length\s*0x3/);
     }),
   );
 

@@ -35,10 +35,10 @@ export const exceptionFilters: Handlers = {
     const explanation = outcome?.explanation ?? [];
     return {
       exceptionId: outcome?.exceptionId ?? outcome?.reason ?? 'stopped',
-      description: [text, ...explanation].join('\n\n'),
+      description: [text, ...explanation].join('\n'),
       breakMode: 'always',
       details: {
-        message: explanation.join('\n\n'),
+        message: explanation.join('\n'),
         typeName: outcome?.exceptionId ?? 'stop',
         ...(outcome?.stop?.kind === 'event' ? { stackTrace: eventValues(outcome.stop.event.values) } : {}),
       },
@@ -73,12 +73,14 @@ function readSetting(
   }
 }
 
-/** What conditions can ask, one value a line. */
+/** What conditions can ask, in one paragraph: VS Code shows all of it above the line, and the line is to be seen too. */
 function eventValues(values: Readonly<Record<string, bigint | string>>): string {
-  return Object.entries(values)
-    .map(
-      ([name, value]) =>
-        `${name} = ${typeof value === 'bigint' ? `0x${BigInt.asUintN(64, value).toString(16)}` : value}`,
-    )
-    .join('\n');
+  const asked = Object.entries(values).map(
+    ([name, value]) => `${name} = ${typeof value === 'bigint' ? number(value) : value}`,
+  );
+  return `A condition can ask for: ${asked.join(', ')}`;
 }
+
+/** Small numbers in decimal, as the manual numbers exit reasons and vectors. */
+const number = (value: bigint): string =>
+  value >= 0n && value < 256n ? String(value) : `0x${BigInt.asUintN(64, value).toString(16)}`;
