@@ -76,8 +76,9 @@ export class PushFrame {
   commit(): number {
     const pushes = this.#pushes;
     for (let i = 0; i < pushes.length; i += PUSH_NUMBERS) {
-      const [linear, sizeBytes, value] = [pushes[i] as number, pushes[i + 1] as number, pushes[i + 2] as number];
-      writeLinearNumber(this.#processor, linear, sizeBytes, value, this.#privilege);
+      const linear = pushes[i] as number;
+      const sizeBytes = pushes[i + 1] as number;
+      writeLinearNumber(this.#processor, linear, sizeBytes, pushes[i + 2] as number, this.#privilege);
     }
     return this.#pointer;
   }

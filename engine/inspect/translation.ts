@@ -5,7 +5,7 @@
 import { Access, guestPermits, MappingFlag, PageFaultCode, Policy, Privilege } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { PagingMode, pagingModeNames } from '../mmu/paging-structures.ts';
-import { violationQualification } from '../mmu/translation.ts';
+import { violationQualification } from '../mmu/peeked-translation.ts';
 import { type AddressSpace, eptContext, Outcome, Walk } from '../mmu/walk.ts';
 import { type MemoryTypeView, memoryType } from './memory-type.ts';
 import { linearEntryView, type TlbEntryView } from './tlb.ts';

@@ -137,6 +137,7 @@ export class FastTlb {
 
   /** Drops the translations of a linear page in every set. The slots stay remembered as filled. */
   dropPage(linear: number): void {
+    if (this.#filled[0] === 0 && this.#filled[1] === 0) return;
     const low = linear & ~0xfff;
     const high = Math.floor(linear / 0x1_0000_0000) | 0;
     for (let set = 0; set < FAST_TLB_SETS; set++) {

@@ -5,6 +5,9 @@
 import { PAGE_BYTES, RAM_ADDRESS } from '../cpu/memory-map.ts';
 import { readSigned, writeInteger } from '../cpu/state.ts';
 
+/** RAM ends below 2^32, so its page numbers come from 32-bit shifts. */
+const PAGE_SHIFT = 12;
+
 /** What answers for physical addresses outside RAM. Sizes 1, 2 or 4 bytes; addresses are host-physical. */
 export interface MmioBus {
   read(address: number, sizeBytes: number): number;
@@ -50,8 +53,8 @@ export class PhysicalMemory {
 
   /** Marks a write to RAM: dirty for snapshots, and decoded code under it is invalidated. */
   touch(address: number, lengthBytes: number): void {
-    const first = Math.floor(address / PAGE_BYTES);
-    const last = Math.floor((address + lengthBytes - 1) / PAGE_BYTES);
+    const first = address >>> PAGE_SHIFT;
+    const last = (address + lengthBytes - 1) >>> PAGE_SHIFT;
     for (let page = first; page <= last; page++) {
       this.dirtyPages[page] = 1;
       if (this.codePages[page]) this.onCodeWrite(address, lengthBytes);

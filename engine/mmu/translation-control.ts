@@ -31,6 +31,8 @@ export const InveptType = { SingleContext: 1, AllContexts: 2 } as const;
 const CR0_PAGING_BITS = Cr0.PG | Cr0.CD | Cr0.NW;
 const CR4_PAGING_BITS = Cr4.PAE | Cr4.PGE | Cr4.PSE | Cr4.SMEP;
 
+const VPID_0: InvalidationScope = { vpid: 0 };
+
 export class TranslationControl extends Translation {
   /**
    * MOV to CR3: loads the PDPTE registers under PAE paging, writes `state.cr3`, and invalidates unless `noFlush`
@@ -42,6 +44,8 @@ export class TranslationControl extends Translation {
     const { cr0, cr4, efer, vpid } = this.#controls();
     if (pagingMode(cr0, cr4, efer) === PagingMode.PAE) this.vcpu.pdptes.set(this.readPdptes(value));
     this.state.cr3 = value;
+    // As nothing fast survives, it is emptied before each mapping that goes is looked up there.
+    this.fast.dropAll();
     if (!noFlush) this.tlb.linear.dropAll({ vpid, pcid: this.#pcid(), keepGlobal: true });
     this.contextChanged();
   }
@@ -181,7 +185,7 @@ export class TranslationControl extends Translation {
 
   /** "If the enable VPID VM-execution control is 0, VM entries and VM exits invalidate mappings of VPID 0000H." */
   #flushVpid0(vpid: number): void {
-    if (vpid === 0) this.tlb.linear.dropAll({ vpid: 0 });
+    if (vpid === 0) this.tlb.linear.dropAll(VPID_0);
   }
 
   /** INIT and reset: everything goes. */

@@ -1,7 +1,7 @@
 /** From linear to host-physical addresses for the loaded vCPU: the TLB, the walks behind it, the faults. */
 import { GP, type GuestFault, PF, SS_, VmExit } from '../cpu/events.ts';
 import { FAST_TLB_SETS_OF_WORLD } from '../cpu/memory-map.ts';
-import { type CpuState, readSigned } from '../cpu/state.ts';
+import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {
   Access,
@@ -16,9 +16,11 @@ import {
 import { FastSet, FastTlb, fastSetAddress, type World } from './fast-tlb.ts';
 import { GuestWalker } from './guest-walk.ts';
 import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
+import { type PeekedTranslation, type PeekOptions, peeked, violationQualification } from './peeked-translation.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
 import { ArchitecturalTlb, type MappingTag, NO_EPT } from './tlb.ts';
 import { type AddressSpace, type EptContext, Outcome, Walk } from './walk.ts';
+import { WorldRegisters } from './world-registers.ts';
 
 /** First linear address above the lower canonical half: 2^47. */
 const CANONICAL_LIMIT = 0x8000_0000_0000;
@@ -36,65 +38,6 @@ export class TranslationContext {
   vpid = 0;
   /** EPT in use, or undefined. */
   ept: EptContext | undefined;
-}
-
-/** Everything that fast translations depend on but the privilege, as it was. */
-class WorldRegisters {
-  #cr0 = 0;
-  #cr3 = 0;
-  #cr4 = 0;
-  #efer = 0;
-  #vpid = 0;
-  #eptp = -1;
-  /** PDPTE registers are loaded besides, so that nothing can be said about PAE paging. */
-  #isPae = true;
-
-  remember(view: DataView, { vpid, ept }: TranslationContext): void {
-    this.#cr0 = view.getUint32(fieldAddress.cr0, true);
-    this.#cr3 = readSigned(view, fieldAddress.cr3);
-    this.#cr4 = view.getUint32(fieldAddress.cr4, true);
-    this.#efer = view.getUint32(fieldAddress.efer, true);
-    this.#vpid = vpid;
-    this.#eptp = ept ? ept.eptp : -1;
-    this.#isPae = pagingMode(this.#cr0, this.#cr4, this.#efer) === PagingMode.PAE;
-  }
-
-  areCurrent(view: DataView, { vpid, ept }: TranslationContext): boolean {
-    return (
-      !this.#isPae &&
-      this.#cr3 === readSigned(view, fieldAddress.cr3) &&
-      this.#cr0 === view.getUint32(fieldAddress.cr0, true) &&
-      this.#cr4 === view.getUint32(fieldAddress.cr4, true) &&
-      this.#efer === view.getUint32(fieldAddress.efer, true) &&
-      this.#vpid === vpid &&
-      this.#eptp === (ept ? ept.eptp : -1)
-    );
-  }
-}
-
-/** What a peek found. `physical` is there exactly if `outcome` is Mapped. */
-export interface PeekedTranslation {
-  readonly outcome: Outcome;
-  /** Host-physical address. */
-  readonly physical: number | undefined;
-  /** Page-fault error code, for PageFault. */
-  readonly errorCode: number;
-  /** Exit qualification, for EptViolation. */
-  readonly qualification: number;
-  /** Guest-physical address of the page, or of what EPT refused. */
-  readonly guestPhysical: number | undefined;
-  readonly pageShift: number;
-  /** MappingFlag bits, for Mapped. */
-  readonly flags: number;
-  /** Whether the TLB answered. */
-  readonly fromTlb: boolean;
-}
-
-export interface PeekOptions {
-  /** `cached`: as the CPU would translate now, stale mappings included; `walk`: from the tables alone. */
-  readonly mode?: 'cached' | 'walk';
-  /** Another address space than the current one; implies `walk`. */
-  readonly space?: AddressSpace;
 }
 
 export class Translation {
@@ -119,6 +62,8 @@ export class Translation {
   readonly #view: DataView;
   readonly #walk = new Walk(true);
   readonly #tag: MappingTag = { vpid: 0, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
+  /** The address space that was asked for last, and the registers it was made from. */
+  #space: { cr0: number; cr3: number; cr4: number; efer: number; space: AddressSpace } | undefined;
   readonly #guestPhysicalTag: MappingTag = { vpid: 0, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
 
   /** `physicalAddressBits` is MAXPHYADDR, 36 to 48. */
@@ -350,12 +295,23 @@ export class Translation {
 
   /** The address space that the registers select now. */
   currentSpace(): AddressSpace {
-    const { state } = this;
-    const { cr0, cr4, efer } = state;
-    const mode = pagingMode(cr0, cr4, efer);
-    const space = this.spaceOf(mode, state.cr3, this.#vcpu.ept);
+    const { cr0, cr3, cr4, efer } = this.state;
+    const { ept, pdptes } = this.#vcpu;
+    const known = this.#space;
+    if (
+      known?.cr3 === cr3 &&
+      known.cr0 === cr0 &&
+      known.cr4 === cr4 &&
+      known.efer === efer &&
+      known.space.ept === ept &&
+      known.space.pdptes === pdptes
+    ) {
+      return known.space;
+    }
+    const space = this.spaceOf(pagingMode(cr0, cr4, efer), cr3, ept);
+    this.#space = { cr0, cr3, cr4, efer, space };
     this.#tag.root = space.root;
-    this.#tag.mode = mode;
+    this.#tag.mode = space.mode;
     return space;
   }
 
@@ -440,27 +396,6 @@ export class Translation {
   }
 }
 
-/** Exit qualification of the EPT violation that a walk for a linear address ended in. */
-export function violationQualification(walk: Walk): number {
-  const final = walk.inPageWalk ? 0 : EptViolationBit.FinalTranslation;
-  return walk.eptQualification | EptViolationBit.GuestLinearValid | final;
-}
-
 function nonCanonical(privilege: Privilege): GuestFault {
   return privilege & STACK_PRIVILEGE ? SS_(0) : GP(0);
-}
-
-function peeked(walk: Walk, fromTlb: boolean): PeekedTranslation {
-  const { outcome } = walk;
-  const hasGuestPhysical = outcome !== Outcome.PageFault && outcome !== Outcome.NonCanonical && !fromTlb;
-  return {
-    outcome,
-    physical: outcome === Outcome.Mapped ? walk.physical : undefined,
-    errorCode: outcome === Outcome.PageFault ? walk.errorCode : 0,
-    qualification: outcome === Outcome.EptViolation ? violationQualification(walk) : 0,
-    guestPhysical: hasGuestPhysical ? walk.guestPhysical : undefined,
-    pageShift: walk.pageShift,
-    flags: outcome === Outcome.Mapped ? walk.flags : 0,
-    fromTlb,
-  };
 }

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { GuestFault, VmExit } from '../../engine/cpu/events.ts';
 import { Access, MappingFlag, Privilege } from '../../engine/mmu/access.ts';
 import { Cr0, Cr4, Efer, PagingMode } from '../../engine/mmu/paging-structures.ts';
-import type { PeekedTranslation } from '../../engine/mmu/translation.ts';
+import type { PeekedTranslation } from '../../engine/mmu/peeked-translation.ts';
 import { Outcome } from '../../engine/mmu/walk.ts';
 import { type Bench, bench, enable, enableEpt, fastLookup, RAM_BYTES, setCpl, write64 } from './machine.ts';
 import { referenceTranslate } from './reference-walk.ts';

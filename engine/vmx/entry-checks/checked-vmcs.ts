@@ -13,15 +13,26 @@ const FIRST_OFFSET = offsetOf(vmcsFields[0].name);
 /** The fields of exit information come last in the region, and no rule reads them. */
 const FIELDS = vmcsFields.findIndex(({ group }) => group === 'VM-Exit Information');
 const WORDS = FIELDS * 2;
+/** Sets of rules are bit maps: 32-bit words of one. */
+const SET_WORDS = Math.ceil(entryRules.length / 32);
 /** VMCSs remembered; a hypervisor with more of them has all checks made. */
 const CAPACITY = 16;
 
-/** Tells which fields a rule reads. */
+/** Notes which fields a rule reads. */
 class WatchedVmcs extends Vmcs {
-  onRead: (field: number) => void = () => {};
+  #readers: Uint32Array = new Uint32Array(0);
+  #word = 0;
+  #bit = 0;
 
+  /** Notes in `readers` (see `Passed`) what is read from now on as read by the rule. */
+  noteFor(rule: number, readers: Uint32Array): void {
+    this.#readers = readers;
+    this.#word = rule >> 5;
+    this.#bit = 1 << (rule & 31);
+  }
   #seen(offset: number): void {
-    this.onRead((offset - FIRST_OFFSET) >> 3);
+    const at = ((offset - FIRST_OFFSET) >> 3) * SET_WORDS + this.#word;
+    if (at < this.#readers.length) this.#readers[at] = (this.#readers[at] as number) | this.#bit;
   }
   override u32(offset: number): number {
     this.#seen(offset);
@@ -44,10 +55,10 @@ class WatchedVmcs extends Vmcs {
 /** What is known of one VMCS whose checks have passed. */
 class Passed {
   readonly words = new Int32Array(WORDS);
-  /** Rules, as indices, by the field that they read. */
-  readonly readers: readonly Set<number>[] = Array.from({ length: FIELDS }, () => new Set());
-  /** Rules that depend on memory outside the VMCS. */
-  readonly outside = new Set<number>();
+  /** By field, the set of the rules that read it. */
+  readonly readers = new Uint32Array(FIELDS * SET_WORDS);
+  /** The set of the rules that depend on memory outside the VMCS. */
+  readonly outside = new Uint32Array(SET_WORDS);
   /** IA32_EFER of the host, all of the CPU state that rules look at. */
   readonly efer: number;
 
@@ -61,8 +72,11 @@ export class CheckedVmcs {
   readonly #watchedParts: VmxParts;
   readonly #passed = new Map<number, Passed>();
   readonly #ram: Int32Array;
-  readonly #pending = new Set<number>();
-  #onOutside: () => void = () => {};
+  /** The set of the rules to check. */
+  readonly #pending = new Uint32Array(SET_WORDS);
+  /** The rule being checked, and where it is noted if it looks outside. */
+  #rule = 0;
+  #outside: Uint32Array = new Uint32Array(SET_WORDS);
   readonly #watched: WatchedVmcs;
 
   constructor(parts: VmxParts) {
@@ -70,7 +84,10 @@ export class CheckedVmcs {
     const { view } = parts.physical;
     this.#ram = new Int32Array(view.buffer, view.byteOffset, Math.floor(view.byteLength / 4));
     this.#watched = new WatchedVmcs(parts.state, parts.physical);
-    const outside = (): void => this.#onOutside();
+    const outside = (): void => {
+      const word = this.#rule >> 5;
+      this.#outside[word] = (this.#outside[word] as number) | (1 << (this.#rule & 31));
+    };
     this.#watchedParts = {
       ...parts,
       // Of the processor and the MMU, rules look at the CPU model and the physical-address width, which never change.
@@ -87,24 +104,33 @@ export class CheckedVmcs {
     const { currentVmcs, efer } = this.#parts.state;
     const known = this.#passed.get(currentVmcs);
     if (known?.efer !== efer) return false;
-    const rules = this.#pending;
-    rules.clear();
-    for (const rule of known.outside) rules.add(rule);
-    const { words, readers } = known;
+    this.#collect(known, (currentVmcs + FIRST_OFFSET) / 4);
+    if (!this.#pendingViolated(known)) return true;
+    this.#passed.delete(currentVmcs);
+    return false;
+  }
+
+  /** Makes pending the rules whose result may have changed, and takes over the fields as they are now. */
+  #collect({ words, readers, outside }: Passed, first: number): void {
     const ram = this.#ram;
-    const first = (currentVmcs + FIRST_OFFSET) / 4;
+    const pending = this.#pending;
+    pending.set(outside);
     for (let word = 0; word < WORDS; word++) {
       const value = ram[first + word] as number;
       if (value === words[word]) continue;
       words[word] = value;
-      for (const rule of readers[word >> 1] as Set<number>) rules.add(rule);
+      const set = (word >> 1) * SET_WORDS;
+      for (let i = 0; i < SET_WORDS; i++) pending[i] = (pending[i] as number) | (readers[set + i] as number);
     }
-    for (const rule of rules) {
-      if (!this.#violated(rule, known)) continue;
-      this.#passed.delete(currentVmcs);
-      return false;
+  }
+
+  #pendingViolated(known: Passed): boolean {
+    for (let i = 0; i < SET_WORDS; i++) {
+      for (let rest = this.#pending[i] as number; rest !== 0; rest &= rest - 1) {
+        if (this.#violated(i * 32 + 31 - Math.clz32(rest & -rest), known)) return true;
+      }
     }
-    return true;
+    return false;
   }
 
   /** To be called when all checks of the current VMCS have passed. */
@@ -120,8 +146,9 @@ export class CheckedVmcs {
 
   /** Makes one check and notes what it depends on. */
   #violated(rule: number, known: Passed): boolean {
-    this.#watched.onRead = (field) => known.readers[field]?.add(rule);
-    this.#onOutside = () => known.outside.add(rule);
+    this.#rule = rule;
+    this.#outside = known.outside;
+    this.#watched.noteFor(rule, known.readers);
     return entryRules[rule]?.violated(this.#watchedParts) ?? false;
   }
 }
