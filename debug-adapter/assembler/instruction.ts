@@ -2,6 +2,7 @@ import { CodeExt } from 'iced-x86';
 import { analyzeAddress, type Bits } from './address.ts';
 import { type Decoration, type Encoding, type ExplicitPrefixes, encodeForm, PLAIN } from './encode.ts';
 import { type EvaluationContext, evaluate } from './evaluate.ts';
+import type { Expression } from './expression.ts';
 import { type Code, type Form, formsOf } from './forms.ts';
 import { bindOperands, type EvaluatedOperand, type MatchRequest, type MatchResult, matchForm } from './match.ts';
 import { type MnemonicEntry, mnemonicEntry } from './mnemonics.ts';
@@ -47,10 +48,14 @@ const REPEAT: Readonly<Record<string, number>> = {
 
 const SEGMENT_BYTES: readonly number[] = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
 
+/** Gives the answer to a question about the context; who keeps encodings keeps it with them. */
+export type Decide = (question: (context: InstructionContext) => boolean) => boolean;
+
 /** Encodes one instruction as NASM does in the present pass. */
 export function encodeInstruction(
   body: InstructionBody,
   context: InstructionContext,
+  decide: Decide = (question) => question(context),
 ): EncodedInstruction | InstructionProblem {
   const { mnemonic } = body;
   const prefixes = explicitPrefixes(body, context.bits);
@@ -62,7 +67,7 @@ export function encodeInstruction(
   if (!entry) return { range: mnemonic.range, problem: `'${mnemonic.text}' is not an instruction` };
   const evaluated = evaluateOperands(body.operands, prefixes, context);
   if ('problem' in evaluated) return evaluated;
-  const request = makeRequest(body, evaluated.operands, prefixes, context);
+  const request = makeRequest(body, evaluated.operands, prefixes, context.bits, decide);
   const forms = candidateForms(entry);
   const excluded = excludedForm(name, request);
   let result: MatchResult = { kind: 'none' };
@@ -213,22 +218,32 @@ function makeRequest(
   body: InstructionBody,
   operands: readonly EvaluatedOperand[],
   prefixes: ExplicitPrefixes,
-  context: InstructionContext,
+  bits: Bits,
+  decide: Decide,
 ): MatchRequest {
-  const target = operands[0]?.operand.kind === 'immediate' ? operands[0].value : undefined;
+  const [first] = operands;
+  const target = first?.operand.kind === 'immediate' ? first.operand.value : undefined;
   return {
     operands,
     prefixes,
-    bits: context.bits,
+    bits,
     decoration: decorationOf(body),
-    branchUnknown: target?.forward ?? false,
-    branchDistance: () => target && distanceOf(target, context.address()),
+    branchUnknown: target !== undefined && first?.value?.forward === true,
+    reachesShort: () => target !== undefined && decide((context) => isInReach(target, prefixes, context)),
   };
 }
 
-function distanceOf(target: Value, start: Value): bigint | undefined {
-  const distance = addValues(target, scaleValue(start, -1n));
-  return distance.terms.length === 0 ? distance.constant : undefined;
+const SHORT_BRANCH_BYTES = 2;
+
+/** Whether the target is at most a signed byte away from the end of a short branch. */
+function isInReach(
+  target: Expression,
+  prefixes: ExplicitPrefixes,
+  { evaluation, address }: InstructionContext,
+): boolean {
+  const end = addValues(address(), constantValue(BigInt(SHORT_BRANCH_BYTES + prefixes.leading.length)));
+  const distance = addValues(evaluate(target, evaluation), scaleValue(end, -1n));
+  return distance.terms.length === 0 && distance.constant >= -128n && distance.constant <= 127n;
 }
 
 function decorationOf(body: InstructionBody): Decoration {

@@ -18,8 +18,8 @@ export interface MatchRequest {
   readonly bits: Bits;
   readonly prefixes: ExplicitPrefixes;
   readonly decoration: Decoration;
-  /** The distance from the start of the instruction to the branch target, where both are in one section. */
-  branchDistance(): bigint | undefined;
+  /** Whether a short branch gets to the target. */
+  reachesShort(): boolean;
   /** The branch target is not defined yet in this first pass: NASM hopes for the short form. */
   readonly branchUnknown: boolean;
   /** A form that NASM does not consider for these operands. */
@@ -178,8 +178,6 @@ function fitsSignedByte(spec: OperandSpec, operand: Operand, value: Value): bool
   return sizeFits && BigInt.asUintN(width, value.constant + 128n) <= 255n;
 }
 
-const SHORT_BYTES = 2n;
-
 function fitsBranch(spec: OperandSpec, operand: Operand, form: Form, request: MatchRequest): boolean {
   if (operand.distance === 'far') return false;
   if (spec.encodedBits !== 8) {
@@ -188,10 +186,7 @@ function fitsBranch(spec: OperandSpec, operand: Operand, form: Form, request: Ma
   if (operand.distance === 'short' || isShortOnly(form)) return true;
   if (operand.distance === 'near' || operand.strict || operand.sizeBits !== undefined) return false;
   if (request.branchUnknown) return true;
-  const distance = request.branchDistance();
-  if (distance === undefined) return false;
-  const fromEnd = distance - SHORT_BYTES - BigInt(request.prefixes.leading.length);
-  return fromEnd >= -128n && fromEnd <= 127n;
+  return request.reachesShort();
 }
 
 /** LOOP and JCXZ have no near form. */
