@@ -16,8 +16,8 @@ export const FAST_TLB_ADDRESS = 0x4_0000;
 export const FAST_TLB_ENTRIES = 1024;
 export const FAST_TLB_ENTRY_BYTES = 32;
 /**
- * Sets of the fast TLB: explicit supervisor accesses, user accesses, supervisor accesses with EFLAGS.AC set; first those
- * of VMX root operation (or none), then those of non-root operation.
+ * Sets of the fast TLB: supervisor accesses (implicit ones too), user accesses, explicit supervisor accesses that
+ * EFLAGS.AC exempts from SMAP; first those of VMX root operation (or none), then those of non-root operation.
  */
 export const FAST_TLB_SETS_OF_WORLD = 3;
 export const FAST_TLB_SETS = 2 * FAST_TLB_SETS_OF_WORLD;

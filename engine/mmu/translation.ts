@@ -385,14 +385,8 @@ export class Translation {
     useCache = false,
   ): boolean {
     if (walk.effects) throw new Error('a peek must not have effects');
-    return this.walker.walk(
-      space,
-      linear,
-      access,
-      this.policyOf(privilege),
-      walk,
-      useCache ? this.#cache() : undefined,
-    );
+    const cache = useCache ? this.#cache() : undefined;
+    return this.walker.walk(space, linear, access, this.policyOf(privilege), walk, cache);
   }
 }
 
