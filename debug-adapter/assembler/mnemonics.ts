@@ -162,19 +162,21 @@ function addConditions(map: Map<string, MnemonicEntry>, named: (names: string) =
 
 function addComparisons(map: Map<string, MnemonicEntry>, named: (names: string) => Mnemonic[]): void {
   for (const type of ['ps', 'pd', 'ss', 'sd']) {
+    const [legacy, avx] = [named(`cmp${type}`), named(`vcmp${type}`)];
     COMPARISONS.forEach((name, immediate) => {
-      map.set(`cmp${name}${type}`, { mnemonics: named(`cmp${type}`), immediate });
+      map.set(`cmp${name}${type}`, { mnemonics: legacy, immediate });
     });
     [...COMPARISONS, ...AVX_COMPARISONS].forEach((name, immediate) => {
-      map.set(`vcmp${name}${type}`, { mnemonics: named(`vcmp${type}`), immediate });
+      map.set(`vcmp${name}${type}`, { mnemonics: avx, immediate });
     });
     for (const [name, immediate] of Object.entries(AVX_COMPARISON_ALIASES)) {
-      map.set(`vcmp${name}${type}`, { mnemonics: named(`vcmp${type}`), immediate });
+      map.set(`vcmp${name}${type}`, { mnemonics: avx, immediate });
     }
   }
   for (const type of ['b', 'w', 'd', 'q', 'ub', 'uw', 'ud', 'uq']) {
+    const compare = named(`vpcmp${type}`);
     for (const [name, immediate] of Object.entries(INTEGER_COMPARISONS)) {
-      map.set(`vpcmp${name}${type}`, overload(map.get(`vpcmp${name}${type}`), named(`vpcmp${type}`), immediate));
+      map.set(`vpcmp${name}${type}`, overload(map.get(`vpcmp${name}${type}`), compare, immediate));
     }
   }
   for (const [name, immediate] of Object.entries(CARRYLESS)) {

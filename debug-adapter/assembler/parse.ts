@@ -200,7 +200,7 @@ class Reader {
       return;
     }
     // What is wrong with the line shows when it is assembled; here it may still hold macros.
-    const statement = parseStatement(line, new Diagnostics());
+    const statement = parseStatement(line, new Diagnostics(0));
     this.#lines.push({ kind: 'statement', statement });
     const { label, body } = statement;
     const colon = label && isPunctuator(line.tokens[1], ':') ? line.tokens[1] : undefined;

@@ -31,6 +31,17 @@ const MAXIMUM_DIAGNOSTICS = 500;
 export class Diagnostics {
   readonly #list: Diagnostic[] = [];
   readonly #seen = new Set<string>();
+  readonly #limit: number;
+
+  /** With a limit of 0 nothing is kept. */
+  constructor(limit = MAXIMUM_DIAGNOSTICS) {
+    this.#limit = limit;
+  }
+
+  /** Whether any further report would be dropped. */
+  get isFull(): boolean {
+    return this.#list.length >= this.#limit;
+  }
 
   get list(): readonly Diagnostic[] {
     return this.#list;
@@ -46,13 +57,14 @@ export class Diagnostics {
   }
 
   #add(severity: Severity, range: SourceRange, message: string, expansion: Expansion | undefined): void {
+    if (this.isFull) return;
     const shown = expansion === undefined || onLineOf(range, expansion.site) ? range : expansion.site;
     const text = shown === range ? message : `${message} (in macro '${expansion?.macro}', ${range.file}:${range.line})`;
     const { file, line, column } = shown;
     const endColumn = column + Math.max(1, shown.length);
     const diagnostic = { severity, message: text, file, line, column, endColumn };
     const key = keyOf(diagnostic);
-    if (this.#seen.has(key) || this.#list.length >= MAXIMUM_DIAGNOSTICS) return;
+    if (this.#seen.has(key)) return;
     this.#seen.add(key);
     this.#list.push(diagnostic);
   }

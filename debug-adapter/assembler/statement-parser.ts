@@ -1,6 +1,7 @@
+import { closest } from '../closest.ts';
 import { Cursor } from './cursor.ts';
 import { type Expression, parseExpression, SyntaxProblem } from './expression.ts';
-import { isMnemonic } from './mnemonics.ts';
+import { isMnemonic, mnemonicNames } from './mnemonics.ts';
 import { braced, parseOperands } from './operand-parser.ts';
 import { registerNamed } from './registers.ts';
 import { type Diagnostics, spanOf } from './source.ts';
@@ -92,7 +93,8 @@ function parseTokens(line: TokenLine, diagnostics: Diagnostics): ParsedTokens {
     body = parseBody(cursor, label !== undefined);
   } catch (problem) {
     if (!(problem instanceof SyntaxProblem)) throw problem;
-    diagnostics.error(problem.range, problem.message, line.expansion);
+    report(problem, line, diagnostics);
+    if (problem.range === label?.range) label = undefined;
     body = { kind: 'invalid' };
   }
   return label ? { label, times, body } : { times, body };
@@ -115,9 +117,11 @@ function parseLabel(cursor: Cursor): Label | undefined {
 function parseBody(cursor: Cursor, labelled: boolean): StatementBody {
   const token = cursor.peek();
   if (!token) return { kind: 'empty' };
-  if (isPunctuator(token, '[')) return parseBracketed(cursor);
+  if (isPunctuator(token, '[')) return parseBracketed(cursor, labelled);
   if (isPunctuator(token, '{')) return parseInstruction(cursor, labelled);
   if (token.kind !== 'identifier') {
+    const instead = labelled ? misspelled(cursor) : undefined;
+    if (instead) throw instead;
     throw new SyntaxProblem(token.range, `expected a label, an instruction or a directive, found '${token.text}'`);
   }
   const word = token.text.toLowerCase();
@@ -138,12 +142,14 @@ function finish<Body extends StatementBody>(cursor: Cursor, body: Body): Body {
   return body;
 }
 
-function parseBracketed(cursor: Cursor): StatementBody {
+function parseBracketed(cursor: Cursor, labelled: boolean): StatementBody {
+  const instead = labelled ? misspelled(cursor) : undefined;
   cursor.next();
   const name = cursor.next();
   const last = cursor.tokens.length - 1;
   const close = isPunctuator(cursor.tokens[last], ']') ? last : -1;
   if (name?.kind !== 'identifier' || !DIRECTIVES.has(name.text.toLowerCase())) {
+    if (instead) throw instead;
     throw new SyntaxProblem(name?.range ?? cursor.here, `expected a directive after '[', found '${name?.text ?? ''}'`);
   }
   if (close < 0) throw new SyntaxProblem(cursor.here, "expected ']' at the end of the directive");
@@ -215,7 +221,8 @@ function parseInstruction(cursor: Cursor, labelled: boolean): StatementBody {
   const mnemonic = cursor.peek();
   if (!mnemonic) return { kind: 'instruction', prefixes, operands: [] };
   if (mnemonic.kind !== 'identifier' || !isMnemonic(mnemonic.text.toLowerCase())) {
-    throw new SyntaxProblem(mnemonic.range, unknownInstruction(cursor, mnemonic, labelled));
+    const instead = labelled ? misspelled(cursor) : undefined;
+    throw instead ?? new UnknownWord(mnemonic, `expected an instruction, found '${mnemonic.text}'`);
   }
   cursor.next();
   return { kind: 'instruction', mnemonic, prefixes, operands: parseOperands(cursor) };
@@ -225,10 +232,35 @@ function isLast(cursor: Cursor): boolean {
   return cursor.peek(1) === undefined;
 }
 
-function unknownInstruction(cursor: Cursor, found: Token, labelled: boolean): string {
-  const before = cursor.tokens[cursor.index - 1];
-  if (labelled && cursor.index === 1 && before) {
-    return `'${before.text}' is neither an instruction nor a macro here: expected one, or a label followed by ':'`;
+/** A word where an instruction should be; its report may suggest one. */
+class UnknownWord extends SyntaxProblem {
+  readonly word: string;
+
+  constructor({ text, range }: Token, message: string) {
+    super(range, message);
+    this.word = text;
   }
-  return `expected an instruction, found '${found.text}'`;
+}
+
+/** What was read as a label, without a colon and in front of what starts no statement, was meant for an instruction. */
+function misspelled(cursor: Cursor): UnknownWord | undefined {
+  const [before] = cursor.tokens;
+  if (cursor.index !== 1 || !before) return undefined;
+  const message = `'${before.text}' is neither an instruction nor a macro here: expected one, or a label followed by ':'`;
+  return new UnknownWord(before, message);
+}
+
+/** After so many faults the file is of another language; searching all names for each of its lines would take long. */
+const MAXIMUM_SUGGESTIONS = 50;
+
+function report(problem: SyntaxProblem, line: TokenLine, diagnostics: Diagnostics): void {
+  const searches = !diagnostics.isFull && diagnostics.list.length < MAXIMUM_SUGGESTIONS;
+  const near = searches && problem instanceof UnknownWord ? closest(problem.word, statementNames()) : undefined;
+  const hint = near === undefined ? '' : `; did you mean '${near}'?`;
+  diagnostics.error(problem.range, problem.message + hint, line.expansion);
+}
+
+function* statementNames(): Iterable<string> {
+  yield* mnemonicNames();
+  yield* directiveNames();
 }

@@ -16,7 +16,13 @@ describe('an error says what was expected, what was found and where', () => {
     ['mov eax, bl', '1:1-4', 'found eax, bl'],
     ['bits 64\npush eax', '2:1-5', "'push' with these operands does not exist in 64-bit code"],
     ['inc [bx]', '1:1-4', 'write one of byte, word, dword before the memory operand'],
-    ['frobnicate ax', '1:12-14', "'frobnicate' is neither an instruction nor a macro"],
+    ['frobnicate ax', '1:1-11', "'frobnicate' is neither an instruction nor a macro"],
+    ['mvo eax, 1', '1:1-4', "expected one, or a label followed by ':'; did you mean 'mov'?"],
+    ['pussh 5', '1:1-6', "did you mean 'push'?"],
+    ['idvi byte [bx]', '1:1-5', "did you mean 'idiv'?"],
+    ['lgtd [bx]', '1:1-5', "did you mean 'lgdt'?"],
+    ['sectoin .text', '1:1-8', "did you mean 'section'?"],
+    ['start: mvo eax, 1', '1:8-11', "expected an instruction, found 'mvo'; did you mean 'mov'?"],
     ['jmp nowhere', '1:5-12', "symbol 'nowhere' is not defined"],
     ['Start: jmp start', '1:12-17', "did you mean 'Start'?"],
     ['db 5 +', '1:7-8', 'expected a value, found the end of the line'],
@@ -63,6 +69,10 @@ describe('an error says what was expected, what was found and where', () => {
   ])('%s', (text, place, message) => {
     const errors = errorsOf(text);
     expect(errors.filter((one) => one.startsWith(`${place} `)).join('\n')).toContain(message);
+  });
+
+  it('takes no misspelled instruction for a label', () => {
+    expect(errorsOf('mvo ax, 1\nmvo bx, 1').map((one) => one.split(' ')[0])).toEqual(['1:1-4', '2:1-4']);
   });
 
   it('reports all errors of a file at once, in their order', () => {
