@@ -41,7 +41,7 @@ describe('diagnostics', () => {
     const { client } = await opened('bits 64\n  mvo eax, 1\n  mov eax, missing\n');
     const found = await client.diagnosticsOf(uri);
     expect(found.map(({ range, severity }) => [range.start.line, range.start.character, severity])).toEqual([
-      [1, 6, 1],
+      [1, 2, 1],
       [2, 11, 1],
     ]);
     expect(found[1]?.message).toContain("'missing' is not defined");
