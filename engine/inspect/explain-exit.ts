@@ -53,8 +53,8 @@ export function exitValues(info: VmExitInfo, state: CpuState): Record<string, bi
     rip: info.rip,
     instruction_length: BigInt(info.instructionLengthBytes),
   };
-  if (linearReasons.includes(reason)) values.guest_linear_address = info.guestLinear;
-  if (physicalReasons.includes(reason)) values.guest_physical_address = info.guestPhysical;
+  if (linearReasons.includes(reason)) values.guest_linear = info.guestLinear;
+  if (physicalReasons.includes(reason)) values.guest_physical = info.guestPhysical;
   if (isValid(info.interruptionInformation)) {
     values.vector = BigInt(info.interruptionInformation & 0xff);
     values.error_code = BigInt(info.interruptionErrorCode);
@@ -132,8 +132,9 @@ function details(info: VmExitInfo): string[] {
   const vector = info.interruptionInformation & 0xff;
   const parts = decodeQualification(info.reason, info.qualification, vector);
   const lines: string[] = [];
-  if (parts.length > 0) {
-    const list = parts.map(({ name, value }) => `${name} ${value}`).join('; ');
+  const set = parts.filter(({ value }) => value !== '0');
+  if (set.length > 0) {
+    const list = set.map(({ name, value }) => (value === '1' ? name : `${name} ${value}`)).join('; ');
     lines.push(`Exit qualification ${hex(info.qualification)}: ${list}.`);
   }
   if (info.instructionInformation !== 0 && info.reason !== ExitReason['I/O instruction']) {
