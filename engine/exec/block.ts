@@ -50,3 +50,7 @@ export const endOf = (instructions: readonly DecodedInstruction[]): number => {
   if (!last) throw new Error('a block without instructions falls through');
   return last.ip + last.lengthBytes;
 };
+
+/** RIP after the first instruction, or of the block if it has none. */
+export const endOfFirst = ({ instructions: [first], location }: Block): number =>
+  first ? first.ip + first.lengthBytes : location.rip;

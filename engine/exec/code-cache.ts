@@ -74,7 +74,7 @@ export class CodeCache {
    */
   find(location: CodeLocation, nextPage: NextPage, limit?: number): Block {
     if (limit !== undefined && limit > 1) return this.#cut(this.find(location, nextPage), limit);
-    const known = this.#known(location, limit === 1);
+    const known = this.#known(location, nextPage, limit === 1);
     if (known) return known;
     if (this.#free + (MAX_BLOCK_INSTRUCTIONS + 1) * RECORD_BYTES > CODE_CACHE_ADDRESS + CODE_CACHE_BYTES) this.clear();
     const block = this.#decode(location, nextPage, limit === 1);
@@ -83,10 +83,16 @@ export class CodeCache {
     return block;
   }
 
-  #known(location: CodeLocation, single: boolean): Block | undefined {
+  /** An instruction on two pages is still the same only if the second is. */
+  #known(location: CodeLocation, nextPage: NextPage, single: boolean): Block | undefined {
     return this.#blocks
       .get(location.physical)
-      ?.find((block) => block.single === single && isSameLocation(block.location, location));
+      ?.find(
+        (block) =>
+          block.single === single &&
+          isSameLocation(block.location, location) &&
+          (block.pages.length === 1 || block.pages[1] === Math.floor(nextPage() / PAGE_BYTES)),
+      );
   }
 
   #keep(block: Block): void {

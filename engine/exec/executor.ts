@@ -12,7 +12,7 @@ import { type CpuState, CS, readSigned } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
-import type { Block, CodeLocation } from './block.ts';
+import { type Block, type CodeLocation, endOfFirst } from './block.ts';
 import { compileLoop, isLoop } from './block-compiler.ts';
 import type { CodeCache } from './code-cache.ts';
 import { Exit } from './exits.ts';
@@ -40,6 +40,10 @@ const HOT = 3;
 /** Events after which a run returns: each takes as long as hundreds of instructions. */
 const MAX_EVENTS = 1000;
 
+/** Limit of a flat segment; 64-bit code has none. */
+const WHOLE_LIMIT = 0xffff_ffff;
+const WHOLE_SEGMENT = { base: 0, limit: WHOLE_LIMIT } as const;
+
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
 export class Executor {
@@ -53,6 +57,9 @@ export class Executor {
   readonly #budget: BigInt64Array;
   readonly #hotAfter: number;
   #generation = 1;
+  /** Base and limit of the code segment that valid jump-cache entries were made for. */
+  #codeBase = 0;
+  #codeLimit = WHOLE_LIMIT;
   #limit = 0;
   /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
   #events = 0;
@@ -112,8 +119,18 @@ export class Executor {
   /** The key that jump-cache entries of the current mode carry. */
   refreshJumpKey(): void {
     const state = this.#state;
+    this.#followCodeSegment();
     const sizes = (codeSize(state) >> 5) * 3 + (stackSize(state) >> 5);
     this.#state.jumpKey = this.#generation * 128 + (state.nonRoot << 6) + sizes * 4 + state.cpl;
+  }
+
+  /** A RIP is another address in another segment, and may be beyond its limit. */
+  #followCodeSegment(): void {
+    const { base, limit } = is64Bit(this.#state) ? WHOLE_SEGMENT : this.#state.segment(CS);
+    if (base === this.#codeBase && limit === this.#codeLimit) return;
+    this.#codeBase = base;
+    this.#codeLimit = limit;
+    this.#generation = (this.#generation + 1) & 0x1ff_ffff;
   }
 
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */
@@ -170,7 +187,7 @@ export class Executor {
     const single = (state.interruptibility & SHADOWS) !== 0 || (state.flagsOther & RFLAGS.TF) !== 0;
     const block = this.#fetch(single ? 1 : undefined);
     if (!block) return undefined;
-    if (block.count === 0 || (single && this.#cache.isMarked(block.location.linear))) return this.#atMark();
+    if (block.count === 0 || (block.single && this.#cache.isMarked(block.location.linear))) return this.#atMark();
     return this.#execute(block);
   }
 
@@ -184,6 +201,8 @@ export class Executor {
       if (shadow) state.interruptibility &= ~shadow;
       if (flagsOther & RFLAGS.TF) this.#singleStepped();
     }
+    // What follows a single instruction has to be found out each time.
+    if (block.single) state.linkSite = 0;
     return this.#leave(exit, block);
   }
 
@@ -261,10 +280,19 @@ export class Executor {
   }
 
   /** The block at RIP; cut to `limit` instructions or to the budget. Throws the fetch's event. */
-  #block(limit: number | undefined): Block {
+  #block(wanted: number | undefined): Block {
     const location = this.#locate();
-    const nextPage = (): number => this.#translate(location.rip - location.pageOffset + PAGE_BYTES);
+    const { codeSize: size, pageOffset, rip } = location;
+    const end = size === 64 ? Number.POSITIVE_INFINITY : this.#state.segment(CS).limit;
+    const nextRip = rip - pageOffset + PAGE_BYTES;
+    // Where the segment ends in the page, each instruction has to be held against the limit.
+    const limit = end < nextRip - 1 ? 1 : wanted;
+    const nextPage = (): number => {
+      if (nextRip > end) throw GP(0);
+      return this.#translate(nextRip);
+    };
     let block = this.#cache.find(location, nextPage, limit);
+    if (endOfFirst(block) - 1 > end) throw GP(0);
     const left = this.#budgetLeft;
     if (limit === undefined) this.#noteHeat(block);
     if (block.count > left) block = this.#cache.find(location, nextPage, left);
