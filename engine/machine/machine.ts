@@ -30,8 +30,8 @@ import { type PhysicalWatch, Watches } from './watches.ts';
  * of its limit. They take far longer than an instruction and need not retire any, so the limit alone would not end a run
  * in reasonable time.
  */
-const DETOURS = 10_000;
-const INSTRUCTIONS_PER_DETOUR = 50;
+const DETOURS = 2000;
+const INSTRUCTIONS_PER_DETOUR = 200;
 /** Consecutive slices after which scattered handlers are put into one module. */
 const SETTLE_AFTER = 1_000_000;
 

@@ -11,7 +11,7 @@ const RCX = 1;
 const RSI = 6;
 const RDI = 7;
 /** Iterations of a REP that one exit carries out; the instruction exits again for the rest. */
-const MAX_ITERATIONS = 64;
+const MAX_ITERATIONS = 16;
 
 interface IoExit {
   readonly port: number;
