@@ -226,6 +226,7 @@ export class Machine implements MachineControl, ExecutorOwner {
     if (event instanceof StopBefore) return;
     if (event instanceof GuestFault) this.#fault(event);
     else if (event instanceof VmExit) {
+      this.stops.passed();
       this.virtualizer.exit(event);
       this.#deviceAccessed();
     } else if (event instanceof Unimplemented) {
@@ -254,6 +255,7 @@ export class Machine implements MachineControl, ExecutorOwner {
     for (const name of new Set<StopFilter>([filter, 'exception'])) {
       if (this.stops.watches(name) && this.report(exceptionEvent(name, fault, this.host))) return this.#hold(fault);
     }
+    this.stops.passed();
     try {
       raiseFault(this.host.processor, fault);
     } catch (event) {

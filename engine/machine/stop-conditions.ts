@@ -18,8 +18,8 @@ export class StopConditions {
   readonly #armed = new Map<StopFilter, FilterCondition | undefined>();
   /** The stop that a condition asked for; taken by the run loop at the next boundary. */
   #pending: Stop | undefined;
-  /** Where the last event stopped: its filter and instruction count. */
-  #stoppedAt: { readonly filter: StopFilter; readonly count: number } | undefined;
+  /** The instruction that events stopped before, by its count, and the filters of these events. */
+  #stoppedAt: { readonly count: number; readonly filters: Set<StopFilter> } | undefined;
   onEvent: ((event: MachineEvent) => void) | undefined;
 
   setFilter(filter: StopFilter, armed: boolean, condition?: FilterCondition): void {
@@ -34,18 +34,23 @@ export class StopConditions {
 
   /** Reports an event at an instruction count; true if the run is to stop there. */
   report(event: MachineEvent, count: number): boolean {
-    const again = this.#stoppedAt?.filter === event.filter && this.#stoppedAt.count === count;
-    if (again) {
-      this.#stoppedAt = undefined;
-      return false;
-    }
+    if (this.#stoppedAt?.count !== count) this.#stoppedAt = undefined;
+    if (this.#stoppedAt?.filters.has(event.filter)) return false;
     this.onEvent?.(event);
     if (!this.#armed.has(event.filter)) return false;
     const condition = this.#armed.get(event.filter);
     if (condition && !condition(event)) return false;
-    if (beforeTheFact.has(event.filter)) this.#stoppedAt = { filter: event.filter, count };
+    if (beforeTheFact.has(event.filter)) {
+      this.#stoppedAt ??= { count, filters: new Set() };
+      this.#stoppedAt.filters.add(event.filter);
+    }
     this.request({ kind: 'event', event });
     return true;
+  }
+
+  /** What the filters stopped before happens now: another event of this instruction count is a new one. */
+  passed(): void {
+    this.#stoppedAt = undefined;
   }
 
   /** Asks for a stop; the first one asked for wins. */
