@@ -1,6 +1,6 @@
 /**
  * The frame around random statements: handlers that survive nearly every exception by starting the next piece of the
- * program with fresh segments and a fresh stack. The program can destroy all of that; then it ends in a triple fault,
+ * program with fresh tables, segments and a fresh stack. The program can destroy all of that; then it ends in a triple fault,
  * which is an end like another.
  */
 import { allowedSettings, type ControlGroupName } from '../../../engine/vmx/controls.ts';
@@ -23,7 +23,7 @@ export function programSource(mode: EntryMode, pieces: readonly string[]): strin
     ...recovery(mode),
     'start:',
     ...start(mode),
-    ...pieces.flatMap((piece, index) => [`piece${index}:`, piece, 'jmp next']),
+    ...pieces.flatMap((piece, index) => [`piece${index}:`, piece, `jmp ${at.recover}`]),
     'align 8',
     'jumps:',
     ...Array.from({ length: PIECES }, (_, index) => `${entrySize} piece${index % pieces.length}`),
@@ -39,7 +39,7 @@ function loadSegments(selector: number): string[] {
   return [`mov ax, ${selector}`, ...['ds', 'es', 'ss'].map((segment) => `mov ${segment}, ax`)];
 }
 
-/** The handler of all exceptions and interrupts: a fresh stack, and the next piece in turn. */
+/** The handler of all exceptions and interrupts: fresh descriptor tables, a fresh stack, and the next piece in turn. */
 function recovery(mode: EntryMode): string[] {
   if (mode === 'real') {
     return [
@@ -56,9 +56,9 @@ function recovery(mode: EntryMode): string[] {
   }
   const [stack, index, size] = mode === 'long' ? ['rsp', 'rax', 8] : ['esp', 'eax', 4];
   return [
+    ...['lgdt [cs:gdtr]', 'lidt [cs:idtr]'],
     ...loadSegments(selectorOf('data')),
     `mov ${stack}, ${at.stack}`,
-    'next:',
     `inc dword [${at.counter}]`,
     `mov eax, [${at.counter}]`,
     `and eax, ${PIECES - 1}`,
@@ -72,12 +72,11 @@ function start(mode: EntryMode): string[] {
     const fill = ['ivt:', `mov word [di], ${at.recover}`, 'mov word [di + 2], ax', 'add di, 4', 'cmp di, 1024'];
     return ['xor ax, ax', 'mov ds, ax', 'xor di, di', ...fill, 'jne ivt', `jmp 0:${at.recover}`];
   }
-  const ownTables = ['lgdt [gdtr]', 'lidt [idtr]'];
-  const task = [`mov ax, ${selectorOf('tss')}`, 'ltr ax'];
-  if (mode === 'protected') return [...ownTables, ...task, `jmp ${codeSelector.protected}:${at.recover}`];
+  const task = ['lgdt [gdtr]', `mov ax, ${selectorOf('tss')}`, 'ltr ax'];
+  if (mode === 'protected') return [...task, `jmp ${codeSelector.protected}:${at.recover}`];
   // The CS of the boot loader's table is another one: a far return loads that of the program's.
   const reload = [`push qword ${codeSelector.long}`, `push qword ${at.recover}`, 'retfq'];
-  return [...ownTables, ...task, `mov eax, ${at.pml4}`, 'mov cr3, rax', ...reload];
+  return [...task, `mov eax, ${at.pml4}`, 'mov cr3, rax', ...reload];
 }
 
 const encoding = (name: string): number => {
@@ -98,7 +97,7 @@ function vmxSetUp(): string[] {
   ]);
   return [
     ...['vmx_set_up:', 'mov rax, cr4', 'or rax, 0x2000', 'mov cr4, rax', 'mov rax, cr0', 'or rax, 0x20'],
-    ...['mov cr0, rax', 'mov ecx, 0x3a', 'mov eax, 5', 'xor edx, edx', 'wrmsr'],
+    ...['mov cr0, rax', 'mov ecx, 0x3a', 'rdmsr', 'test al, 1', 'jnz .locked', 'mov al, 5', 'wrmsr', '.locked:'],
     ...pointers,
     ...['mov rsi, vmx_fields', 'mov edi, (vmx_fields_end - vmx_fields) / 16', '.field:'],
     ...['mov rcx, [rsi]', 'mov rax, [rsi + 8]', 'vmwrite rcx, rax', 'add rsi, 16', 'dec edi', 'jnz .field'],

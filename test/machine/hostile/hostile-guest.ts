@@ -11,6 +11,9 @@ const VIRTUALIZATIONS: readonly Virtualization[] = ['none', 'hardware'];
 
 const NO_FILES = { read: () => Promise.reject(new Error('a hostile guest includes nothing')) };
 
+/** Around the program: whoever goes astray gets back soon. */
+const INT3 = { address: 0x1000, bytes: new Uint8Array(at.data - 0x1000).fill(0xcc) };
+
 export interface HostileGuest {
   readonly seed: number;
   readonly name: string;
@@ -26,13 +29,13 @@ export async function hostileGuest(seed: number): Promise<HostileGuest> {
   const { segments, diagnostics } = await assembleProgram('hostile.asm', source, NO_FILES);
   const error = diagnostics.find(({ severity }) => severity === 'error');
   if (error)
-    throw new Error(`seed ${seed}, line ${error.line}: ${error.message}: ${source.split('\n')[error.line - 1]}`);
+    throw new Error(`seed ${seed}, line ${error.line}: ${error.message}: ${source.split('\n')[(error.line ?? 1) - 1]}`);
   return {
     seed,
     name: `seed ${seed} (${mode}, virtualization ${virtualization})`,
     source,
     config: {
-      program: { segments: [...segments, ...tables(mode)], entry: { mode, address: at.code } },
+      program: { segments: [INT3, ...segments, ...tables(mode)], entry: { mode, address: at.code } },
       memoryBytes: 0x20_0000,
       cpus: 1,
       virtualization,

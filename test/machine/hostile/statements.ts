@@ -46,6 +46,7 @@ function address({ random, mode }: Writer): string {
     random.pick(DEVICES) + 4 * random.below(0x100),
     random.pick([at.gdt, at.idt, at.tss, at.ldt, at.vmcs, at.stack]) + random.below(0x100),
     RAM_END - random.below(10),
+    RAM_END + random.below(0x10_0000),
     random.value(),
   ]);
   return mode === 'long' && random.once(8)
@@ -109,7 +110,7 @@ function string(w: Writer): string {
   const size = random.pick(['b', 'w', 'd']);
   const operation = random.pick(['movs', 'stos', 'lods', 'cmps', 'scas', 'ins', 'outs']);
   const prefix = operation === 'cmps' || operation === 'scas' ? random.pick(['repe', 'repne']) : 'rep';
-  const count = random.pick([random.below(40), random.below(3000), 0x7fff_ffff, 0xffff_ffff, random.value()]);
+  const count = random.once(12) ? random.pick([random.below(3000), 0xffff_ffff, random.value()]) : random.below(20);
   const port = random.pick(PORTS);
   return [
     random.pick(['cld', 'cld', 'std']),
@@ -126,7 +127,7 @@ function loop(w: Writer): string {
   const label = w.label();
   const counter = w.mode === 'real' ? 'bp' : 'ebp';
   const body = Array.from({ length: 1 + w.random.below(4) }, () => w.random.pick([arithmetic, arithmetic, memory])(w));
-  const count = w.random.pick([3, 50, 400]);
+  const count = w.random.pick([3, 10, 60]);
   return [`mov ${counter}, ${count}`, `${label}:`, ...body, `dec ${counter}`, `jnz near ${label}`].join('\n');
 }
 
@@ -281,7 +282,7 @@ function flagsAndWaits(w: Writer): string {
     'cli',
     'sti\nhlt',
     'pause',
-    'hlt',
+    random.once(8) ? 'hlt' : 'nop',
     'mov ax, ss\nmov ss, ax',
     'sti\nmov ax, ss\nmov ss, ax\nnop',
     'cpuid',
@@ -353,7 +354,8 @@ function pageTables(w: Writer): string {
   const { random, mode } = w;
   if (mode === 'real') return controlRegister(w);
   const entry =
-    random.pick(TABLES) + 8 * random.pick([random.below(4), random.below(512), at.data >> 12, at.code >> 12]);
+    random.pick(TABLES) +
+    8 * random.pick([random.below(4), random.below(512), at.data >> 12, at.data >> 12, at.code >> 12]);
   const frame = 4096 * random.pick([random.below(512), at.pageTable >> 12, at.data >> 12, at.code >> 12]);
   const spoil = `mov dword [${entry + random.pick([0, 0, 0, 4])}], ${random.pick([frame + random.below(4096), frame + 7, random.value(), 0])}`;
   const [load, operand] = point(w);
