@@ -12,7 +12,7 @@ import { afterAll, expect, test } from 'vitest';
 import { bundleOptions, bundles } from '../../scripts/build.mjs';
 
 const FIRST_SEED = Number(process.env.RINGSIDE_SEED ?? 1_000_000);
-const SECONDS = Number(process.env.RINGSIDE_SECONDS ?? 100);
+const SECONDS = Number(process.env.RINGSIDE_SECONDS ?? 30);
 /** A guest takes less than a second. */
 const WATCHDOG_MS = 60_000;
 const PROCESS = fileURLToPath(new URL('../machine/hostile/hostile-process.ts', import.meta.url));

@@ -28,8 +28,10 @@ export async function hostileGuest(seed: number): Promise<HostileGuest> {
   const source = programSource(mode, randomPieces(mode, new Random(seed)));
   const { segments, diagnostics } = await assembleProgram('hostile.asm', source, NO_FILES);
   const error = diagnostics.find(({ severity }) => severity === 'error');
-  if (error)
-    throw new Error(`seed ${seed}, line ${error.line}: ${error.message}: ${source.split('\n')[(error.line ?? 1) - 1]}`);
+  if (error) {
+    const { line = 1, message } = error;
+    throw new Error(`seed ${seed}, line ${line}: ${message}: ${source.split('\n')[line - 1]}`);
+  }
   return {
     seed,
     name: `seed ${seed} (${mode}, virtualization ${virtualization})`,
