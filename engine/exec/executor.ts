@@ -195,7 +195,7 @@ export class Executor {
     const state = this.#state;
     const { nonRoot, flagsOther } = state;
     const shadow = state.interruptibility & SHADOWS;
-    const exit = this.#library.enter(block.record) as Exit;
+    const exit = (block.single ? this.#enterAlone(block) : this.#library.enter(block.record)) as Exit;
     // VM entries and exits load the interruptibility and the pending traps of the other side.
     if (exit !== Exit.Event && state.nonRoot === nonRoot) {
       if (shadow) state.interruptibility &= ~shadow;
@@ -204,6 +204,17 @@ export class Executor {
     // What follows a single instruction has to be found out each time.
     if (block.single) state.linkSite = 0;
     return this.#leave(exit, block);
+  }
+
+  /** Enters a block with its own budget only, so that neither another block nor another iteration of REP follows it. */
+  #enterAlone(block: Block): number {
+    const rest = this.#budgetLeft - block.count;
+    this.#limit -= rest;
+    this.#budgetLeft -= rest;
+    const exit = this.#library.enter(block.record);
+    this.#limit += rest;
+    this.#budgetLeft += rest;
+    return exit;
   }
 
   /** The trap that TF causes also ends the wait of HLT. */

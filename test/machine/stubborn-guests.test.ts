@@ -227,6 +227,30 @@ describe('stops do not disturb the guest', () => {
     expect(long(SINGLE_STEPPED).machine.run()).toMatchObject({ kind: 'exited', code: TRAPS });
   });
 
+  test.each([
+    ['whose code has run before', 'call steps\ncall middle', 'call steps', 5],
+    ['in the middle of REP', 'mov edi, 0x300000\nmov ecx, 5', 'rep stosb', 5],
+  ])('a guest that single-steps itself, %s', (_name, before, stepped, traps) => {
+    const guest = long(`${IDT}main: xor edx, edx
+      ${before}
+      pushfq
+      or qword [rsp], 0x100
+      popfq
+      ${stepped}
+      pushfq
+      and qword [rsp], ~0x100
+      popfq
+      mov al, dl
+      ${END}
+      steps: nop
+      middle: nop
+      nop
+      ret
+      handler: inc edx
+      iretq`);
+    expect(guest.machine.run()).toMatchObject({ kind: 'exited', code: traps + 3 });
+  });
+
   test('loses no trap that a run stopped at', () => {
     const guest = long(SINGLE_STEPPED);
     guest.machine.setFilter('exception', true);
