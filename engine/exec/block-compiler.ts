@@ -30,7 +30,6 @@ export function isLoop(block: Block): boolean {
   const last = block.instructions[block.count - 1];
   if (!last || block.pages.length !== 1) return false;
   const transfer = formOf(last, block.location.stackSize)?.operation.transfer;
-  if (transfer?.kind === 'repeat') return block.count === 1;
   if (transfer?.kind !== 'direct') return false;
   const target = last.operands.find((operand) => operand.kind === 'near-branch')?.value;
   return target !== undefined && BigInt.asIntN(64, target) === BigInt(block.location.rip);

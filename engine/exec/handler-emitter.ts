@@ -9,6 +9,7 @@ import type { AddressingForm } from './operand-emitter.ts';
 import { OperationEmitter } from './operation-emitter.ts';
 import { LINK_DISPATCH, LINK_UNRESOLVED, RECORD_BYTES, record } from './record.ts';
 import { emitEnterBlock, SharedFunction, SharedType } from './shared-functions.ts';
+import { emitStringBulk } from './string-bulk.ts';
 
 /** Index of the only parameter of a handler: the record's address. */
 const REC = 0;
@@ -37,6 +38,7 @@ class HandlerEmitter extends OperationEmitter {
 
   run(): Uint8Array {
     const { operation } = this.#handler.form;
+    if (operation.transfer?.kind === 'repeat') this.#bulk();
     const { condition, target } = this.emitOperation(operation);
     const { transfer } = operation;
     if (!transfer) this.#next();
@@ -45,6 +47,13 @@ class HandlerEmitter extends OperationEmitter {
     else if (condition !== undefined) this.#conditional(condition, true);
     else this.#follow(record.taken, () => this.#emitBranchTarget(true));
     return this.body.bytes();
+  }
+
+  #bulk(): void {
+    emitStringBulk(this.body, this.#handler.form, this.form, {
+      emitBase: (address) => this.emitSegmentBase(address),
+      emitAddress: (address) => this.emitSegmentAddress(address),
+    });
   }
 
   #state(name: keyof typeof fieldAddress): FunctionBody {

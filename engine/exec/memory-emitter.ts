@@ -2,7 +2,6 @@
  * Emits memory accesses: segment checks, an inlined look-up in the fast TLB, and the slow path out of line. An
  * instruction that writes what it read looks the address up once.
  */
-import { FAST_TLB_ENTRIES, FAST_TLB_ENTRY_BYTES } from '../cpu/memory-map.ts';
 import { fieldAddress, segmentLayout } from '../cpu/state-layout.ts';
 import type { Expr } from '../expr/expr.ts';
 import type { OperandWidth } from '../isa/operand.ts';
@@ -10,6 +9,7 @@ import type { AddressRef, LoadStatement, RaiseStatement, StoreStatement } from '
 import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { valueType } from './expression-emitter.ts';
+import { emitFastTlbLookup, emitHostAddress } from './fast-tlb-emitter.ts';
 import { FlagsEmitter } from './flags-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
 import { SharedFunction } from './shared-functions.ts';
@@ -132,26 +132,14 @@ export abstract class MemoryEmitter extends FlagsEmitter {
 
   /** Looks the page up in the fast TLB: pushes 1 on a hit. The entry's address stays in a local for the addend. */
   #emitHostLookup(linear: number, width: OperandWidth, forWrite: boolean): void {
-    const { body } = this;
-    const bytes = width / 8;
-    this.#entryLocal ??= body.local(I32);
-    const page = body.local(I32);
-    // The index of mmu/fast-tlb.ts.
-    body.get(linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(page);
-    body.get(page).i32(10).emit(op.i32ShrU, op.i32Xor);
-    body.i32(FAST_TLB_ENTRIES - 1).emit(op.i32And);
-    body.release(I32, page);
-    body.i32(Math.log2(FAST_TLB_ENTRY_BYTES)).emit(op.i32Shl);
-    body.i32(fieldAddress.tlbBase).memory(memoryOp.i32Load).emit(op.i32Add).tee(this.#entryLocal);
-    body.memory(memoryOp.i64Load, forWrite ? 8 : 0).get(linear);
-    if (bytes > 1) body.i64(BigInt(bytes - 1)).emit(op.i64Add);
-    body.i64(~0xfffn).emit(op.i64And, op.i64Eq);
+    this.#entryLocal ??= this.body.local(I32);
+    emitFastTlbLookup(this.body, linear, this.#entryLocal, { bytes: width / 8, write: forWrite });
   }
   #entryLocal: number | undefined;
 
   #emitHostAddress(linear: number): void {
     if (this.#entryLocal === undefined) throw new Error('no fast TLB entry was looked up');
-    this.body.get(linear).emit(op.i32WrapI64).get(this.#entryLocal).memory(memoryOp.i32Load, 16).emit(op.i32Add);
+    emitHostAddress(this.body, linear, this.#entryLocal);
   }
 
   /**
@@ -187,13 +175,13 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   }
 }
 
-const loadOpcode: Readonly<Record<OperandWidth, number>> = {
+export const loadOpcode: Readonly<Record<OperandWidth, number>> = {
   8: memoryOp.i32Load8U,
   16: memoryOp.i32Load16U,
   32: memoryOp.i32Load,
   64: memoryOp.i64Load,
 };
-const storeOpcode: Readonly<Record<OperandWidth, number>> = {
+export const storeOpcode: Readonly<Record<OperandWidth, number>> = {
   8: memoryOp.i32Store8,
   16: memoryOp.i32Store16,
   32: memoryOp.i32Store,

@@ -109,6 +109,14 @@ export class FunctionBody {
   memory(opcode: number, offset = 0): this {
     return this.emit(opcode, 0, ...unsignedLeb(offset));
   }
+  /** `memory.copy` inside the one memory: destination, source and length in bytes are on the stack. They may overlap. */
+  memoryCopy(): this {
+    return this.emit(0xfc, 10, 0, 0);
+  }
+  /** `memory.fill`: destination, byte value and length in bytes are on the stack. */
+  memoryFill(): this {
+    return this.emit(0xfc, 11, 0);
+  }
   block(): this {
     return this.emit(0x02, VOID);
   }

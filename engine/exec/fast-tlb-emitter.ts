@@ -1,0 +1,36 @@
+/** Emits look-ups in the fast TLB. The index is that of mmu/fast-tlb.ts. */
+import { FAST_TLB_ENTRIES, FAST_TLB_ENTRY_BYTES } from '../cpu/memory-map.ts';
+import { fieldAddress } from '../cpu/state-layout.ts';
+import { type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
+
+/** Offsets in an entry. */
+const READ_TAG = 0;
+const WRITE_TAG = 8;
+const ADDEND = 16;
+
+/**
+ * Pushes 1 if the page of an access at the linear address (a local, i64) is there for the access, and all its bytes lie
+ * in it. The address of the entry is left in the local `entry` (i32).
+ */
+export function emitFastTlbLookup(
+  body: FunctionBody,
+  linear: number,
+  entry: number,
+  access: { readonly bytes: number; readonly write: boolean },
+): void {
+  const page = body.local(I32);
+  body.get(linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(page);
+  body.get(page).i32(10).emit(op.i32ShrU, op.i32Xor);
+  body.i32(FAST_TLB_ENTRIES - 1).emit(op.i32And);
+  body.release(I32, page);
+  body.i32(Math.log2(FAST_TLB_ENTRY_BYTES)).emit(op.i32Shl);
+  body.i32(fieldAddress.tlbBase).memory(memoryOp.i32Load).emit(op.i32Add).tee(entry);
+  body.memory(memoryOp.i64Load, access.write ? WRITE_TAG : READ_TAG).get(linear);
+  if (access.bytes > 1) body.i64(BigInt(access.bytes - 1)).emit(op.i64Add);
+  body.i64(~0xfffn).emit(op.i64And, op.i64Eq);
+}
+
+/** Pushes the wasm address that the entry, which was found, translates the linear address to. */
+export function emitHostAddress(body: FunctionBody, linear: number, entry: number): void {
+  body.get(linear).emit(op.i32WrapI64).get(entry).memory(memoryOp.i32Load, ADDEND).emit(op.i32Add);
+}

@@ -1,0 +1,339 @@
+/**
+ * Many iterations of a repeated string instruction at once: those that the count, the slice's budget, the segments and
+ * the pages under the pointers cover, but for the last, which the instruction's own handler carries out. As the pages
+ * are in the fast TLB, none of these iterations can fault, be watched, or change code; and as the last is left,
+ * what it alone determines (flags, RAX of LODS, the end of REPE and REPNE) need not be known here.
+ */
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { fieldAddress, gprAddress, segmentLayout } from '../cpu/state-layout.ts';
+import type { InstructionForm } from '../isa/form.ts';
+import type { OperandWidth } from '../isa/operand.ts';
+import type { AddressRef, LoadStatement, StoreStatement } from '../isa/operation.ts';
+import { RAX, RCX, RDI, RSI } from '../isa/semantics-builder.ts';
+import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
+import { valueType } from './expression-emitter.ts';
+import { emitFastTlbLookup, emitHostAddress } from './fast-tlb-emitter.ts';
+import { loadOpcode, storeOpcode } from './memory-emitter.ts';
+import type { AddressingForm } from './operand-emitter.ts';
+
+/** Where the segment of an access is; each pushes something. */
+export interface SegmentOperands {
+  /** The segment's base (i64). */
+  emitBase(address: AddressRef): void;
+  /** The wasm address of the segment register. */
+  emitAddress(address: AddressRef): void;
+}
+
+/**
+ * Emits the iterations before the last of those that are covered; none, if there are fewer than two. Registers and
+ * budget are in the CPU state, and are left there as after so many iterations.
+ */
+export function emitStringBulk(
+  body: FunctionBody,
+  instruction: InstructionForm,
+  addressing: AddressingForm,
+  segments: SegmentOperands,
+): void {
+  new StringBulkEmitter(body, instruction, addressing, segments).run();
+}
+
+/** A pointer register, and the memory it points to. */
+interface Pointer {
+  readonly statement: LoadStatement | StoreStatement;
+  readonly register: number;
+  /** Locals: the register's value (i64), the wasm address of the memory (i32). */
+  readonly offset: number;
+  readonly host: number;
+}
+
+class StringBulkEmitter {
+  readonly #body: FunctionBody;
+  readonly #instruction: InstructionForm;
+  readonly #addressing: AddressingForm;
+  readonly #segments: SegmentOperands;
+  readonly #width: OperandWidth;
+  readonly #pointers: readonly Pointer[];
+  /** Locals, i64: RCX, the budget that is left, the iterations that are covered, later those to do here. */
+  readonly #count: number;
+  readonly #budget: number;
+  readonly #iterations: number;
+  /** Local, i32: whether DF is set. */
+  readonly #backward: number;
+  /** Local, i32: what is added to a pointer with each iteration. */
+  readonly #step: number;
+
+  constructor(body: FunctionBody, instruction: InstructionForm, addressing: AddressingForm, segments: SegmentOperands) {
+    this.#body = body;
+    this.#instruction = instruction;
+    this.#addressing = addressing;
+    this.#segments = segments;
+    const accesses = [...this.#loads, ...this.#stores];
+    this.#width = accesses[0]?.width ?? 8;
+    this.#pointers = accesses.map((statement) => ({
+      statement,
+      register: isDestination(statement.address) ? RDI : RSI,
+      offset: body.local(I64),
+      host: body.local(I32),
+    }));
+    this.#count = body.local(I64);
+    this.#budget = body.local(I64);
+    this.#iterations = body.local(I64);
+    this.#backward = body.local(I32);
+    this.#step = body.local(I32);
+  }
+
+  get #loads(): LoadStatement[] {
+    return this.#instruction.operation.reads.filter((read) => read.kind === 'load');
+  }
+  get #stores(): readonly StoreStatement[] {
+    return this.#instruction.operation.stores;
+  }
+  get #bytes(): number {
+    return this.#width / 8;
+  }
+
+  run(): void {
+    const body = this.#body.block();
+    this.#countAndBudget();
+    this.#direction();
+    for (const pointer of this.#pointers) this.#cover(pointer);
+    this.#leaveUnlessTwo();
+    body.get(this.#iterations).i64(1n).emit(op.i64Sub).set(this.#iterations);
+    this.#emitWork();
+    this.#advance();
+    body.end();
+  }
+
+  /** LODS only moves on: RAX is the last iteration's. */
+  #emitWork(): void {
+    const [first, second] = this.#pointers as [Pointer, Pointer?];
+    if (this.#instruction.operation.flags) this.#compare(this.#pointers);
+    else if (second) this.#copy(first, second);
+    else if (this.#stores.length > 0) this.#fill(first);
+  }
+
+  // ---- how many iterations -----------------------------------------------------------------------------------------
+
+  /** The block's budget has been taken already, so one more iteration than the rest allows is covered. */
+  #countAndBudget(): void {
+    const body = this.#body;
+    this.#emitRegister(RCX).set(this.#count);
+    body.i32(fieldAddress.budget).memory(memoryOp.i64Load).tee(this.#budget);
+    body.i64(1n).emit(op.i64Add).get(this.#count);
+    body.get(this.#budget).get(this.#count).emit(op.i64LtU, op.select).set(this.#iterations);
+    this.#leaveUnlessTwo();
+  }
+
+  #leaveUnlessTwo(): void {
+    this.#body.get(this.#iterations).i64(2n).emit(op.i64LtS).branchIf(0);
+  }
+
+  #direction(): void {
+    const body = this.#body;
+    body.i32(fieldAddress.flagsOther).memory(memoryOp.i32Load).i32(10).emit(op.i32ShrU).i32(1).emit(op.i32And);
+    body.set(this.#backward);
+    body.i32(-this.#bytes).i32(this.#bytes).get(this.#backward).emit(op.select).set(this.#step);
+  }
+
+  /** Finds the pointer's memory, and cuts the iterations to what can be accessed there without further checks. */
+  #cover({ statement, register, offset, host }: Pointer): void {
+    const body = this.#body;
+    const linear = body.local(I64);
+    this.#emitRegister(register);
+    body.tee(offset);
+    this.#segments.emitBase(statement.address);
+    body.emit(op.i64Add);
+    if (this.#isLegacy) body.i64(0xffff_ffffn).emit(op.i64And);
+    body.set(linear);
+    emitFastTlbLookup(body, linear, host, { bytes: this.#bytes, write: statement.kind === 'store' });
+    body.emit(op.i32Eqz).branchIf(0);
+    emitHostAddress(body, linear, host);
+    body.set(host);
+    this.#cutToRoom(statement, offset, linear);
+    body.release(I64, linear);
+  }
+
+  /** Where the first element fits, so do those up to the end, or down to the start, of page and offset. */
+  #cutToRoom(statement: LoadStatement | StoreStatement, offset: number, linear: number): void {
+    const body = this.#body;
+    const [room, other] = [body.local(I64), body.local(I64)];
+    const least = () => body.set(other).get(room).get(other).get(room).get(other).emit(op.i64LtS, op.select).set(room);
+    const inPage = () =>
+      body
+        .get(linear)
+        .i64(BigInt(PAGE_BYTES - 1))
+        .emit(op.i64And);
+    const inElements = () => body.i64(BigInt(Math.log2(this.#bytes))).emit(op.i64ShrS);
+    body.i64(BigInt(PAGE_BYTES));
+    inPage().emit(op.i64Sub).set(room);
+    if (this.#wraps) {
+      body
+        .i64(2n ** BigInt(this.#addressing.addressSize))
+        .get(offset)
+        .emit(op.i64Sub);
+      least();
+    }
+    if (this.#isLegacy) {
+      this.#emitFastLimit(statement);
+      body.i64(1n).emit(op.i64Add).get(offset).emit(op.i64Sub);
+      least();
+    }
+    body.get(room);
+    inElements().tee(room).i64(0n).emit(op.i64GtS).get(this.#backward).emit(op.i32And).if();
+    inPage().set(room);
+    if (this.#wraps) {
+      body.get(offset);
+      least();
+    }
+    body.get(room);
+    inElements().i64(1n).emit(op.i64Add).set(room).end();
+    body.get(this.#iterations);
+    least();
+    body.get(room).set(this.#iterations);
+    body.release(I64, room);
+    body.release(I64, other);
+  }
+
+  get #isLegacy(): boolean {
+    return this.#addressing.segmentation === 'legacy';
+  }
+  /** Whether offsets wrap where linear addresses go on. */
+  get #wraps(): boolean {
+    return this.#addressing.addressSize < 64;
+  }
+
+  #emitFastLimit({ kind, address }: LoadStatement | StoreStatement): void {
+    this.#segments.emitAddress(address);
+    this.#body.memory(memoryOp.i64Load, kind === 'store' ? segmentLayout.fastWriteLimit : segmentLayout.fastReadLimit);
+  }
+
+  // ---- what they do ------------------------------------------------------------------------------------------------
+
+  /** MOVS. Element by element where a later source may be an earlier destination. */
+  #copy(source: Pointer, destination: Pointer): void {
+    const body = this.#body;
+    const length = this.#lengthLocal();
+    body.get(destination.host).get(source.host).emit(op.i32Sub).get(length).emit(op.i32GeU);
+    this.#butBackward().if();
+    body.get(destination.host).get(source.host).get(length).memoryCopy();
+    body.else();
+    this.#eachElement(() => {
+      body.get(destination.host).get(source.host).memory(loadOpcode[this.#width]).memory(storeOpcode[this.#width]);
+    });
+    body.end().release(I32, length);
+  }
+
+  /** STOS: bytes by `memory.fill`, wider elements eight bytes at a time. */
+  #fill({ host }: Pointer): void {
+    const body = this.#body;
+    const length = this.#lengthLocal();
+    body.get(length).i32(8).emit(op.i32GeU);
+    this.#butBackward().if();
+    if (this.#width === 8) {
+      body.get(host).i32(gprAddress(RAX)).memory(memoryOp.i32Load8U).get(length).memoryFill();
+    } else this.#fillWide(host, length);
+    body.else();
+    const value = this.#accumulator();
+    this.#eachElement(() => body.get(host).get(value).memory(storeOpcode[this.#width]));
+    body.end().release(I32, length);
+  }
+
+  /** The length is a multiple of the element's, and so are the distances at which copies of it are stored. */
+  #fillWide(host: number, length: number): void {
+    const body = this.#body;
+    const [pattern, last] = [body.local(I64), body.local(I32)];
+    this.#emitPattern();
+    body.set(pattern).get(host).get(length).emit(op.i32Add).i32(8).emit(op.i32Sub).set(last);
+    body.loop().get(host).get(pattern).memory(memoryOp.i64Store);
+    body.get(host).i32(8).emit(op.i32Add).tee(host).get(last).emit(op.i32LtU).branchIf(0).end();
+    body.get(last).get(pattern).memory(memoryOp.i64Store);
+    body.release(I64, pattern);
+    body.release(I32, last);
+  }
+
+  /** Pushes the low part of RAX, as often as it fits into 64 bits. */
+  #emitPattern(): void {
+    const body = this.#body.i32(gprAddress(RAX));
+    if (this.#width === 64) body.memory(memoryOp.i64Load);
+    else if (this.#width === 32) body.memory(memoryOp.i64Load32U).i64(0x1_0000_0001n).emit(op.i64Mul);
+    else body.memory(memoryOp.i64Load16U).i64(0x1_0001_0001_0001n).emit(op.i64Mul);
+  }
+
+  /** A local with the low part of RAX. */
+  #accumulator(): number {
+    const value = this.#body.local(valueType(this.#width));
+    this.#body.i32(gprAddress(RAX)).memory(loadOpcode[this.#width]).set(value);
+    return value;
+  }
+
+  /** CMPS and SCAS: only iterations after which the instruction goes on. */
+  #compare([first, second]: readonly Pointer[]): void {
+    const body = this.#body;
+    const wide = this.#width === 64;
+    const equalityEnds = this.#instruction.sizes.repeat === 'repne';
+    const accumulator = second ? undefined : this.#accumulator();
+    body.block();
+    const left = this.#eachElement(() => {
+      body.get((first as Pointer).host).memory(loadOpcode[this.#width]);
+      if (second) body.get(second.host).memory(loadOpcode[this.#width]);
+      else body.get(accumulator as number);
+      if (equalityEnds) body.emit(wide ? op.i64Eq : op.i32Eq);
+      else body.emit(wide ? op.i64Ne : op.i32Ne);
+      body.branchIf(1);
+    });
+    body.end();
+    body.get(this.#iterations).get(left).emit(op.i64ExtendI32U, op.i64Sub).set(this.#iterations);
+  }
+
+  /** A loop over the elements, moving the hosts on. Returns the local that tells how many elements are left. */
+  #eachElement(emitElement: () => void): number {
+    const body = this.#body;
+    const left = body.local(I32);
+    body.get(this.#iterations).emit(op.i32WrapI64).set(left).loop();
+    emitElement();
+    for (const { host } of this.#pointers) body.get(host).get(this.#step).emit(op.i32Add).set(host);
+    body.get(left).i32(1).emit(op.i32Sub).tee(left).branchIf(0).end();
+    return left;
+  }
+
+  /** A local with the bytes that the iterations access (i32). */
+  #lengthLocal(): number {
+    const length = this.#body.local(I32);
+    this.#body.get(this.#iterations).emit(op.i32WrapI64).i32(this.#bytes).emit(op.i32Mul).set(length);
+    return length;
+  }
+  /** Lets the condition on the stack hold only if DF is clear. */
+  #butBackward(): FunctionBody {
+    return this.#body.get(this.#backward).emit(op.i32Eqz, op.i32And);
+  }
+
+  // ---- what they leave ---------------------------------------------------------------------------------------------
+
+  #advance(): void {
+    const body = this.#body;
+    for (const { register, offset } of this.#pointers) {
+      this.#setRegister(register, () => {
+        body.get(this.#step).emit(op.i64ExtendI32S).get(this.#iterations).emit(op.i64Mul).get(offset).emit(op.i64Add);
+      });
+    }
+    this.#setRegister(RCX, () => body.get(this.#count).get(this.#iterations).emit(op.i64Sub));
+    body.i32(fieldAddress.budget).get(this.#budget).get(this.#iterations).emit(op.i64Sub).memory(memoryOp.i64Store);
+  }
+
+  /** Pushes a register, cut to the address size (i64). */
+  #emitRegister(register: number): FunctionBody {
+    const { addressSize } = this.#addressing;
+    const opcode = { 16: memoryOp.i64Load16U, 32: memoryOp.i64Load32U, 64: memoryOp.i64Load }[addressSize];
+    return this.#body.i32(gprAddress(register)).memory(opcode);
+  }
+  /** The value does not wrap, as there is one more iteration to do. */
+  #setRegister(register: number, emitValue: () => void): void {
+    const body = this.#body.i32(gprAddress(register));
+    emitValue();
+    if (this.#addressing.addressSize === 16) body.emit(op.i32WrapI64).memory(memoryOp.i32Store16);
+    else body.memory(memoryOp.i64Store);
+  }
+}
+
+/** The destination string is always at ES:[RDI]; the source, at RSI, may have another segment. */
+const isDestination = (address: AddressRef): boolean => address.kind === 'computed' && address.segment.kind === 'fixed';
