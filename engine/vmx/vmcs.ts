@@ -90,6 +90,10 @@ export class Vmcs {
   u32(offset: number): number {
     return this.#view.getUint32(this.#state.currentVmcs + offset, true);
   }
+  /** Some of the low 32 bits; checks of VM entry depend on no others then. */
+  bits(offset: number, mask: number): number {
+    return this.#view.getUint32(this.#state.currentVmcs + offset, true) & mask;
+  }
   /** High 32 bits, unsigned. */
   high(offset: number): number {
     return this.#view.getUint32(this.#state.currentVmcs + offset + 4, true);

@@ -73,7 +73,7 @@ const BTF = 1 << 1;
 /** Single-stepping must be pending in a shadow or in HLT state exactly if TF is 1 and BTF is 0. */
 const isStepHeldBack = (vmcs: Vmcs): boolean => (blocking(vmcs) & SHADOW) !== 0 || activity(vmcs) === ACTIVITY.HLT;
 const singleSteps = (vmcs: Vmcs): boolean =>
-  hasBit(vmcs.u32(GUEST_RFLAGS), RFLAGS.TF) && !hasBit(vmcs.u32(DEBUGCTL), BTF);
+  vmcs.bits(GUEST_RFLAGS, RFLAGS.TF) !== 0 && !hasBit(vmcs.u32(DEBUGCTL), BTF);
 
 const hasLink = (vmcs: Vmcs): boolean => vmcs.u32(LINK) !== 0xffff_ffff || vmcs.high(LINK) !== 0xffff_ffff;
 
@@ -124,7 +124,7 @@ export const guestNonRegisterRules: readonly EntryRule[] = [
     'guest-interruptibility-sti-if',
     [INTERRUPTIBILITY_FIELD, 'Guest RFLAGS'],
     'Blocking by STI must be 0 if the IF flag of Guest RFLAGS is 0.',
-    (_, vmcs) => hasBit(blocking(vmcs), BLOCKING.STI) && !hasBit(vmcs.u32(GUEST_RFLAGS), RFLAGS.IF),
+    (_, vmcs) => hasBit(blocking(vmcs), BLOCKING.STI) && vmcs.bits(GUEST_RFLAGS, RFLAGS.IF) === 0,
   ),
   nonRegister(
     'guest-interruptibility-injected-interrupt',

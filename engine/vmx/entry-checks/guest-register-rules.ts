@@ -186,8 +186,8 @@ export const guestFlowRules: readonly EntryRule[] = [
     ['Guest RFLAGS'],
     'Reserved bits 63:22, 15, 5 and 3 of Guest RFLAGS must be 0, and bit 1 must be 1.',
     (_, vmcs) => {
-      const flags = vmcs.u32(GUEST_RFLAGS);
-      return (flags & RFLAGS_RESERVED) !== 0 || !hasBit(flags, RFLAGS.FIXED) || vmcs.high(GUEST_RFLAGS) !== 0;
+      const fixed = vmcs.bits(GUEST_RFLAGS, RFLAGS_RESERVED | RFLAGS.FIXED);
+      return fixed !== RFLAGS.FIXED || vmcs.high(GUEST_RFLAGS) !== 0;
     },
   ),
   flow(
@@ -195,12 +195,12 @@ export const guestFlowRules: readonly EntryRule[] = [
     ['Guest RFLAGS', ENTRY_FIELD, 'Guest CR0'],
     'Bit 17 (VM) of Guest RFLAGS must be 0 if "IA-32e mode guest" is 1 or Guest CR0.PE is 0.',
     (_, vmcs) =>
-      hasBit(vmcs.u32(GUEST_RFLAGS), RFLAGS.VM) && (isIa32eGuest(vmcs) || !hasBit(vmcs.u32(GUEST_CR0), CR0.PE)),
+      vmcs.bits(GUEST_RFLAGS, RFLAGS.VM) !== 0 && (isIa32eGuest(vmcs) || !hasBit(vmcs.u32(GUEST_CR0), CR0.PE)),
   ),
   flow(
     'guest-rflags-if-injection',
     ['Guest RFLAGS', 'VM-entry interruption-information field'],
     'Bit 9 (IF) of Guest RFLAGS must be 1 if an external interrupt is to be injected.',
-    (_, vmcs) => injectedType(vmcs) === EXTERNAL_INTERRUPT && !hasBit(vmcs.u32(GUEST_RFLAGS), RFLAGS.IF),
+    (_, vmcs) => injectedType(vmcs) === EXTERNAL_INTERRUPT && vmcs.bits(GUEST_RFLAGS, RFLAGS.IF) === 0,
   ),
 ];

@@ -68,7 +68,7 @@ export const hasEntry = (vmcs: Vmcs, mask: number): boolean => hasBit(vmcs.u32(E
 export const isIa32eGuest = (vmcs: Vmcs): boolean => hasEntry(vmcs, ENTRY['IA-32e mode guest']);
 export const isLongHost = (vmcs: Vmcs): boolean => hasExit(vmcs, EXIT['Host address-space size']);
 export const isUnrestricted = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Unrestricted guest']);
-export const isVirtual8086Guest = (vmcs: Vmcs): boolean => hasBit(vmcs.u32(GUEST_RFLAGS), 1 << 17);
+export const isVirtual8086Guest = (vmcs: Vmcs): boolean => vmcs.bits(GUEST_RFLAGS, 1 << 17) !== 0;
 
 /** Type of the event that VM entry is to inject, or -1 if there is none. */
 export function injectedType(vmcs: Vmcs): number {
