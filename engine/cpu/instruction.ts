@@ -51,6 +51,7 @@ export interface DecodedInstruction {
 
 /**
  * One heavy instruction. On entry `state.rip` is the address of the instruction; the dispatcher sets it to `nextIp`
- * afterwards unless `cpu.transferred` was set. Throws `GuestFault`, `VmExit` or `Unimplemented` before changing anything.
+ * afterwards unless `cpu.transferred` was set. Throws `GuestFault`, `VmExit` or `Unimplemented`, or leaves a VM exit in
+ * `cpu.vmExit`, before changing anything.
  */
 export type SystemInstruction = (cpu: Processor, insn: DecodedInstruction) => void;

@@ -6,7 +6,7 @@ import { iopl } from './flags.ts';
 import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
 import { isRealMode, isVirtual8086 } from './modes.ts';
 import { writeRegister } from './operands.ts';
-import { Privilege, type Processor } from './processor.ts';
+import { type IoAccess, Privilege, type Processor } from './processor.ts';
 import { ACCESS, RFLAGS } from './register-bits.ts';
 import { ES, TR } from './state.ts';
 
@@ -60,7 +60,8 @@ export const IN: SystemInstruction = (cpu, insn) => {
   const sizeBytes = accumulatorBytes(insn, 0);
   const { port, immediate } = portOperand(cpu, insn, 1);
   checkIoPermission(cpu, port, sizeBytes);
-  cpu.intercepts?.onIo?.({ port, sizeBytes, direction: 'in', string: false, rep: false, immediate }, insn);
+  const access: IoAccess = { port, sizeBytes, direction: 'in', string: false, rep: false, immediate };
+  if (cpu.intercepts?.onIo?.(access, insn)) return;
   const value = BigInt((cpu.ports.read(port, sizeBytes) & ones(sizeBytes)) >>> 0);
   if (sizeBytes === 1) cpu.state.setGpr(RAX, (cpu.state.gpr(RAX) & ~0xffn) | value);
   else writeRegister(cpu, RAX, sizeBytes * 8, value);
@@ -70,7 +71,8 @@ export const OUT: SystemInstruction = (cpu, insn) => {
   const sizeBytes = accumulatorBytes(insn, 1);
   const { port, immediate } = portOperand(cpu, insn, 0);
   checkIoPermission(cpu, port, sizeBytes);
-  cpu.intercepts?.onIo?.({ port, sizeBytes, direction: 'out', string: false, rep: false, immediate }, insn);
+  const access: IoAccess = { port, sizeBytes, direction: 'out', string: false, rep: false, immediate };
+  if (cpu.intercepts?.onIo?.(access, insn)) return;
   cpu.ports.write(port, sizeBytes, (cpu.state.gpr32(RAX) & ones(sizeBytes)) >>> 0);
 };
 
@@ -97,7 +99,8 @@ function stringIo(cpu: Processor, insn: DecodedInstruction, { sizeBytes, directi
   if (rep && readIndex(cpu, RCX, bits) === 0) return;
   const port = cpu.state.gpr32(RDX) & 0xffff;
   checkIoPermission(cpu, port, sizeBytes);
-  cpu.intercepts?.onIo?.({ port, sizeBytes, direction, string: true, rep, immediate: false }, insn);
+  const access: IoAccess = { port, sizeBytes, direction, string: true, rep, immediate: false };
+  if (cpu.intercepts?.onIo?.(access, insn)) return;
   const transfer = direction === 'in' ? inputOnce : outputOnce;
   transfer(cpu, insn, port, sizeBytes);
   if (!rep) return;

@@ -2,7 +2,7 @@
  * What the system side of the CPU works on: the state, linear memory, the TLB's maintenance, ports, the CPU model, and
  * the two parties that are asked or told: VMX (intercepts) and the debugger (hooks).
  */
-import type { GuestFault } from './events.ts';
+import type { GuestFault, VmExit } from './events.ts';
 import { Unimplemented } from './events.ts';
 import { readFlags, writeFlags } from './flags.ts';
 import type { DecodedInstruction } from './instruction.ts';
@@ -101,24 +101,25 @@ export interface CpuEvent {
 
 /**
  * What VMX non-root operation asks. Each method is consulted where the manual places the VM exit relative to faults
- * (SDM volume 3, "Relative Priority of Faults and VM Exits"), and throws `VmExit` to take the exit.
+ * (SDM volume 3, "Relative Priority of Faults and VM Exits"), and throws `VmExit` to take the exit. Those of frequent
+ * exits do not throw: they return true, with the exit in `Processor.vmExit`, and the instruction ends there.
  */
 export interface Intercepts {
   /** True while the "unrestricted guest" control is 1: CR0.PE and CR0.PG may be 0. */
   readonly unrestrictedGuest?: boolean;
   /** Added to what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER return. */
   readonly tscOffset?: bigint;
-  onCpuid?(): void;
-  onHlt?(): void;
+  onCpuid?(): boolean;
+  onHlt?(): boolean;
   onInvd?(): void;
   onWbinvd?(): void;
   onInvlpg?(linear: number): void;
   onInvpcid?(insn: DecodedInstruction): void;
-  onRdtsc?(): void;
+  onRdtsc?(): boolean;
   onRdtscp?(): void;
   onRdpmc?(): void;
-  onRdmsr?(index: number): void;
-  onWrmsr?(index: number): void;
+  onRdmsr?(index: number): boolean;
+  onWrmsr?(index: number): boolean;
   /** Returns the value to read instead of the register (guest/host masks and shadows), or undefined for the register. */
   onReadCr?(register: number, gpr: number): bigint | undefined;
   /** Returns the value to write in place of `value`. */
@@ -130,7 +131,7 @@ export interface Intercepts {
   /** The value SMSW stores, given CR0. */
   onSmsw?(cr0: number): number;
   onDr?(register: number, gpr: number, direction: 'read' | 'write'): void;
-  onIo?(access: IoAccess, insn: DecodedInstruction): void;
+  onIo?(access: IoAccess, insn: DecodedInstruction): boolean;
   /** LGDT, LIDT, SGDT, SIDT, LLDT, SLDT, LTR, STR. */
   onDescriptorTable?(insn: DecodedInstruction): void;
   onMwait?(): void;
@@ -142,7 +143,7 @@ export interface Intercepts {
   onTaskSwitch?(selector: number, source: 'call' | 'iret' | 'jmp' | 'idt'): void;
   onTripleFault?(): void;
   /** GETSEC and the VMX instructions, which exit unconditionally. */
-  onVmxInstruction?(insn: DecodedInstruction): void;
+  onVmxInstruction?(insn: DecodedInstruction): boolean;
 }
 
 /** What the local APIC is told by its processor. */
@@ -197,6 +198,8 @@ export class Processor {
   intercepts: Intercepts | undefined;
   /** Set by an instruction that put its own value into `state.rip`; the dispatcher clears it before each instruction. */
   transferred = false;
+  /** The VM exit that takes the place of the instruction under way; whoever runs the instruction takes it from here. */
+  vmExit: VmExit | undefined;
   /** The event that is being delivered; stays set when a VM exit ends the delivery, for the IDT-vectoring information. */
   delivering: CpuEvent | undefined;
 

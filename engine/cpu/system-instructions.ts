@@ -28,7 +28,7 @@ function writeEdxEax({ state }: Processor, value: bigint): void {
 
 export const HLT: SystemInstruction = (cpu) => {
   checkPrivileged(cpu);
-  cpu.intercepts?.onHlt?.();
+  if (cpu.intercepts?.onHlt?.()) return;
   cpu.state.activityState = ACTIVITY.HLT;
 };
 
@@ -136,7 +136,7 @@ const timeStamp = (cpu: Processor): bigint => BigInt.asUintN(64, cpu.tscNow() + 
 
 export const RDTSC: SystemInstruction = (cpu) => {
   checkTimeStampAccess(cpu);
-  cpu.intercepts?.onRdtsc?.();
+  if (cpu.intercepts?.onRdtsc?.()) return;
   writeEdxEax(cpu, timeStamp(cpu));
 };
 
@@ -157,7 +157,7 @@ export const RDPMC: SystemInstruction = (cpu) => {
 export const RDMSR: SystemInstruction = (cpu) => {
   checkPrivileged(cpu);
   const index = cpu.state.gpr32(RCX);
-  cpu.intercepts?.onRdmsr?.(index);
+  if (cpu.intercepts?.onRdmsr?.(index)) return;
   writeEdxEax(cpu, readMsr(cpu, index));
 };
 
@@ -165,12 +165,12 @@ export const WRMSR: SystemInstruction = (cpu) => {
   checkPrivileged(cpu);
   const { state } = cpu;
   const index = state.gpr32(RCX);
-  cpu.intercepts?.onWrmsr?.(index);
+  if (cpu.intercepts?.onWrmsr?.(index)) return;
   writeMsr(cpu, index, (BigInt(state.gpr32(RDX)) << 32n) | BigInt(state.gpr32(RAX)));
 };
 
 export const CPUID: SystemInstruction = (cpu) => {
-  cpu.intercepts?.onCpuid?.();
+  if (cpu.intercepts?.onCpuid?.()) return;
   const { state } = cpu;
   const { eax, ebx, ecx, edx } = cpu.model.cpuid(state, state.gpr32(RAX), state.gpr32(RCX));
   state.setGpr32(RAX, eax);

@@ -3,7 +3,7 @@
  * deals with what brings it back. What an event means (delivery, VM exit, stop) is decided by the owner.
  */
 import { DebugFault } from '../cpu/debug-exceptions.ts';
-import { GP } from '../cpu/events.ts';
+import { GP, type VmExit } from '../cpu/events.ts';
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
@@ -64,6 +64,8 @@ export class Executor {
   /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
   #events = 0;
   #skipMarkAt: number | undefined;
+  /** An event was dealt with since compiled code was entered: where it led is often known to the jump cache. */
+  #afterEvent = false;
 
   constructor(parts: {
     processor: Processor;
@@ -88,6 +90,7 @@ export class Executor {
       this.#runtime.stopRequested = true;
     };
     parts.runtime.codeCache = parts.cache;
+    parts.runtime.exitInPlace = (event, at) => this.#exitInPlace(event, at);
   }
 
   /** Instructions executed so far in the current `run`; exact whenever TypeScript runs at an instruction boundary. */
@@ -185,33 +188,52 @@ export class Executor {
     if (state.flagsOther & RFLAGS.RF) state.flagsOther &= ~RFLAGS.RF;
     // A shadow and TF last for one instruction, whose end must be seen.
     const single = (state.interruptibility & SHADOWS) !== 0 || (state.flagsOther & RFLAGS.TF) !== 0;
+    const known = single || !this.#afterEvent ? 0 : this.#recentRecord();
+    this.#afterEvent = false;
+    if (known !== 0) return this.#execute(known, false);
     const block = this.#fetch(single ? 1 : undefined);
     if (!block) return undefined;
     if (block.count === 0 || (block.single && this.#cache.isMarked(block.location.linear))) return this.#atMark();
-    return this.#execute(block);
+    return this.#execute(block.record, block.single);
   }
 
-  #execute(block: Block): RunEnd | undefined {
+  /** The record at RIP that the jump cache knows, if the budget covers its block, else 0: what `dispatch` would go to. */
+  #recentRecord(): number {
+    const view = this.#view;
+    const state = this.#state;
+    const { rip } = state;
+    const entry = jumpCacheAddress(rip);
+    if (view.getUint32(entry + jumpCacheEntry.key, true) !== state.jumpKey) return 0;
+    if (readSigned(view, entry + jumpCacheEntry.rip) !== rip) return 0;
+    const at = view.getUint32(entry + jumpCacheEntry.record, true);
+    if (view.getUint16(at + record.blockCount, true) > this.#budgetLeft) return 0;
+    state.linkSite = 0;
+    state.pageBase = rip - view.getUint16(at + record.pageOffset, true);
+    this.#runtime.stopRequested = false;
+    return at;
+  }
+
+  #execute(at: number, single: boolean): RunEnd | undefined {
     const state = this.#state;
     const { nonRoot, flagsOther } = state;
     const shadow = state.interruptibility & SHADOWS;
-    const exit = (block.single ? this.#enterAlone(block) : this.#library.enter(block.record)) as Exit;
+    const exit = (single ? this.#enterAlone(at) : this.#library.enter(at)) as Exit;
     // VM entries and exits load the interruptibility and the pending traps of the other side.
     if (exit !== Exit.Event && state.nonRoot === nonRoot) {
       if (shadow) state.interruptibility &= ~shadow;
       if (flagsOther & RFLAGS.TF) this.#singleStepped();
     }
     // What follows a single instruction has to be found out each time.
-    if (block.single) state.linkSite = 0;
-    return this.#leave(exit, block);
+    if (single) state.linkSite = 0;
+    return this.#leave(exit, at);
   }
 
   /** Enters a block with its own budget only, so that neither another block nor another iteration of REP follows it. */
-  #enterAlone(block: Block): number {
-    const rest = this.#budgetLeft - block.count;
+  #enterAlone(at: number): number {
+    const rest = this.#budgetLeft - this.#view.getUint16(at + record.blockCount, true);
     this.#limit -= rest;
     this.#budgetLeft -= rest;
-    const exit = this.#library.enter(block.record);
+    const exit = this.#library.enter(at);
     this.#limit += rest;
     this.#budgetLeft += rest;
     return exit;
@@ -224,7 +246,7 @@ export class Executor {
     if (state.activityState === ACTIVITY.HLT) state.activityState = ACTIVITY.ACTIVE;
   }
 
-  #leave(exit: Exit, entered: Block): RunEnd | undefined {
+  #leave(exit: Exit, entered: number): RunEnd | undefined {
     switch (exit) {
       case Exit.Lookup:
       case Exit.Budget:
@@ -241,7 +263,7 @@ export class Executor {
       case Exit.StopAtTarget:
         break;
       default:
-        throw new Error(`compiled code at ${entered.location.rip} returned ${exit}`);
+        throw new Error(`compiled code of record ${entered} returned ${exit}`);
     }
     this.refreshJumpKey();
     return undefined;
@@ -263,12 +285,28 @@ export class Executor {
     this.#deal(event);
   }
 
+  /**
+   * A VM exit of the last instruction of a block, within compiled code: what the budget gave for the instruction pays
+   * for the event. Where a shadow or TF ends with the instruction, or events have filled the run, the run loop has to see it.
+   */
+  #exitInPlace(event: VmExit, recordAddress: number): boolean {
+    const { interruptibility, flagsOther } = this.#state;
+    const single = (interruptibility & SHADOWS) !== 0 || (flagsOther & RFLAGS.TF) !== 0;
+    const isLast = this.#view.getUint16(recordAddress + record.blockCount, true) === 1;
+    if (single || !isLast || this.#events + 1 >= MAX_EVENTS) return false;
+    this.#events++;
+    this.#state.linkSite = 0;
+    this.#owner.handleEvent(event);
+    return true;
+  }
+
   #deal(event: unknown): void {
     this.#events++;
     this.#budgetLeft--;
     this.#state.linkSite = 0;
     this.#owner.handleEvent(event);
     this.refreshJumpKey();
+    this.#afterEvent = true;
   }
 
   #atMark(): RunEnd | undefined {
@@ -277,7 +315,7 @@ export class Executor {
     if (!skip) return 'mark';
     this.#skipMarkAt = undefined;
     const block = this.#fetch(1);
-    return block && this.#execute(block);
+    return block && this.#execute(block.record, block.single);
   }
 
   /** The block at RIP; undefined if the fetch ended in an event, which was dealt with. */

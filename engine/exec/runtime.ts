@@ -4,7 +4,7 @@
  */
 import { checkSegment } from '../cpu/access.ts';
 import { bindInstruction } from '../cpu/bind-instruction.ts';
-import { GP, GuestFault, SS_, UD, Unimplemented, Vector } from '../cpu/events.ts';
+import { GP, GuestFault, SS_, UD, Unimplemented, Vector, type VmExit } from '../cpu/events.ts';
 import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu/instruction.ts';
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { is64Bit } from '../cpu/modes.ts';
@@ -43,6 +43,11 @@ export class Runtime {
   codeCache: CodeCache | undefined;
   /** Called after each system instruction: control state may have changed. Returns true to leave. */
   afterSystem: () => boolean = () => false;
+  /**
+   * Takes the VM exit of the system instruction of a record where it happened, so that compiled code goes on with the
+   * host; false if that needs the run loop.
+   */
+  exitInPlace: (event: VmExit, recordAddress: number) => boolean = () => false;
   /** Told before each system instruction, with the instruction; may request a stop by throwing. */
   beforeSystem: ((instruction: DecodedInstruction) => void) | undefined;
   readonly #parts: RuntimeParts;
@@ -163,7 +168,9 @@ export class Runtime {
       this.beforeSystem?.(instruction);
       if (!execute) throw this.#notExecutable(instruction);
       execute(processor, site);
-      if (!processor.transferred) state.rip = site.nextIp;
+      if (processor.vmExit) {
+        if (!this.#exit(recordAddress)) return Exit.Event + 1;
+      } else if (!processor.transferred) state.rip = site.nextIp;
     } catch (event) {
       this.pendingEvent = event;
       state.exitRecord = recordAddress;
@@ -173,5 +180,17 @@ export class Runtime {
     }
     const leave = this.afterSystem();
     return leave || this.stopRequested ? Exit.StopAtTarget + 1 : 0;
+  }
+
+  /** A VM exit took the place of the record's instruction. */
+  #exit(recordAddress: number): boolean {
+    const { processor } = this.#parts;
+    const event = processor.vmExit as VmExit;
+    processor.vmExit = undefined;
+    processor.state.exitRecord = recordAddress;
+    this.currentRecord = 0;
+    if (this.exitInPlace(event, recordAddress)) return true;
+    this.pendingEvent = event;
+    return false;
   }
 }

@@ -30,19 +30,21 @@ const CR0_FIXED0_SIGNED = CR0_FIXED0 | 0;
 const ERROR_FIELD = offsetOf('VM-instruction error');
 const NO_VMCS = 0xffff_ffff_ffff_ffffn;
 
-const modesWithVmx: readonly number[] = [CpuMode.protected16, CpuMode.protected32, CpuMode.long64];
-
 /** #UD outside protected and 64-bit mode. */
-function checkMode({ state }: Processor): void {
-  if (!modesWithVmx.includes(state.mode)) throw UD();
+function checkMode({ state: { mode } }: Processor): void {
+  if (mode !== CpuMode.long64 && mode !== CpuMode.protected32 && mode !== CpuMode.protected16) throw UD();
 }
 
-/** The checks that all instructions share but VMXON, VMCALL and VMFUNC: operation, mode, non-root exit, privilege. */
-function checkRootRing0(cpu: Processor, insn: DecodedInstruction): void {
+/**
+ * The checks that all instructions share but VMXON, VMCALL and VMFUNC: operation, mode, non-root exit, privilege. False
+ * if the instruction ends in a VM exit.
+ */
+function mayGoOn(cpu: Processor, insn: DecodedInstruction): boolean {
   if (!cpu.state.vmxOperation) throw UD();
   checkMode(cpu);
-  cpu.intercepts?.onVmxInstruction?.(insn);
+  if (cpu.intercepts?.onVmxInstruction?.(insn)) return false;
   if (cpu.state.cpl > 0) throw GP(0);
+  return true;
 }
 
 export function vmSucceed({ state }: VmxParts): void {
@@ -95,7 +97,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     checkMode(cpu);
     if (!hasBit(state.cr4, CR4.VMXE)) throw UD();
     if (state.vmxOperation) {
-      cpu.intercepts?.onVmxInstruction?.(insn);
+      if (cpu.intercepts?.onVmxInstruction?.(insn)) return;
       if (state.cpl > 0) throw GP(0);
       return vmFail(parts, InstructionError.vmxonInRoot);
     }
@@ -111,14 +113,14 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   };
 
   const VMXOFF: SystemInstruction = (cpu, insn) => {
-    checkRootRing0(cpu, insn);
+    if (!mayGoOn(cpu, insn)) return;
     state.vmxOperation = 0;
     state.currentVmcsValid = 0;
     vmSucceed(parts);
   };
 
   const VMCLEAR: SystemInstruction = (cpu, insn) => {
-    checkRootRing0(cpu, insn);
+    if (!mayGoOn(cpu, insn)) return;
     const pointer = readPointer(cpu, insn);
     if (!isVmxAddress(parts, pointer)) return vmFail(parts, InstructionError.vmclearInvalidAddress);
     const address = Number(pointer);
@@ -129,7 +131,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   };
 
   const VMPTRLD: SystemInstruction = (cpu, insn) => {
-    checkRootRing0(cpu, insn);
+    if (!mayGoOn(cpu, insn)) return;
     const pointer = readPointer(cpu, insn);
     if (!isVmxAddress(parts, pointer)) return vmFail(parts, InstructionError.vmptrldInvalidAddress);
     const address = Number(pointer);
@@ -141,7 +143,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   };
 
   const VMPTRST: SystemInstruction = (cpu, insn) => {
-    checkRootRing0(cpu, insn);
+    if (!mayGoOn(cpu, insn)) return;
     writeMemory(cpu, insn, 0, 8, state.currentVmcsValid ? BigInt(state.currentVmcs) : NO_VMCS);
     vmSucceed(parts);
   };
@@ -160,7 +162,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   }
 
   const VMREAD: SystemInstruction = (cpu, insn) => {
-    checkRootRing0(cpu, insn);
+    if (!mayGoOn(cpu, insn)) return;
     const encoding = fieldOperand(cpu, insn, 1);
     if (encoding === undefined) return;
     const value = vmcs.readEncoding(encoding);
@@ -171,7 +173,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   };
 
   const VMWRITE: SystemInstruction = (cpu, insn) => {
-    checkRootRing0(cpu, insn);
+    if (!mayGoOn(cpu, insn)) return;
     const encoding = fieldOperand(cpu, insn, 0);
     if (encoding === undefined) return;
     if (isReadOnly(encoding)) return vmFail(parts, InstructionError.readOnlyComponent);
@@ -187,13 +189,13 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   const enter =
     (launch: boolean): SystemInstruction =>
     (cpu, insn) => {
-      checkRootRing0(cpu, insn);
+      if (!mayGoOn(cpu, insn)) return;
       enterGuest(launch);
     };
 
   const VMCALL: SystemInstruction = (cpu, insn) => {
     if (!state.vmxOperation) throw UD();
-    cpu.intercepts?.onVmxInstruction?.(insn);
+    if (cpu.intercepts?.onVmxInstruction?.(insn)) return;
     checkMode(cpu);
     if (state.cpl > 0) throw GP(0);
     vmFail(parts, InstructionError.vmcallInRoot);
@@ -205,7 +207,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   };
 
   const INVEPT: SystemInstruction = (cpu, insn) => {
-    checkRootRing0(cpu, insn);
+    if (!mayGoOn(cpu, insn)) return;
     const type = readWide(cpu, registerIndex(insn, 0));
     if (type !== 1n && type !== 2n) return vmFail(parts, InstructionError.invalidOperand);
     const eptp = readOperandMemory(cpu, memoryOperand(insn, 1), 0, 8);
@@ -217,7 +219,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   };
 
   const INVVPID: SystemInstruction = (cpu, insn) => {
-    checkRootRing0(cpu, insn);
+    if (!mayGoOn(cpu, insn)) return;
     const type = readWide(cpu, registerIndex(insn, 0));
     if (type > 3n) return vmFail(parts, InstructionError.invalidOperand);
     const operand = memoryOperand(insn, 1);

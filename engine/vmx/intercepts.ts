@@ -69,7 +69,6 @@ const TRIPLE_FAULT_EXIT = plain(ExitReason['Triple fault']);
 /** Exit reasons of the VMX instructions by the decoder's mnemonics. */
 const vmxReasons: Readonly<Record<string, number>> = {
   Getsec: ExitReason.GETSEC,
-  Vmcall: ExitReason.VMCALL,
   Vmclear: ExitReason.VMCLEAR,
   Vmlaunch: ExitReason.VMLAUNCH,
   Vmptrld: ExitReason.VMPTRLD,
@@ -107,8 +106,14 @@ export class NonRootIntercepts implements Intercepts {
     return hasPrimary(this.#vmcs, mask);
   }
 
-  onCpuid(): void {
-    throw CPUID_EXIT;
+  /** The exit takes the place of the instruction, without the time that throwing it takes. */
+  #exit(event: VmExit): true {
+    this.#parts.processor.vmExit = event;
+    return true;
+  }
+
+  onCpuid(): boolean {
+    return this.#exit(CPUID_EXIT);
   }
   onInvd(): void {
     throw INVD_EXIT;
@@ -119,14 +124,14 @@ export class NonRootIntercepts implements Intercepts {
   onTripleFault(): void {
     throw TRIPLE_FAULT_EXIT;
   }
-  onHlt(): void {
-    if (this.#primary(PRIMARY['HLT exiting'])) throw HLT_EXIT;
+  onHlt(): boolean {
+    return this.#primary(PRIMARY['HLT exiting']) && this.#exit(HLT_EXIT);
   }
   onWbinvd(): void {
     if (hasSecondary(this.#vmcs, SECONDARY['WBINVD exiting'])) throw WBINVD_EXIT;
   }
-  onRdtsc(): void {
-    if (this.#primary(PRIMARY['RDTSC exiting'])) throw RDTSC_EXIT;
+  onRdtsc(): boolean {
+    return this.#primary(PRIMARY['RDTSC exiting']) && this.#exit(RDTSC_EXIT);
   }
   onRdtscp(): void {
     if (!hasSecondary(this.#vmcs, SECONDARY['Enable RDTSCP'])) throw UD();
@@ -160,11 +165,11 @@ export class NonRootIntercepts implements Intercepts {
     throw withOperand(ExitReason[tables ? 'Access to GDTR or IDTR' : 'Access to LDTR or TR'], insn);
   }
 
-  onVmxInstruction(insn: DecodedInstruction): void {
+  onVmxInstruction(insn: DecodedInstruction): boolean {
+    if (insn.mnemonic === 'Vmcall') return this.#exit(VMCALL_EXIT);
     const reason = vmxReasons[insn.mnemonic];
     if (reason === undefined) throw UD();
-    if (reason === ExitReason.VMCALL) throw VMCALL_EXIT;
-    throw withOperand(reason, insn);
+    return this.#exit(withOperand(reason, insn));
   }
 
   onReadCr(register: number, gpr: number): bigint | undefined {
@@ -240,18 +245,19 @@ export class NonRootIntercepts implements Intercepts {
     throw new VmExit(ExitReason['MOV DR'], BigInt(register | (direction === 'read' ? 16 : 0) | (gpr << 8)));
   }
 
-  onIo(access: IoAccess, insn: DecodedInstruction): void {
+  onIo(access: IoAccess, insn: DecodedInstruction): boolean {
     const exits = this.#primary(PRIMARY['Use I/O bitmaps'])
       ? this.#ioBitmapSays(access.port, access.sizeBytes)
       : this.#primary(PRIMARY['Unconditional I/O exiting']);
-    if (!exits) return;
+    if (!exits) return false;
     const qualification = ioQualification(access);
-    if (!access.string) throw new VmExit(ExitReason['I/O instruction'], qualification);
+    if (!access.string) return this.#exit(new VmExit(ExitReason['I/O instruction'], qualification));
     const segment = access.direction === 'in' ? ES : insn.segment;
-    throw new VmExit(ExitReason['I/O instruction'], qualification, {
+    const more = {
       guestLinear: this.#stringAddress(segment, access.direction === 'in' ? RDI : RSI, insn.addressSize),
       instructionInformation: stringIoInformation(insn.addressSize, segment),
-    });
+    };
+    return this.#exit(new VmExit(ExitReason['I/O instruction'], qualification, more));
   }
 
   /** An access that wraps around the 16-bit port space exits as well. */
@@ -274,11 +280,11 @@ export class NonRootIntercepts implements Intercepts {
     return (base + offset) >>> 0;
   }
 
-  onRdmsr(index: number): void {
-    if (this.#msrExits(index, 0)) throw RDMSR_EXIT;
+  onRdmsr(index: number): boolean {
+    return this.#msrExits(index, 0) && this.#exit(RDMSR_EXIT);
   }
-  onWrmsr(index: number): void {
-    if (this.#msrExits(index, MSR_BITMAP_WRITES)) throw WRMSR_EXIT;
+  onWrmsr(index: number): boolean {
+    return this.#msrExits(index, MSR_BITMAP_WRITES) && this.#exit(WRMSR_EXIT);
   }
   #msrExits(index: number, area: number): boolean {
     if (!this.#primary(PRIMARY['Use MSR bitmaps'])) return true;

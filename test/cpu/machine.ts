@@ -4,6 +4,7 @@
  */
 import { bindInstruction } from '../../engine/cpu/bind-instruction.ts';
 import { GuestFault, UD } from '../../engine/cpu/events.ts';
+import type { DecodedInstruction, SystemInstruction } from '../../engine/cpu/instruction.ts';
 import { raiseFault } from '../../engine/cpu/interrupts.ts';
 import { RAM_ADDRESS } from '../../engine/cpu/memory-map.ts';
 import { createCpuModel } from '../../engine/cpu/model.ts';
@@ -156,7 +157,7 @@ export class TestMachine {
 
   /** Runs one instruction and throws what it throws; RIP advances as the dispatcher would make it. */
   run(hex: string): void {
-    const { state, cpu } = this;
+    const { state } = this;
     const bytes = Uint8Array.from(hex.split(' ').map((byte) => Number.parseInt(byte, 16)));
     const decoded = decodeOne(bytes, codeSize(state), state.rip);
     if (decoded === undefined) throw UD();
@@ -164,8 +165,17 @@ export class TestMachine {
     const key = systemInstructionKey(insn);
     const execute = systemInstructions[key];
     if (execute === undefined) throw new Error(`no system instruction ${key}`);
+    this.execute(execute, insn);
+  }
+
+  /** Carries out an instruction as the dispatcher does; a VM exit that takes its place is thrown like all others. */
+  protected execute(instruction: SystemInstruction, insn: DecodedInstruction): void {
+    const { state, cpu } = this;
     cpu.transferred = false;
-    execute(cpu, insn);
+    instruction(cpu, insn);
+    const exit = cpu.vmExit;
+    cpu.vmExit = undefined;
+    if (exit) throw exit;
     if (!cpu.transferred) state.rip = insn.nextIp;
   }
 

@@ -343,7 +343,7 @@ describe('I/O', () => {
   test('VMX learns port, size, direction and form after the permission check', () => {
     const m = new TestMachine().protected();
     const seen: unknown[] = [];
-    m.cpu.intercepts = { onIo: (access) => void seen.push(access) };
+    m.cpu.intercepts = { onIo: (access) => seen.push(access) === 0 };
     m.run('e4 21');
     expect(seen).toEqual([{ port: 0x21, sizeBytes: 1, direction: 'in', string: false, rep: false, immediate: true }]);
   });

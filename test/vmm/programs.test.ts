@@ -29,6 +29,20 @@ describe('samples print what they promise', () => {
   });
 });
 
+describe('a hypervisor and its guest run the same however the run is cut', () => {
+  async function ended(slice: number): Promise<string> {
+    const { machine, output } = await guestFromFile(path.join(SAMPLES, 'tiny-hypervisor/tiny-hypervisor.asm'));
+    let stop = machine.run({ instructions: slice });
+    while (stop.kind === 'limit') stop = machine.run({ instructions: slice });
+    const { exitsByReason } = machine.statistics();
+    return `${output()} ${machine.instructionCount} ${JSON.stringify(exitsByReason)} ${machine.stateHash()}`;
+  }
+
+  test.each([1, 2, 7, 100])('into slices of %i instructions', async (slice) => {
+    expect(await ended(slice)).toBe(await ended(50_000_000));
+  });
+});
+
 /** What the benchmark guest computes, computed here: checksums by piece of work. */
 describe('the VMX benchmark guest runs to the right checksums', () => {
   const MASK = 2n ** 64n - 1n;

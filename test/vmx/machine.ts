@@ -77,7 +77,7 @@ export class VmxMachine extends TestMachine {
   }
 
   override run(hex: string): void {
-    const { state, cpu } = this;
+    const { state } = this;
     const bytes = Uint8Array.from(hex.split(' ').map((byte) => Number.parseInt(byte, 16)));
     const decoded = decodeOne(bytes, codeSize(state), state.rip);
     if (decoded === undefined) throw new Error(`undecodable: ${hex}`);
@@ -85,9 +85,7 @@ export class VmxMachine extends TestMachine {
     const key = systemInstructionKey(site);
     const execute = this.vmx?.instructions[key] ?? systemInstructions[key];
     if (execute === undefined) throw new Error(`no system instruction ${key}`);
-    cpu.transferred = false;
-    execute(cpu, site);
-    if (!cpu.transferred) state.rip = site.nextIp;
+    this.execute(execute, site);
   }
 
   /** Runs one instruction and deals with its fault or VM exit as the run loop does. */
