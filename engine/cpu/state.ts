@@ -110,6 +110,15 @@ class CpuStateBase {
   gpr32(index: number): number {
     return this.view.getUint32(gprAddress(index), true);
   }
+  /** High 32 bits of a general-purpose register, unsigned. */
+  gprHigh(index: number): number {
+    return this.view.getUint32(gprAddress(index) + 4, true);
+  }
+  /** Writes both halves of a general-purpose register. */
+  setGprHalves(index: number, low: number, high: number): void {
+    this.view.setUint32(gprAddress(index), low, true);
+    this.view.setUint32(gprAddress(index) + 4, high, true);
+  }
   /** Writes a 32-bit result, which zeroes the upper half. */
   setGpr32(index: number, value: number): void {
     writeInteger(this.view, gprAddress(index), value >>> 0);

@@ -75,7 +75,7 @@ export class Host {
       tscNow: () => BigInt.asUintN(64, BigInt(this.clock.nowNs) + this.state.tscAdjust),
       hooks: config.hooks,
     });
-    this.vmx = new Vmx(this.processor, this.mmu, this.physical);
+    this.vmx = new Vmx(this.processor, this.mmu, this.physical, memory);
     this.runtime = new Runtime({
       processor: this.processor,
       mmu: this.mmu,

@@ -5,7 +5,7 @@ import { ACCESS, ACTIVITY, BLOCKING, CR0, CR4, EFER, hasBit } from '../cpu/regis
 import { type CpuState, SS } from '../cpu/state.ts';
 import { ENTRY, EXIT, SECONDARY } from './controls.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
-import { currentEptp, currentVpid, hasExit, hasSecondary, type VmxParts } from './vmx-parts.ts';
+import { currentEptp, currentVpid, hasSecondary, type VmxParts } from './vmx-parts.ts';
 
 const GUEST_CR0 = offsetOf('Guest CR0');
 const GUEST_CR4 = offsetOf('Guest CR4');
@@ -16,6 +16,7 @@ const GUEST_EFER = offsetOf('Guest IA32_EFER');
 const GUEST_PAT = offsetOf('Guest IA32_PAT');
 const PENDING_DEBUG = offsetOf('Guest pending debug exceptions');
 const ENTRY_CONTROLS = offsetOf('VM-entry controls');
+const EXIT_CONTROLS = offsetOf('Primary VM-exit controls');
 const PDPTES = [
   offsetOf('Guest PDPTE0'),
   offsetOf('Guest PDPTE1'),
@@ -94,14 +95,15 @@ export function saveGuestState({ state, mmu, vmcs, copies }: VmxParts, resumeFla
   vmcs.setU32(GUEST_RFLAGS, resumeFlag === undefined ? flags : resumeFlag ? flags | RF : flags & ~RF);
   const { pendingDebug } = state;
   vmcs.setU32(PENDING_DEBUG, pendingDebug | (pendingDebug & DR6_BREAKPOINTS ? ENABLED_BREAKPOINT : 0));
-  if (hasExit(vmcs, EXIT['Save debug controls'])) {
+  const controls = vmcs.u32(EXIT_CONTROLS);
+  if (controls & EXIT['Save debug controls']) {
     vmcs.setU32(GUEST_DR7, state.dr7);
     vmcs.setU32(GUEST_DEBUGCTL, state.debugctl);
   }
-  if (hasExit(vmcs, EXIT['Save IA32_EFER'])) vmcs.setU32(GUEST_EFER, state.efer);
-  if (hasExit(vmcs, EXIT['Save IA32_PAT'])) vmcs.setU64(GUEST_PAT, state.pat);
+  if (controls & EXIT['Save IA32_EFER']) vmcs.setU32(GUEST_EFER, state.efer);
+  if (controls & EXIT['Save IA32_PAT']) vmcs.setU64(GUEST_PAT, state.pat);
   saveIa32eMode(state, vmcs);
-  if (hasSecondary(vmcs, SECONDARY['Enable EPT']) && usesPaePaging(state)) {
+  if (usesPaePaging(state) && hasSecondary(vmcs, SECONDARY['Enable EPT'])) {
     for (let index = 0; index < 4; index++) vmcs.setNumber(PDPTES[index] as number, mmu.vcpu.pdptes[index] as number);
   }
 }

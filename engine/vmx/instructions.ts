@@ -28,6 +28,8 @@ const FEATURE_CONTROL_VMXON = 1 | 4;
 const CR0_FIXED0_SIGNED = CR0_FIXED0 | 0;
 
 const ERROR_FIELD = offsetOf('VM-instruction error');
+/** Beyond all encodings of fields. */
+const NO_ENCODING = 0xffff;
 const NO_VMCS = 0xffff_ffff_ffff_ffffn;
 
 /** #UD outside protected and 64-bit mode. */
@@ -148,41 +150,45 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     vmSucceed(parts);
   };
 
-  /** The field that a register operand names, or the error that it names none; undefined without a current VMCS. */
-  function fieldOperand(cpu: Processor, insn: DecodedInstruction, index: number): number | undefined {
+  /** The encoding of the field that a register operand names; -1 if the instruction failed because there is none. */
+  function fieldOperand(insn: DecodedInstruction, index: number): number {
     if (!state.currentVmcsValid) {
       vmFailInvalid(parts);
-      return undefined;
+      return -1;
     }
-    const wide = readWide(cpu, registerIndex(insn, index));
-    const encoding = wide > 0xffffn ? 0xffff : Number(wide);
+    const register = registerIndex(insn, index);
+    const isTooLarge = is64Bit(state) && state.gprHigh(register) !== 0;
+    const encoding = isTooLarge ? NO_ENCODING : Math.min(state.gpr32(register), NO_ENCODING);
     if (offsetOfEncoding(encoding) !== 0) return encoding;
     vmFail(parts, InstructionError.unsupportedComponent);
-    return undefined;
+    return -1;
   }
+
+  const writeField = (encoding: number, value: bigint): void =>
+    vmcs.writeEncoding(encoding, BigInt.asUintN(bytesOfEncoding(encoding) * 8, value));
 
   const VMREAD: SystemInstruction = (cpu, insn) => {
     if (!mayGoOn(cpu, insn)) return;
-    const encoding = fieldOperand(cpu, insn, 1);
-    if (encoding === undefined) return;
-    const value = vmcs.readEncoding(encoding);
+    const encoding = fieldOperand(insn, 1);
+    if (encoding < 0) return;
     const bytes = wideBytes(cpu);
-    if (insn.operand(0).kind === 'memory') writeMemory(cpu, insn, 0, bytes, value);
-    else writeRegister(cpu, registerIndex(insn, 0), bytes * 8, value);
+    const destination = insn.operand(0);
+    if (destination.kind === 'register' && bytes === 8) vmcs.loadRegister(encoding, destination.index);
+    else if (destination.kind === 'memory') writeMemory(cpu, insn, 0, bytes, vmcs.readEncoding(encoding));
+    else writeRegister(cpu, registerIndex(insn, 0), bytes * 8, vmcs.readEncoding(encoding));
     vmSucceed(parts);
   };
 
   const VMWRITE: SystemInstruction = (cpu, insn) => {
     if (!mayGoOn(cpu, insn)) return;
-    const encoding = fieldOperand(cpu, insn, 0);
-    if (encoding === undefined) return;
+    const encoding = fieldOperand(insn, 0);
+    if (encoding < 0) return;
     if (isReadOnly(encoding)) return vmFail(parts, InstructionError.readOnlyComponent);
+    const bytes = wideBytes(cpu);
     const source = insn.operand(1);
-    const value =
-      source.kind === 'memory'
-        ? readOperandMemory(cpu, source, 0, wideBytes(cpu))
-        : readWide(cpu, registerIndex(insn, 1));
-    vmcs.writeEncoding(encoding, BigInt.asUintN(bytesOfEncoding(encoding) * 8, value));
+    if (source.kind === 'register' && bytes === 8) vmcs.storeRegister(encoding, source.index);
+    else if (source.kind === 'memory') writeField(encoding, readOperandMemory(cpu, source, 0, bytes));
+    else writeField(encoding, readWide(cpu, registerIndex(insn, 1)));
     vmSucceed(parts);
   };
 

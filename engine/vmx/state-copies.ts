@@ -1,5 +1,9 @@
-/** Copies between the CPU state and the VMCS that need no thought, by precomputed places: registers and segments. */
-import type { CpuState } from '../cpu/state.ts';
+/**
+ * Copies between the CPU state and the VMCS that need no thought: registers and segments. As VM entries and exits are
+ * frequent and this is most of their work, they are WebAssembly functions without a loop, made once from lists of places.
+ */
+import { ACCESS } from '../cpu/register-bits.ts';
+import { type CpuState, CS, DS, ES, FS, GS, LDTR, SS, TR } from '../cpu/state.ts';
 import {
   fieldAddress,
   gprAddress,
@@ -9,30 +13,36 @@ import {
   segmentNames,
 } from '../cpu/state-layout.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { encodeModule, FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 import type { VmcsFieldName } from './fields.ts';
 import { offsetOf } from './vmcs.ts';
 
-/** Pairs of places, flat: index of a 32-bit word of the wasm memory, and of one of the VMCS region. */
-type Words = Uint32Array;
+/** A place of the CPU state and one of the VMCS region that hold the same. */
 type Pair = readonly [stateAddress: number, vmcsOffset: number];
+
+interface Places {
+  /** By bytes that are copied. Of 16-bit fields, what software may have stored beyond them does not count. */
+  readonly 8: readonly Pair[];
+  readonly 4: readonly Pair[];
+  /** To the state they are zero-extended; saved they are 32 bits of the region. */
+  readonly 2: readonly Pair[];
+}
 
 const fields = (...pairs: readonly (readonly [StateField, VmcsFieldName])[]): Pair[] =>
   pairs.map(([field, name]) => [fieldAddress[field], offsetOf(name)]);
 
-const segments = (part: number, suffix: 'base' | 'limit' | 'access rights' | 'selector'): Pair[] =>
-  segmentNames.map((name, index) => [segmentAddress(index) + part, offsetOf(`Guest ${name} ${suffix}`)]);
+const part = (index: number, name: keyof typeof segmentLayout): number => segmentAddress(index) + segmentLayout[name];
 
-/** Both words of 64-bit registers, and the one of 32-bit registers. */
-function wordsOf(pairs64: readonly Pair[], pairs32: readonly Pair[]): Words {
-  const upper = pairs64.map(([at, offset]): Pair => [at + 4, offset + 4]);
-  return Uint32Array.from([...pairs64, ...upper, ...pairs32].flat().map((address) => address / 4));
-}
+const segments = (
+  name: keyof typeof segmentLayout,
+  suffix: 'base' | 'limit' | 'access rights' | 'selector',
+): readonly Pair[] => segmentNames.map((segment, index) => [part(index, name), offsetOf(`Guest ${segment} ${suffix}`)]);
 
 const RSP_ADDRESS = gprAddress(4);
 
 /** Guest registers that VM entries load and VM exits save as they are. */
-const guest = wordsOf(
-  [
+const guest: Places = {
+  8: [
     ...fields(
       ['cr3', 'Guest CR3'],
       ['rip', 'Guest RIP'],
@@ -42,9 +52,9 @@ const guest = wordsOf(
       ['sysenterEip', 'Guest IA32_SYSENTER_EIP'],
     ),
     [RSP_ADDRESS, offsetOf('Guest RSP')],
-    ...segments(segmentLayout.base, 'base'),
+    ...segments('base', 'base'),
   ],
-  [
+  4: [
     ...fields(
       ['gdtrLimit', 'Guest GDTR limit'],
       ['idtrLimit', 'Guest IDTR limit'],
@@ -52,15 +62,15 @@ const guest = wordsOf(
       ['activityState', 'Guest activity state'],
       ['interruptibility', 'Guest interruptibility state'],
     ),
-    ...segments(segmentLayout.limit, 'limit'),
-    ...segments(segmentLayout.attributes, 'access rights'),
-    ...segments(segmentLayout.selector, 'selector'),
+    ...segments('limit', 'limit'),
+    ...segments('attributes', 'access rights'),
   ],
-);
+  2: segments('selector', 'selector'),
+};
 
 /** Host registers that VM exits load as they are. */
-const host = wordsOf(
-  [
+const host: Places = {
+  8: [
     ...fields(
       ['cr3', 'Host CR3'],
       ['rip', 'Host RIP'],
@@ -70,56 +80,148 @@ const host = wordsOf(
       ['sysenterEip', 'Host IA32_SYSENTER_EIP'],
     ),
     [RSP_ADDRESS, offsetOf('Host RSP')],
+    [part(FS, 'base'), offsetOf('Host FS base')],
+    [part(GS, 'base'), offsetOf('Host GS base')],
+    [part(TR, 'base'), offsetOf('Host TR base')],
   ],
-  fields(['sysenterCs', 'Host IA32_SYSENTER_CS']),
-);
+  4: fields(['sysenterCs', 'Host IA32_SYSENTER_CS']),
+  2: [
+    [part(ES, 'selector'), offsetOf('Host ES selector')],
+    [part(CS, 'selector'), offsetOf('Host CS selector')],
+    [part(SS, 'selector'), offsetOf('Host SS selector')],
+    [part(DS, 'selector'), offsetOf('Host DS selector')],
+    [part(FS, 'selector'), offsetOf('Host FS selector')],
+    [part(GS, 'selector'), offsetOf('Host GS selector')],
+    [part(TR, 'selector'), offsetOf('Host TR selector')],
+  ],
+};
 
-const selectorAddresses = segmentNames.map((_, index) => (segmentAddress(index) + segmentLayout.selector) / 4);
+const FLAT_LIMIT = 0xffff_ffff;
+const TSS_LIMIT = 0x67;
+const TABLE_LIMIT = 0xffff;
+const CODE = ACCESS.P | ACCESS.S | ACCESS.G | 11;
+const DATA = ACCESS.P | ACCESS.S | ACCESS.G | ACCESS.DB | 3;
+const BUSY_TSS = ACCESS.P | 11;
+
+/** What VM exits load whatever the VMCS holds: 32 bits at addresses of the state. */
+const hostConstants: readonly (readonly [stateAddress: number, value: number])[] = [
+  ...[ES, SS, DS, FS, GS, CS].map((index) => [part(index, 'limit'), FLAT_LIMIT] as const),
+  [part(TR, 'limit'), TSS_LIMIT],
+  [part(TR, 'attributes'), BUSY_TSS],
+  [part(LDTR, 'selector'), 0],
+  [part(LDTR, 'attributes'), ACCESS.UNUSABLE],
+  [fieldAddress.gdtrLimit, TABLE_LIMIT],
+  [fieldAddress.idtrLimit, TABLE_LIMIT],
+];
+const FLAT_SEGMENTS = [ES, CS, SS, DS, LDTR];
+const DATA_SEGMENTS = [ES, SS, DS, FS, GS];
+
+/** Parameters of the functions: the wasm address of the VMCS region, and the host's access rights of CS. */
+const REGION = 0;
+const CODE_RIGHTS = 1;
+
+function emitLoads(f: FunctionBody, places: Places): void {
+  for (const [at, offset] of places[8]) {
+    f.i32(at).get(REGION).memory(memoryOp.i64Load, offset).memory(memoryOp.i64Store);
+  }
+  for (const [at, offset] of places[4]) {
+    f.i32(at).get(REGION).memory(memoryOp.i32Load, offset).memory(memoryOp.i32Store);
+  }
+  for (const [at, offset] of places[2]) {
+    f.i32(at).get(REGION).memory(memoryOp.i32Load16U, offset).memory(memoryOp.i32Store);
+  }
+}
+
+function loadGuestFunction(): Uint8Array {
+  const f = new FunctionBody(1);
+  emitLoads(f, guest);
+  return f.bytes();
+}
+
+function saveGuestFunction(): Uint8Array {
+  const f = new FunctionBody(1);
+  for (const [at, offset] of guest[8]) {
+    f.get(REGION).i32(at).memory(memoryOp.i64Load).memory(memoryOp.i64Store, offset);
+  }
+  for (const [at, offset] of [...guest[4], ...guest[2]]) {
+    f.get(REGION).i32(at).memory(memoryOp.i32Load).memory(memoryOp.i32Store, offset);
+  }
+  return f.bytes();
+}
+
+function loadHostFunction(): Uint8Array {
+  const f = new FunctionBody(2);
+  emitLoads(f, host);
+  for (const [at, value] of hostConstants) f.i32(at).i32(value).memory(memoryOp.i32Store);
+  for (const index of FLAT_SEGMENTS) f.i32(part(index, 'base')).i64(0n).memory(memoryOp.i64Store);
+  f.i32(part(CS, 'attributes')).get(CODE_RIGHTS).memory(memoryOp.i32Store);
+  for (const index of DATA_SEGMENTS) {
+    // A null selector makes the register unusable.
+    f.i32(part(index, 'attributes'))
+      .i32(DATA)
+      .i32(DATA | ACCESS.UNUSABLE);
+    f.i32(part(index, 'selector')).memory(memoryOp.i32Load).emit(op.select).memory(memoryOp.i32Store);
+  }
+  return f.bytes();
+}
+
+interface Functions {
+  loadGuest(region: number): void;
+  saveGuest(region: number): void;
+  loadHost(region: number, codeRights: number): void;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+function instantiate(memory: WebAssembly.Memory): Functions {
+  compiled ??= new WebAssembly.Module(
+    encodeModule({
+      types: [
+        { parameters: [I32], results: [] },
+        { parameters: [I32, I32], results: [] },
+      ],
+      imports: [],
+      functions: [
+        { type: 0, body: loadGuestFunction(), export: 'loadGuest' },
+        { type: 0, body: saveGuestFunction(), export: 'saveGuest' },
+        { type: 1, body: loadHostFunction(), export: 'loadHost' },
+      ],
+      importsTable: false,
+    }),
+  );
+  return new WebAssembly.Instance(compiled, { env: { memory } }).exports as unknown as Functions;
+}
 
 export class StateCopies {
-  /** The whole wasm memory, which holds the state and RAM. */
-  readonly #words: Uint32Array;
   readonly #ram: number;
   readonly #state: CpuState;
+  readonly #functions: Functions;
 
-  constructor(state: CpuState, physical: PhysicalMemory) {
-    if (physical.view.buffer !== state.view.buffer) throw new Error('internal: state and RAM are not in one memory');
-    this.#words = new Uint32Array(state.view.buffer);
+  /** `memory` is the one that holds the state and RAM. */
+  constructor(state: CpuState, physical: PhysicalMemory, memory: WebAssembly.Memory) {
+    if (physical.view.buffer !== memory.buffer || state.view.buffer !== memory.buffer) {
+      throw new Error('internal: state and RAM are not in the memory given');
+    }
     this.#ram = physical.view.byteOffset;
     this.#state = state;
+    this.#functions = instantiate(memory);
   }
 
-  /** Word index of the current VMCS. */
+  /** Wasm address of the current VMCS. */
   #region(): number {
-    return (this.#ram + this.#state.currentVmcs) / 4;
-  }
-
-  #load(pairs: Words): void {
-    const words = this.#words;
-    const region = this.#region();
-    for (let i = 0; i < pairs.length; i += 2) {
-      words[pairs[i] as number] = words[region + (pairs[i + 1] as number)] as number;
-    }
+    return this.#ram + this.#state.currentVmcs;
   }
 
   /** VM entry: registers and segments that are loaded without further ado. */
   loadGuest(): void {
-    this.#load(guest);
-    // Fields of 16 bits; what software may have stored beyond them does not count.
-    for (const at of selectorAddresses) this.#words[at] = (this.#words[at] as number) & 0xffff;
+    this.#functions.loadGuest(this.#region());
   }
-
-  /** VM exit: the same registers, of the host. */
-  loadHost(): void {
-    this.#load(host);
+  /** VM exit: the same registers, of a host that is 64-bit or not. */
+  loadHost(long: boolean): void {
+    this.#functions.loadHost(this.#region(), CODE | (long ? ACCESS.L : ACCESS.DB));
   }
-
   /** VM exit: the guest's registers and segments go to the VMCS. */
   saveGuest(): void {
-    const words = this.#words;
-    const region = this.#region();
-    for (let i = 0; i < guest.length; i += 2) {
-      words[region + (guest[i + 1] as number)] = words[guest[i] as number] as number;
-    }
+    this.#functions.saveGuest(this.#region());
   }
 }

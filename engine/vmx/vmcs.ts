@@ -131,6 +131,23 @@ export class Vmcs {
         return this.#view.getBigUint64(at, true);
     }
   }
+  /** The same, to a 64-bit register. */
+  loadRegister(encoding: number, register: number): void {
+    const at = this.#state.currentVmcs + offsetOfEncoding(encoding);
+    const bytes = bytesOfEncoding(encoding);
+    const low = bytes === 2 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true);
+    this.#state.setGprHalves(register, low, bytes === 8 ? this.#view.getUint32(at + 4, true) : 0);
+  }
+  /** Stores what VMWRITE writes from a 64-bit register. */
+  storeRegister(encoding: number, register: number): void {
+    const at = this.#state.currentVmcs + offsetOfEncoding(encoding);
+    const bytes = bytesOfEncoding(encoding);
+    const low = this.#state.gpr32(register);
+    this.#physical.touch(at, bytes);
+    if (bytes === 2) this.#view.setUint16(at, low & 0xffff, true);
+    else this.#view.setUint32(at, low, true);
+    if (bytes === 8) this.#view.setUint32(at + 4, this.#state.gprHigh(register), true);
+  }
   /** Stores what VMWRITE writes: as many low bits as the field has. */
   writeEncoding(encoding: number, value: bigint): void {
     const at = this.#state.currentVmcs + offsetOfEncoding(encoding);

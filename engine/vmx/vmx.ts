@@ -73,10 +73,11 @@ export class Vmx {
   readonly #intercepts: NonRootIntercepts;
   readonly #checked: CheckedVmcs;
 
-  constructor(processor: Processor, mmu: Mmu, physical: PhysicalMemory) {
+  /** `memory` is the one that holds the CPU state and RAM. */
+  constructor(processor: Processor, mmu: Mmu, physical: PhysicalMemory, memory: WebAssembly.Memory) {
     const { state } = processor;
     const vmcs = new Vmcs(state, physical);
-    this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical) };
+    this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical, memory) };
     this.#intercepts = new NonRootIntercepts(this.#parts);
     this.#checked = new CheckedVmcs(this.#parts);
     this.instructions = vmxInstructions(this.#parts, (launch) => this.#enter(launch));

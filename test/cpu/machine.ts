@@ -26,7 +26,9 @@ export const CODE = 0x8000;
 export const STACK = 0x9000;
 export const STACK0 = 0xa000;
 
-const buffer = new ArrayBuffer(RAM_ADDRESS + RAM_BYTES);
+const pages = (RAM_ADDRESS + RAM_BYTES) / 0x1_0000;
+export const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+const { buffer } = memory;
 
 /** Names of descriptors in the test GDT, with their selectors. */
 export const sel = {

@@ -12,7 +12,7 @@ import { allowedSettings, type ControlGroupName, controlGroups } from '../../eng
 import type { VmcsFieldName } from '../../engine/vmx/fields.ts';
 import { fieldByName, VMCS_REVISION } from '../../engine/vmx/vmcs.ts';
 import { Vmx } from '../../engine/vmx/vmx.ts';
-import { CODE, GDT, IDT, PAGE_TABLES, STACK, sel, TestMachine, TSS } from '../cpu/machine.ts';
+import { CODE, GDT, IDT, memory, PAGE_TABLES, STACK, sel, TestMachine, TSS } from '../cpu/machine.ts';
 
 export { CODE, STACK };
 export const VMXON_REGION = 0x1_0000;
@@ -66,7 +66,7 @@ const BUSY_TSS = 0x8b;
 const UNUSABLE = 0x1_0000;
 
 export class VmxMachine extends TestMachine {
-  readonly vmx = new Vmx(this.cpu, this.mmu, this.physical);
+  readonly vmx = new Vmx(this.cpu, this.mmu, this.physical, memory);
 
   constructor() {
     super();
