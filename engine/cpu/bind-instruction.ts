@@ -20,11 +20,10 @@ const repPrefixes = { none: undefined, rep: 'rep', repe: 'rep', repne: 'repne' }
 
 /**
  * The instruction at `ip` (RIP, not linear) as system instructions take it. Memory operands are evaluated with the
- * registers of `state` at the time `operand` is called; the others are always the same.
+ * registers of `state` at the time `operand` is called.
  */
 export function bindInstruction(state: CpuState, decoded: Decoded, ip: number): DecodedInstruction {
   const nextIp = decoded.codeSize === 64 ? ip + decoded.lengthBytes : (ip + decoded.lengthBytes) >>> 0;
-  const fixed: (DecodedOperand | undefined)[] = [];
   return {
     code: decoded.code,
     mnemonic: decoded.mnemonic,
@@ -37,13 +36,7 @@ export function bindInstruction(state: CpuState, decoded: Decoded, ip: number): 
     repPrefix: repPrefixes[decoded.repeat],
     segment: decoded.memory?.segment ?? DS,
     operandCount: decoded.operands.length,
-    operand: (index) => {
-      const known = fixed[index];
-      if (known) return known;
-      const operand = bindOperand(state, decoded, index, nextIp);
-      if (operand.kind !== 'memory') fixed[index] = operand;
-      return operand;
-    },
+    operand: (index) => bindOperand(state, decoded, index, nextIp),
   };
 }
 

@@ -111,7 +111,7 @@ class CpuStateBase {
     return this.view.getUint32(gprAddress(index), true);
   }
   /** High 32 bits of a general-purpose register, unsigned. */
-  gprHigh(index: number): number {
+  gprHigh32(index: number): number {
     return this.view.getUint32(gprAddress(index) + 4, true);
   }
   /** Writes both halves of a general-purpose register. */

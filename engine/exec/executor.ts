@@ -11,10 +11,12 @@ import { ACTIVITY, BLOCKING, DR6, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';
+import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { type Block, type CodeLocation, endOfFirst } from './block.ts';
 import { compileLoop, isLoop } from './block-compiler.ts';
 import type { CodeCache } from './code-cache.ts';
+import { CodeWorld, WHOLE_LIMIT } from './code-world.ts';
 import { Exit } from './exits.ts';
 import type { HandlerLibrary } from './handler-library.ts';
 import { record } from './record.ts';
@@ -40,10 +42,6 @@ const HOT = 3;
 /** Events after which a run returns: each takes as long as hundreds of instructions. */
 const MAX_EVENTS = 1000;
 
-/** Limit of a flat segment; 64-bit code has none. */
-const WHOLE_LIMIT = 0xffff_ffff;
-const WHOLE_SEGMENT = { base: 0, limit: WHOLE_LIMIT } as const;
-
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
 export class Executor {
@@ -56,10 +54,8 @@ export class Executor {
   readonly #owner: ExecutorOwner;
   readonly #budget: BigInt64Array;
   readonly #hotAfter: number;
-  #generation = 1;
-  /** Base and limit of the code segment that valid jump-cache entries were made for. */
-  #codeBase = 0;
-  #codeLimit = WHOLE_LIMIT;
+  /** What valid jump-cache entries were made for, in root and in non-root operation. */
+  readonly #worlds = [new CodeWorld(), new CodeWorld()] as const;
   #limit = 0;
   /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
   #events = 0;
@@ -113,27 +109,22 @@ export class Executor {
     return this.executed - this.#view.getUint16(recordAddress + record.blockCount, true);
   }
 
-  /** Translations, privileges or code changed: jump-cache entries made so far are void. */
-  translationsChanged(): void {
-    this.#generation = (this.#generation + 1) & 0x1ff_ffff;
+  /** Translations, privileges or code changed: jump-cache entries made so far for a world, or for both, are void. */
+  translationsChanged(world?: World): void {
+    if (world !== 1) this.#worlds[0].begin();
+    if (world !== 0) this.#worlds[1].begin();
     this.refreshJumpKey();
   }
 
   /** The key that jump-cache entries of the current mode carry. */
   refreshJumpKey(): void {
     const state = this.#state;
-    this.#followCodeSegment();
+    const { nonRoot } = state;
+    const world = this.#worlds[nonRoot ? 1 : 0];
+    if (is64Bit(state)) world.follow(0, WHOLE_LIMIT);
+    else world.follow(state.segment(CS).base, state.segment(CS).limit);
     const sizes = (codeSize(state) >> 5) * 3 + (stackSize(state) >> 5);
-    this.#state.jumpKey = this.#generation * 128 + (state.nonRoot << 6) + sizes * 4 + state.cpl;
-  }
-
-  /** A RIP is another address in another segment, and may be beyond its limit. */
-  #followCodeSegment(): void {
-    const { base, limit } = is64Bit(this.#state) ? WHOLE_SEGMENT : this.#state.segment(CS);
-    if (base === this.#codeBase && limit === this.#codeLimit) return;
-    this.#codeBase = base;
-    this.#codeLimit = limit;
-    this.#generation = (this.#generation + 1) & 0x1ff_ffff;
+    state.jumpKey = world.generation * 128 + (nonRoot << 6) + sizes * 4 + state.cpl;
   }
 
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */

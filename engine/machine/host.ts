@@ -94,7 +94,7 @@ export class Host {
       owner: config.owner,
       hotAfter: config.hotAfter,
     });
-    this.mmu.onCodeMappingsChanged = () => this.executor.translationsChanged();
+    this.mmu.onCodeMappingsChanged = (_linear, _lengthBytes, world) => this.executor.translationsChanged(world);
     this.clock.executing = () => this.#executing();
     for (let index = 0; index < config.cpus; index++) {
       const state = new Uint8Array(STATE_BYTES);

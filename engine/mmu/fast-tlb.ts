@@ -135,12 +135,13 @@ export class FastTlb {
     this.#filled[world] = 0;
   }
 
-  /** Drops the translations of a linear page in every set. The slots stay remembered as filled. */
-  dropPage(linear: number): void {
-    if (this.#filled[0] === 0 && this.#filled[1] === 0) return;
+  /** Drops the translations of a linear page in every set of a world. The slots stay remembered as filled. */
+  dropPage(linear: number, world: World): void {
+    if (this.#filled[world] === 0) return;
     const low = linear & ~0xfff;
     const high = Math.floor(linear / 0x1_0000_0000) | 0;
-    for (let set = 0; set < FAST_TLB_SETS; set++) {
+    const first = world * FAST_TLB_SETS_OF_WORLD;
+    for (let set = first; set < first + FAST_TLB_SETS_OF_WORLD; set++) {
       const at = (set * FAST_TLB_ENTRIES + fastTlbIndex(linear)) * WORDS;
       if (this.#hasTag(at + READ, low, high)) this.#setTag(at + READ, INVALID, 0);
       if (this.#hasTag(at + WRITE, low, high)) this.#setTag(at + WRITE, INVALID, 0);

@@ -49,8 +49,11 @@ const PAGE_SHIFTS = [12, 21, 22, 30] as const;
 
 export class MappingStore {
   readonly capacity: number;
-  /** Called when a mapping leaves to make room, or is dropped or replaced. */
-  onDrop: (page: number, pageShift: number, flags: number) => void = () => {};
+  /**
+   * Called when a mapping leaves to make room, or is dropped or replaced; `guestsOnly` if its tags are such that only
+   * non-root operation can have used it.
+   */
+  onDrop: (page: number, pageShift: number, flags: number, guestsOnly: boolean) => void = () => {};
 
   readonly #sets: number;
   readonly #ways: number;
@@ -71,6 +74,9 @@ export class MappingStore {
   readonly #live = new Int32Array(31);
   /** Live mappings by set, so that sweeps pass over the empty ones. */
   readonly #liveOfSet: Uint8Array;
+  /** Live mappings that EPT had a part in, by set and in all. */
+  readonly #combinedOfSet: Uint8Array;
+  #combined = 0;
   /** Live mappings that are part of a larger guest page. */
   #fragments = 0;
 
@@ -91,6 +97,7 @@ export class MappingStore {
     this.#mode = new Uint8Array(this.capacity);
     this.#next = new Uint8Array(sets);
     this.#liveOfSet = new Uint8Array(sets);
+    this.#combinedOfSet = new Uint8Array(sets);
   }
 
   /** Slot of the mapping that translates the address under the tag, or -1. */
@@ -161,9 +168,16 @@ export class MappingStore {
     this.#guestShift[slot] = guestShift;
     this.#mode[slot] = tag.mode;
     (this.#live[shift] as number)++;
-    (this.#liveOfSet[set] as number)++;
+    this.#count(set, tag.eptRoot, 1);
     if (guestShift > shift) this.#fragments++;
     return slot;
+  }
+
+  #count(set: number, eptRoot: number, change: 1 | -1): void {
+    (this.#liveOfSet[set] as number) += change;
+    if (eptRoot === NO_EPT) return;
+    (this.#combinedOfSet[set] as number) += change;
+    this.#combined += change;
   }
 
   /** The slot of the same page and tag, else a free one, else the oldest of the set. */
@@ -182,9 +196,10 @@ export class MappingStore {
     const shift = this.#shift[slot] as number;
     this.#page[slot] = Number.NaN;
     (this.#live[shift] as number)--;
-    (this.#liveOfSet[Math.floor(slot / this.#ways)] as number)--;
+    const eptRoot = this.#eptRoot[slot] as number;
+    this.#count(Math.floor(slot / this.#ways), eptRoot, -1);
     if ((this.#guestShift[slot] as number) > shift) this.#fragments--;
-    this.onDrop(page, shift, this.#flags[slot] as number);
+    this.onDrop(page, shift, this.#flags[slot] as number, eptRoot !== NO_EPT || this.#vpid[slot] !== 0);
   }
 
   /** Drops what `find` could answer for the address: all page sizes, global mappings included. */
@@ -225,8 +240,10 @@ export class MappingStore {
 
   /** Drops all mappings within the scope. */
   dropAll(scope: InvalidationScope): void {
-    if (this.size === 0) return;
-    for (let set = 0; set < this.#sets; set++) if (this.#liveOfSet[set] !== 0) this.#dropSet(set, scope);
+    const isCombined = scope.combinedOnly || (scope.eptRoot !== undefined && scope.eptRoot !== NO_EPT);
+    if ((isCombined ? this.#combined : this.size) === 0) return;
+    const live = isCombined ? this.#combinedOfSet : this.#liveOfSet;
+    for (let set = 0; set < this.#sets; set++) if (live[set] !== 0) this.#dropSet(set, scope);
   }
 
   #dropSet(set: number, scope: InvalidationScope): void {
@@ -302,7 +319,9 @@ export class MappingStore {
     const mappings = this.entries();
     this.#fragments = mappings.filter((mapping) => mapping.guestPageShift > mapping.pageShift).length;
     this.#liveOfSet.fill(0);
-    for (const { slot } of mappings) (this.#liveOfSet[Math.floor(slot / this.#ways)] as number)++;
+    this.#combinedOfSet.fill(0);
+    this.#combined = 0;
+    for (const { slot, eptRoot } of mappings) this.#count(Math.floor(slot / this.#ways), eptRoot, 1);
   }
 }
 

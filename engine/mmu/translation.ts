@@ -52,9 +52,9 @@ export class Translation {
   nmiUnblockingDueToIret = false;
   /**
    * Called when instruction fetches may translate differently from now on: for the `lengthBytes` from a linear address,
-   * or for all addresses (undefined).
+   * or for all addresses (undefined); of a world, or of both (undefined).
    */
-  onCodeMappingsChanged: (linear: number | undefined, lengthBytes: number) => void = () => {};
+  onCodeMappingsChanged: (linear: number | undefined, lengthBytes: number, world: World | undefined) => void = () => {};
 
   #vcpu = new TranslationContext();
   /** What the fast translations of the two worlds were made for. */
@@ -83,7 +83,8 @@ export class Translation {
   }
   set vcpu(vcpu: TranslationContext) {
     this.#vcpu = vcpu;
-    const dropped = (page: number, pageShift: number, flags: number) => this.#mappingDropped(page, pageShift, flags);
+    const dropped = (page: number, pageShift: number, flags: number, guestsOnly: boolean) =>
+      this.#mappingDropped(page, pageShift, flags, guestsOnly);
     vcpu.tlb.linear.onDrop = dropped;
     vcpu.tlb.guestPhysical.onDrop = dropped;
     this.contextChanged();
@@ -99,10 +100,14 @@ export class Translation {
   }
 
   /** A mapping left the architectural TLB: nothing faster may keep it. */
-  #mappingDropped(page: number, pageShift: number, flags: number): void {
-    if (pageShift === 12) this.fast.dropPage(page);
-    else this.fast.dropAll();
-    if (flags & MappingFlag.Executed) this.onCodeMappingsChanged(page, 2 ** pageShift);
+  #mappingDropped(page: number, pageShift: number, flags: number, guestsOnly: boolean): void {
+    if (!guestsOnly) this.#dropFast(page, pageShift, 0);
+    this.#dropFast(page, pageShift, 1);
+    if (flags & MappingFlag.Executed) this.onCodeMappingsChanged(page, 2 ** pageShift, guestsOnly ? 1 : undefined);
+  }
+  #dropFast(page: number, pageShift: number, world: World): void {
+    if (pageShift === 12) this.fast.dropPage(page, world);
+    else this.fast.dropWorld(world);
   }
 
   /** To be called when registers that translation depends on were replaced: nothing fast survives. */
@@ -110,7 +115,7 @@ export class Translation {
     this.fast.dropAll();
     this.#worlds[this.#world()].remember(this.#view, this.#vcpu);
     this.privilegeChanged();
-    this.onCodeMappingsChanged(undefined, 0);
+    this.onCodeMappingsChanged(undefined, 0, undefined);
   }
 
   /**
@@ -123,7 +128,7 @@ export class Translation {
     if (!registers.areCurrent(this.#view, this.#vcpu)) {
       this.fast.dropWorld(world);
       registers.remember(this.#view, this.#vcpu);
-      this.onCodeMappingsChanged(undefined, 0);
+      this.onCodeMappingsChanged(undefined, 0, world);
     }
     this.privilegeChanged();
   }

@@ -157,7 +157,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
       return -1;
     }
     const register = registerIndex(insn, index);
-    const isTooLarge = is64Bit(state) && state.gprHigh(register) !== 0;
+    const isTooLarge = is64Bit(state) && state.gprHigh32(register) !== 0;
     const encoding = isTooLarge ? NO_ENCODING : Math.min(state.gpr32(register), NO_ENCODING);
     if (offsetOfEncoding(encoding) !== 0) return encoding;
     vmFail(parts, InstructionError.unsupportedComponent);

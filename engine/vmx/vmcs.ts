@@ -146,7 +146,7 @@ export class Vmcs {
     this.#physical.touch(at, bytes);
     if (bytes === 2) this.#view.setUint16(at, low & 0xffff, true);
     else this.#view.setUint32(at, low, true);
-    if (bytes === 8) this.#view.setUint32(at + 4, this.#state.gprHigh(register), true);
+    if (bytes === 8) this.#view.setUint32(at + 4, this.#state.gprHigh32(register), true);
   }
   /** Stores what VMWRITE writes: as many low bits as the field has. */
   writeEncoding(encoding: number, value: bigint): void {

@@ -150,6 +150,7 @@ export function enableEpt(b: Bench, vpid = 1, flags = 0x1e): (guestPhysical: num
     write64(b, EPT_ROOT + 0x2000 + table * 8, BigInt(base) | RWX);
     for (let i = 0; i < 512; i++) write64(b, base + i * 8, BigInt(table * 0x20_0000 + i * 0x1000) | RWX | WB);
   }
+  b.state.nonRoot = 1;
   b.mmu.enterNonRoot(vpid, EPT_ROOT | flags);
   return (guestPhysical) =>
     EPT_ROOT + 0x3000 + Math.floor(guestPhysical / 0x20_0000) * 0x1000 + (Math.floor(guestPhysical / 0x1000) % 512) * 8;

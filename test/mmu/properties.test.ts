@@ -61,6 +61,7 @@ const shared = bench();
 function build(s: Scenario): Bench {
   const b = shared;
   b.memory.bytes.fill(0, 0, 0x20_000);
+  b.state.nonRoot = 0;
   b.mmu.reset();
   const wide = s.mode !== PagingMode.Bits32;
   s.entries.forEach(({ page, low, large, odd }, i) => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Access, Privilege } from '../../engine/mmu/access.ts';
+import { Access, MappingFlag, Privilege } from '../../engine/mmu/access.ts';
 import { Cr4, PagingMode } from '../../engine/mmu/paging-structures.ts';
+import { NO_EPT } from '../../engine/mmu/tlb.ts';
 import { TranslationContext } from '../../engine/mmu/translation.ts';
 import {
   bench,
@@ -301,4 +302,22 @@ it('says when fetched pages change their translation', () => {
   expect(changes).toEqual([LINEAR]);
   b.mmu.writeCr3(CR3);
   expect(changes).toEqual([LINEAR, undefined]);
+});
+
+it('a mapping that only guests can have used does not take what is fast of the host with it', () => {
+  const b = stale();
+  const worlds: unknown[] = [];
+  b.mmu.onCodeMappingsChanged = (_linear, _lengthBytes, world) => worlds.push(world);
+  const tag = { vpid: 1, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
+  b.mmu.fillFor(LINEAR, Access.Read);
+  b.mmu.tlb.linear.insert(LINEAR, 0, 12, 12, MappingFlag.Executed, tag);
+  b.mmu.invvpid(1, 1, 0);
+  expect(worlds).toEqual([1]);
+  expect(b.mmu.fast.entries()).toHaveLength(1);
+  b.mmu.tlb.linear.insert(LINEAR, 0, 12, 12, MappingFlag.Executed, { ...tag, vpid: 0, eptRoot: 0x1000 });
+  b.mmu.invept(1, 0x101e);
+  expect(worlds).toEqual([1, 1]);
+  expect(b.mmu.fast.entries()).toHaveLength(1);
+  b.mmu.invlpg(LINEAR);
+  expect(b.mmu.fast.entries()).toHaveLength(0);
 });
