@@ -16,6 +16,9 @@ import { emitFastTlbLookup, emitHostAddress } from './fast-tlb-emitter.ts';
 import { loadOpcode, storeOpcode } from './memory-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
 
+/** From this length on, a pattern is filled in by copying: its first bytes are stored. A multiple of 8. */
+const SEED_BYTES = 64;
+
 /** Where the segment of an access is; each pushes something. */
 export interface SegmentOperands {
   /** The segment's base (i64). */
@@ -223,38 +226,47 @@ class StringBulkEmitter {
     body.end().release(I32, length);
   }
 
-  /** STOS: bytes by `memory.fill`, wider elements eight bytes at a time. */
+  /** STOS: equal bytes by `memory.fill`, other patterns by copying what is filled already. */
   #fill({ host }: Pointer): void {
     const body = this.#body;
     const length = this.#lengthLocal();
-    body.get(length).i32(8).emit(op.i32GeU);
+    const pattern = body.local(I64);
+    this.#emitPattern();
+    body.set(pattern);
+    body.get(length).i32(SEED_BYTES).emit(op.i32GeU);
     this.#butBackward().if();
-    if (this.#width === 8) {
-      body.get(host).i32(gprAddress(RAX)).memory(memoryOp.i32Load8U).get(length).memoryFill();
-    } else this.#fillWide(host, length);
-    body.else();
+    body.get(pattern).get(pattern).i64(8n).emit(op.i64Rotl, op.i64Eq).if();
+    body.get(host).get(pattern).emit(op.i32WrapI64).get(length).memoryFill();
+    if (this.#width > 8) {
+      body.else();
+      this.#fillByDoubling(host, length, pattern);
+    }
+    body.end().else();
     const value = this.#accumulator();
     this.#eachElement(() => body.get(host).get(value).memory(storeOpcode[this.#width]));
     body.end().release(I32, length);
+    body.release(I64, pattern);
   }
 
-  /** The length is a multiple of the element's, and so are the distances at which copies of it are stored. */
-  #fillWide(host: number, length: number): void {
+  /** Calls of `memory.copy` are few and fast, also in code that the host has not optimized yet. */
+  #fillByDoubling(host: number, length: number, pattern: number): void {
     const body = this.#body;
-    const [pattern, last] = [body.local(I64), body.local(I32)];
-    this.#emitPattern();
-    body.set(pattern).get(host).get(length).emit(op.i32Add).i32(8).emit(op.i32Sub).set(last);
-    body.loop().get(host).get(pattern).memory(memoryOp.i64Store);
-    body.get(host).i32(8).emit(op.i32Add).tee(host).get(last).emit(op.i32LtU).branchIf(0).end();
-    body.get(last).get(pattern).memory(memoryOp.i64Store);
-    body.release(I64, pattern);
-    body.release(I32, last);
+    const [done, more] = [body.local(I32), body.local(I32)];
+    for (let at = 0; at < SEED_BYTES; at += 8) body.get(host).get(pattern).memory(memoryOp.i64Store, at);
+    body.i32(SEED_BYTES).set(done).block().loop();
+    body.get(length).get(done).emit(op.i32Sub).tee(more).emit(op.i32Eqz).branchIf(1);
+    body.get(more).get(done).get(more).get(done).emit(op.i32LtU, op.select).set(more);
+    body.get(host).get(done).emit(op.i32Add).get(host).get(more).memoryCopy();
+    body.get(done).get(more).emit(op.i32Add).set(done).branch(0).end().end();
+    body.release(I32, done);
+    body.release(I32, more);
   }
 
   /** Pushes the low part of RAX, as often as it fits into 64 bits. */
   #emitPattern(): void {
     const body = this.#body.i32(gprAddress(RAX));
     if (this.#width === 64) body.memory(memoryOp.i64Load);
+    else if (this.#width === 8) body.memory(memoryOp.i64Load8U).i64(0x101_0101_0101_0101n).emit(op.i64Mul);
     else if (this.#width === 32) body.memory(memoryOp.i64Load32U).i64(0x1_0000_0001n).emit(op.i64Mul);
     else body.memory(memoryOp.i64Load16U).i64(0x1_0001_0001_0001n).emit(op.i64Mul);
   }

@@ -24,6 +24,7 @@ import {
 import type { Mode } from '../vectors/read-vectors.ts';
 
 const CASES = 400;
+const RAX = 0;
 const RCX = 1;
 const RSI = 6;
 const RDI = 7;
@@ -86,6 +87,7 @@ function makeCase(mode: Mode, next: Random): Case {
     const bits = BigInt(addressSize);
     gpr[register] = BigInt.asUintN(addressSize, BigInt(value)) | ((beyond >> bits) << bits);
   };
+  if (next(3) === 0) gpr[RAX] = 0n;
   set(RCX, next(4) ? next(3000) : next(10));
   set(RSI, source - (segments[mode === 16 ? 1 : overrides ? 2 : 0]?.base ?? 0));
   set(RDI, destination - (segments[1]?.base ?? 0));
