@@ -37,14 +37,15 @@ describe('work marks', () => {
 describe('measuring', () => {
   const guest: Guest = {
     name: 'toy',
-    needsVmx: false,
+    group: 'integer',
+    needs: [],
     commandLine: { full: '', quick: '' },
     works: { alu: [CHECKSUM, CHECKSUM] },
   };
   const machine = (name: string, ...runs: GuestRun[]): Emulator => ({
     name,
     programs: [],
-    hasVmx: true,
+    lacks: [],
     run: async () => runs.shift() ?? { works: [], failure: 'no more runs' },
   });
   const run = (seconds: number, checksum = CHECKSUM, instructions: number | undefined = 1e6): GuestRun => ({
@@ -82,7 +83,7 @@ describe('measuring', () => {
 describe('options', () => {
   test('by default all guests are measured beside all peers', () => {
     const options = parseOptions([]);
-    expect(options).toMatchObject({ size: 'full', rounds: 3, peers: ['bochs', 'qemu'], latencies: true });
+    expect(options).toMatchObject({ size: 'full', rounds: 3, peers: ['bochs', 'qemu', 'v86'], latencies: true });
     expect(options === 'help' ? [] : options.guests).toEqual(guests.map(({ name }) => name));
   });
 

@@ -7,7 +7,7 @@ import { guests } from './guests.ts';
 import { type Latency, latencyTable, measureLatencies } from './latencies.ts';
 import { type Measurements, measureGuest } from './measure.ts';
 import { type BenchOptions, parseOptions, USAGE } from './options.ts';
-import { bochs, qemu } from './peers.ts';
+import { bochs, qemu, v86 } from './peers.ts';
 import { guestTable } from './report.ts';
 import { ringside } from './ringside.ts';
 
@@ -48,7 +48,8 @@ async function run(options: BenchOptions, files: BenchFiles): Promise<number> {
 }
 
 function installedPeers(wanted: readonly string[], root: string): Emulator[] {
-  const known: Readonly<Record<string, Emulator>> = { bochs: bochs(path.join(root, 'test/bench')), qemu };
+  const folder = path.join(root, 'test/bench');
+  const known: Readonly<Record<string, Emulator>> = { bochs: bochs(folder), qemu, v86: v86(folder) };
   return wanted.flatMap((name) => {
     const peer = known[name];
     if (peer === undefined) return [];

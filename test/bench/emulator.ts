@@ -1,5 +1,6 @@
 /** What the benchmark asks of anything that can run a guest: Ringside, and the machines it is compared with. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import type { Feature } from './guests.ts';
 import { type Work, WorkMarks } from './work-marks.ts';
 
 /** One run of one guest: the work it did, and why it did not come to its end, if so. */
@@ -19,7 +20,7 @@ export interface Emulator {
   readonly name: string;
   /** Programs that must be installed. */
   readonly programs: readonly string[];
-  readonly hasVmx: boolean;
+  readonly lacks: readonly Feature[];
   run(guest: GuestImage, limitSeconds: number): Promise<GuestRun>;
 }
 

@@ -3,9 +3,16 @@
 /** A benchmark runs every guest at its full size, or, to see only that all is right, at a quick one. */
 export type Size = 'full' | 'quick';
 
+/** What not every machine has. */
+export type Feature = '64-bit code' | 'VMX';
+
+/** Kinds of work, whose ratios have a geometric mean each. */
+export type Group = 'integer' | 'memory' | 'compiled code' | 'page tables' | 'rings' | 'VM exits';
+
 export interface Guest {
   readonly name: string;
-  readonly needsVmx: boolean;
+  readonly group: Group;
+  readonly needs: readonly Feature[];
   readonly commandLine: Readonly<Record<Size, string>>;
   /**
    * The checksums of each work, in the order in which they are done: at full size, at quick size. Those of vmx64 are
@@ -22,13 +29,15 @@ const CODE_QUICK = 'fib=18 sieve=200000 qs=20000 interp=200000 icall=200000';
 export const guests: readonly Guest[] = [
   {
     name: 'alu64',
-    needsVmx: false,
+    group: 'integer',
+    needs: ['64-bit code'],
     commandLine: { full: '', quick: 'n=500000' },
     works: { alu: sum('4cfb3991587af0ef', '9467bf10fb24dae7') },
   },
   {
     name: 'mem64',
-    needsVmx: false,
+    group: 'memory',
+    needs: ['64-bit code'],
     commandLine: { full: '', quick: 'passes=1 walks=200000' },
     works: {
       memset: sum('0', '0'),
@@ -39,7 +48,8 @@ export const guests: readonly Guest[] = [
   },
   {
     name: 'code64',
-    needsVmx: false,
+    group: 'compiled code',
+    needs: ['64-bit code'],
     commandLine: { full: '', quick: CODE_QUICK },
     works: {
       fib: sum('213d05', 'a18'),
@@ -51,7 +61,8 @@ export const guests: readonly Guest[] = [
   },
   {
     name: 'paging64',
-    needsVmx: false,
+    group: 'page tables',
+    needs: ['64-bit code'],
     commandLine: { full: '', quick: 'cr3=5000 inv=50000 remap=50000' },
     works: {
       cr3_touch16: sum('16e3600', '927c0'),
@@ -62,7 +73,8 @@ export const guests: readonly Guest[] = [
   },
   {
     name: 'ring64',
-    needsVmx: false,
+    group: 'rings',
+    needs: ['64-bit code'],
     commandLine: { full: '', quick: 'sys=50000 int=50000 pf=25000' },
     works: {
       syscall_sysret: sum('2dc6c0', 'c350'),
@@ -73,7 +85,8 @@ export const guests: readonly Guest[] = [
   },
   {
     name: 'vmx64',
-    needsVmx: true,
+    group: 'VM exits',
+    needs: ['64-bit code', 'VMX'],
     commandLine: { full: '', quick: 'cpuid=10000 alu=100000 walk=50000 ept=2000' },
     works: {
       vmx_cpuid_exit: sum('746a4ae6e0', '2fadcf8'),
@@ -86,13 +99,15 @@ export const guests: readonly Guest[] = [
   },
   {
     name: 'alu32',
-    needsVmx: false,
+    group: 'integer',
+    needs: [],
     commandLine: { full: '', quick: 'n=500000' },
     works: { alu: sum('f306f2f7', '73e11674') },
   },
   {
     name: 'mem32',
-    needsVmx: false,
+    group: 'memory',
+    needs: [],
     commandLine: { full: '', quick: 'passes=1 walks=200000' },
     works: {
       memset: sum('0', '0'),
@@ -103,7 +118,8 @@ export const guests: readonly Guest[] = [
   },
   {
     name: 'code32',
-    needsVmx: false,
+    group: 'compiled code',
+    needs: [],
     commandLine: { full: '', quick: CODE_QUICK },
     works: {
       fib: sum('213d05', 'a18'),
@@ -116,7 +132,8 @@ export const guests: readonly Guest[] = [
   {
     // Checks itself: its checksum is the number of cases that went wrong. All cases would take minutes.
     name: 'repmov64',
-    needsVmx: false,
+    group: 'memory',
+    needs: ['64-bit code'],
     commandLine: { full: 'd=7 len=3', quick: 'd=40 len=9' },
     works: { repmov: sum('0', '0') },
   },

@@ -42,7 +42,7 @@ export async function measureGuest(guest: Guest, options: MeasureOptions): Promi
     (work): WorkSamples => ({ guest: guest.name, work, instructions: undefined, seconds: new Map() }),
   );
   const failures = new Map<string, Failure>();
-  const able = options.emulators.filter(({ hasVmx }) => hasVmx || !guest.needsVmx);
+  const able = options.emulators.filter(({ lacks }) => !guest.needs.some((feature) => lacks.includes(feature)));
   const image: GuestImage = { elf: options.pathOf(guest), commandLine: guest.commandLine[options.size] };
   for (let round = 1; round <= options.rounds; round++) {
     for (const emulator of able.filter(({ name }) => !failures.has(name))) {

@@ -12,7 +12,7 @@ export interface BenchOptions {
   readonly json: string | undefined;
 }
 
-export const PEERS = ['bochs', 'qemu'] as const;
+export const PEERS = ['bochs', 'qemu', 'v86'] as const;
 
 export const USAGE = `node test/bench/run.mjs [options]
   --quick            small sizes, Ringside alone: does everything compute rightly?

@@ -1,4 +1,4 @@
-/** The emulators that Ringside is measured beside, as Debian packages them. */
+/** The emulators that Ringside is measured beside, as Debian and npm package them. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseElf } from '../../debug-adapter/program/elf.ts';
@@ -11,7 +11,7 @@ import { type Emulator, type GuestImage, MEMORY_MIB, runConsole } from './emulat
 export const qemu: Emulator = {
   name: 'QEMU TCG',
   programs: ['qemu-system-x86_64'],
-  hasVmx: false,
+  lacks: ['VMX'],
   run: ({ elf, commandLine }, limitSeconds) =>
     runConsole(
       'qemu-system-x86_64',
@@ -29,8 +29,20 @@ export function bochs(benchFolder: string): Emulator {
   return {
     name: 'Bochs',
     programs: ['bochs', 'nasm'],
-    hasVmx: true,
+    lacks: [],
     run: (guest, limitSeconds) => inTemporaryFolder((folder) => runBochs(guest, limitSeconds, benchFolder, folder)),
+  };
+}
+
+/** v86 has neither VMX nor 64-bit code. It is WebAssembly in a process of node, as Ringside is. */
+export function v86(benchFolder: string): Emulator {
+  const script = path.join(benchFolder, 'v86-process.mjs');
+  return {
+    name: 'v86',
+    programs: ['node'],
+    lacks: ['64-bit code', 'VMX'],
+    run: ({ elf, commandLine }, limitSeconds) =>
+      runConsole(process.execPath, [script, elf, commandLine, `${MEMORY_MIB}`], limitSeconds),
   };
 }
 

@@ -7,7 +7,7 @@ type Line = Work | { readonly ended: true; readonly failure?: string };
 
 /** @param program the bundle of ringside-process.ts */
 export function ringside(program: string): Emulator {
-  return { name: 'Ringside', programs: [], hasVmx: true, run: (guest, limit) => runProcess(program, guest, limit) };
+  return { name: 'Ringside', programs: [], lacks: [], run: (guest, limit) => runProcess(program, guest, limit) };
 }
 
 function runProcess(program: string, { elf, commandLine }: GuestImage, limitSeconds: number): Promise<GuestRun> {
