@@ -1,10 +1,14 @@
 /** The parts of the benchmark that could make its figures wrong. */
 import { describe, expect, test } from 'vitest';
+import { stopFilters } from '../../engine/index.ts';
+import { bootSource } from '../support/source-guests.ts';
+import { ArmedRun, armaments, NOTHING_ARMED, readViews } from './armament.ts';
+import { compare, describeRegression, ratiosOf } from './baseline.ts';
 import type { Emulator, GuestRun } from './emulator.ts';
-import { type Guest, guests } from './guests.ts';
+import { type Feature, type Guest, guests } from './guests.ts';
 import { measureGuest } from './measure.ts';
 import { parseOptions } from './options.ts';
-import { guestTable } from './report.ts';
+import { armedTable, groupTable, guestTable, memoryTable } from './report.ts';
 import { geometricMean, median, quantile } from './statistics.ts';
 import { WorkMarks } from './work-marks.ts';
 
@@ -46,11 +50,12 @@ describe('measuring', () => {
     name,
     programs: [],
     lacks: [],
-    run: async () => runs.shift() ?? { works: [], failure: 'no more runs' },
+    run: async () => runs.shift() ?? { works: [], failure: 'no more runs', peakMib: undefined },
   });
   const run = (seconds: number, checksum = CHECKSUM, instructions: number | undefined = 1e6): GuestRun => ({
     works: [{ name: 'alu', seconds, iterations: 1, checksum, instructions }],
     failure: undefined,
+    peakMib: seconds * 1000,
   });
   const measure = (...emulators: Emulator[]) =>
     measureGuest(guest, { size: 'full', rounds: 3, emulators, pathOf: () => '', progress: () => {} });
@@ -61,7 +66,58 @@ describe('measuring', () => {
       machine('Peer', run(0.04), run(0.1), run(0.01)),
     );
     expect(measured.failures).toEqual([]);
-    expect(guestTable(measured, ['Peer'])).toContain('| toy · alu          |       1 |       50 |   25 |     2.00 |');
+    expect(guestTable(measured, ['Peer'])).toContain('| toy · alu    |       1 |       50 |   25 |   2.00 |');
+  });
+
+  test('geometric means are told by group, and what is lowest', async () => {
+    const { samples } = await measure(
+      machine('Ringside', run(1), run(1), run(1)),
+      machine('Peer', run(4), run(4), run(4)),
+    );
+    const [sample] = samples;
+    const other = {
+      ...sample,
+      group: 'rings',
+      seconds: new Map([
+        ['Ringside', [1]],
+        ['Peer', [9]],
+      ]),
+    } as typeof sample;
+    const lines = groupTable([...samples, ...(other ? [other] : [])], ['Peer', 'None']).split('\n');
+    const figures = lines.slice(2).map((line) =>
+      line
+        .split('|')
+        .map((cell) => cell.trim())
+        .slice(1, -1),
+    );
+    expect(figures).toEqual([
+      ['integer', '4.00', '–'],
+      ['rings', '9.00', '–'],
+      ['**all works**', '6.00', '–'],
+      ['the lowest', '4.00', '–'],
+    ]);
+  });
+
+  test('peaks of memory are medians', async () => {
+    const { memory } = await measure(machine('Ringside', run(0.1), run(0.2), run(0.9)));
+    expect(memoryTable(memory, ['Ringside', 'Peer'])).toContain('| toy   |      200 |    – |');
+  });
+
+  test('armed runs are told as parts of the plain one', async () => {
+    const measured = await measure(
+      machine('plain', run(0.01), run(0.01), run(0.01)),
+      machine('breakpoint', run(0.02), run(0.02), run(0.02)),
+    );
+    expect(armedTable(measured, ['plain', 'breakpoint'])).toContain('| toy · alu          |   100 |       0.50 |');
+  });
+
+  test('a machine is not asked for what it lacks', async () => {
+    const lacking = { ...machine('Peer', run(1)), lacks: ['VMX'] satisfies Feature[] };
+    const { samples } = await measureGuest(
+      { ...guest, needs: ['VMX'] },
+      { size: 'full', rounds: 1, emulators: [machine('Ringside', run(1)), lacking], pathOf: () => '', progress() {} },
+    );
+    expect([...(samples[0]?.seconds.keys() ?? [])]).toEqual(['Ringside']);
   });
 
   test('a wrong checksum is a failure, and says both', async () => {
@@ -75,7 +131,7 @@ describe('measuring', () => {
   });
 
   test('work that is left out is a failure', async () => {
-    const { failures } = await measure(machine('Ringside', { works: [], failure: undefined }));
+    const { failures } = await measure(machine('Ringside', { works: [], failure: undefined, peakMib: undefined }));
     expect(failures[0]?.message).toBe('alu was not done');
   });
 });
@@ -83,13 +139,78 @@ describe('measuring', () => {
 describe('options', () => {
   test('by default all guests are measured beside all peers', () => {
     const options = parseOptions([]);
-    expect(options).toMatchObject({ size: 'full', rounds: 3, peers: ['bochs', 'qemu', 'v86'], latencies: true });
+    expect(options).toMatchObject({ size: 'full', rounds: 3, peers: ['bochs', 'qemu', 'v86'], check: false });
     expect(options === 'help' ? [] : options.guests).toEqual(guests.map(({ name }) => name));
+  });
+
+  test('chosen guests are measured for their speed, unless sections are chosen', () => {
+    expect(parseOptions([])).toMatchObject({ sections: ['speed', 'armed', 'latencies'] });
+    expect(parseOptions(['--quick'])).toMatchObject({ sections: ['speed', 'latencies'] });
+    expect(parseOptions(['--only', 'alu64'])).toMatchObject({ sections: ['speed'] });
+    expect(parseOptions(['--only', 'alu64', '--sections', 'armed'])).toMatchObject({ sections: ['armed'] });
+  });
+
+  test('quick runs are not held against the baseline', () => {
+    expect(() => parseOptions(['--quick', '--check'])).toThrow('expected no --quick');
   });
 
   test('names that do not exist are told', () => {
     expect(() => parseOptions(['--only', 'alu64,pdp11'])).toThrow('found: pdp11');
+    expect(() => parseOptions(['--sections', 'speed,lunch'])).toThrow('found: lunch');
     expect(() => parseOptions(['--rounds', '0'])).toThrow('expected a number from 1');
+  });
+});
+
+describe('the baseline', () => {
+  const sample = (seconds: Record<string, number>) => ({
+    guest: 'toy',
+    group: 'integer' as const,
+    work: 'alu',
+    instructions: 1e6,
+    seconds: new Map(Object.entries(seconds).map(([name, value]) => [name, [value]])),
+  });
+  const measured = ratiosOf([sample({ Ringside: 1, Peer: 5, Other: 2 })], 'Ringside', ['Peer', 'Other', 'Absent']);
+
+  test('holds the ratios to the peers that were there', () => {
+    expect(measured).toEqual({ 'toy · alu': { Peer: 5, Other: 2 } });
+  });
+
+  test('reports what is far below it, and says both', () => {
+    const { compared, regressions } = compare({ 'toy · alu': { Peer: 9, Other: 3 }, gone: { Peer: 1 } }, measured);
+    expect(compared).toBe(2);
+    expect(regressions.map(describeRegression)).toEqual(['toy · alu: 5 times as fast as Peer, in the baseline 9']);
+  });
+
+  test('is for what is measured in it', () => {
+    expect(compare({}, measured)).toEqual({ compared: 0, regressions: [] });
+  });
+});
+
+describe('armed runs', () => {
+  const LOOP = 'bits 64\norg 0x100000\nmov ecx, 300000\nspin: dec ecx\njnz spin\nud2\ntimes 600 nop\n';
+  const boot = () => bootSource(`${LOOP}hlt`, { mode: 'long' }).machine;
+
+  test('an armament arms what it says, and leaves out the events of the work', () => {
+    const all = armaments(['ring-change']);
+    expect(all.get('plain')).toEqual(NOTHING_ARMED);
+    expect(all.get('filters')?.filters).toEqual(stopFilters.filter((filter) => filter !== 'ring-change'));
+  });
+
+  test.each([...armaments([])])('%s: the guest ends as it does in a plain run', (_name, armament) => {
+    const [plain, armed] = [boot(), boot()];
+    const expected = plain.run();
+    const run = new ArmedRun(armed, armament);
+    expect(run.run()).toEqual(expected);
+    expect(armed.stateHash()).toBe(plain.stateHash());
+    expect([...run.asked.keys()].includes('exception')).toBe(armament.filters.length > 0);
+  });
+
+  test('reading the views reads something of each, and changes nothing', () => {
+    const machine = boot();
+    machine.run({ instructions: 1000 });
+    const before = machine.stateHash();
+    expect(readViews(machine)).toBeGreaterThan(256);
+    expect(machine.stateHash()).toBe(before);
   });
 });
 

@@ -1,14 +1,17 @@
-/** `npm run bench`: speed of the guest programs beside other emulators, and the latencies that a user feels. */
+/** `npm run bench`: speed of the guest programs beside other emulators, what debugging costs, and what a user waits for. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { available } from '../samples/judges.ts';
+import { armaments, NOTHING_ARMED } from './armament.ts';
+import { compare, describeRegression, type Ratios, ratiosOf, readBaseline, writeBaseline } from './baseline.ts';
 import type { Emulator } from './emulator.ts';
-import { guests } from './guests.ts';
+import { type Guest, guests } from './guests.ts';
 import { type Latency, latencyTable, measureLatencies } from './latencies.ts';
-import { type Measurements, measureGuest } from './measure.ts';
+import { joined, type Measurements, measureGuest } from './measure.ts';
 import { type BenchOptions, parseOptions, USAGE } from './options.ts';
 import { bochs, qemu, v86 } from './peers.ts';
-import { guestTable } from './report.ts';
+import { RINGSIDE } from './ratios.ts';
+import { armedTable, groupTable, guestTable, memoryTable } from './report.ts';
 import { ringside } from './ringside.ts';
 
 /** Where the repository is, and the bundles that run as processes of their own. */
@@ -18,7 +21,17 @@ export interface BenchFiles {
   readonly latencyProcess: string;
 }
 
-/** Returns the exit status: 1 if a guest failed or computed wrongly, 2 for a wrong command line. */
+interface Results {
+  readonly peers: readonly string[];
+  readonly speed: Measurements;
+  readonly armed: Measurements;
+  readonly latencies: readonly Latency[];
+}
+
+const ARMAMENTS = [...armaments([]).keys()];
+const [PLAIN = '', ...ARMED] = ARMAMENTS;
+
+/** Returns the exit status: 1 if a guest failed or computed wrongly, or is too slow; 2 for a wrong command line. */
 export async function main(args: readonly string[], files: BenchFiles): Promise<number> {
   let options: BenchOptions | 'help';
   try {
@@ -35,16 +48,29 @@ export async function main(args: readonly string[], files: BenchFiles): Promise<
 }
 
 async function run(options: BenchOptions, files: BenchFiles): Promise<number> {
+  const results = await measure(options, files);
+  report(results, options);
+  if (options.json !== undefined) writeFileSync(options.json, toJson(results));
+  const tooSlow = holdAgainstBaseline(results, options, path.join(files.root, 'test/bench/baseline.json'));
+  const { speed, armed, latencies } = results;
+  const failed = [...speed.failures, ...armed.failures, ...latencies.filter(({ failure }) => failure !== undefined)];
+  return failed.length > 0 || tooSlow ? 1 : 0;
+}
+
+async function measure(options: BenchOptions, files: BenchFiles): Promise<Results> {
+  const { sections } = options;
   const peers = installedPeers(options.peers, files.root);
-  const measured = await measureGuests(options, files, peers);
-  const names = peers.map(({ name }) => name);
-  const rounds = options.rounds === 1 ? 'one round' : `medians of ${options.rounds} rounds, emulators in turn`;
-  console.log(`Millions of guest instructions a second (${options.size} size, ${rounds})\n`);
-  console.log(guestTable(measured, names));
-  const latencies = options.latencies ? await measureLatencies(files, options.size) : [];
-  if (latencies.length > 0) console.log(`\nLatencies in milliseconds\n\n${latencyTable(latencies)}`);
-  if (options.json !== undefined) writeFileSync(options.json, toJson(measured, latencies));
-  return measured.failures.length > 0 || latencies.some(({ failure }) => failure !== undefined) ? 1 : 0;
+  const wanted = guests.filter(({ name }) => options.guests.includes(name));
+  const beside = () => [ringside(files.ringsideProcess, RINGSIDE, NOTHING_ARMED), ...peers];
+  const armed = ({ events = [] }: Guest) =>
+    [...armaments(events)].map(([name, armament]) => ringside(files.ringsideProcess, name, armament));
+  const armable = wanted.filter(({ events }) => events !== undefined);
+  return {
+    peers: peers.map(({ name }) => name),
+    speed: await measureGuests(sections.includes('speed') ? wanted : [], beside, options, files),
+    armed: await measureGuests(sections.includes('armed') ? armable : [], armed, options, files),
+    latencies: sections.includes('latencies') ? await measureLatencies(files, options.size) : [],
+  };
 }
 
 function installedPeers(wanted: readonly string[], root: string): Emulator[] {
@@ -59,22 +85,58 @@ function installedPeers(wanted: readonly string[], root: string): Emulator[] {
   });
 }
 
-async function measureGuests(options: BenchOptions, files: BenchFiles, peers: readonly Emulator[]) {
+async function measureGuests(
+  wanted: readonly Guest[],
+  emulatorsOf: (guest: Guest) => Emulator[],
+  { size, rounds }: BenchOptions,
+  { root }: BenchFiles,
+): Promise<Measurements> {
   const all: Measurements[] = [];
-  for (const guest of guests.filter(({ name }) => options.guests.includes(name))) {
+  for (const guest of wanted) {
     const measured = await measureGuest(guest, {
-      size: options.size,
-      rounds: options.rounds,
-      emulators: [ringside(files.ringsideProcess), ...peers],
-      pathOf: ({ name }) => path.join(files.root, `test/bench/guests/${name}.elf`),
+      size,
+      rounds,
+      emulators: emulatorsOf(guest),
+      pathOf: ({ name }) => path.join(root, `test/bench/guests/${name}.elf`),
       progress: (text) => console.error(`… ${text}`),
     });
     all.push(measured);
   }
-  return { samples: all.flatMap(({ samples }) => samples), failures: all.flatMap(({ failures }) => failures) };
+  return joined(all);
 }
 
-function toJson({ samples, failures }: Measurements, latencies: readonly Latency[]): string {
-  const works = samples.map((sample) => ({ ...sample, seconds: Object.fromEntries(sample.seconds) }));
-  return `${JSON.stringify({ works, failures, latencies }, undefined, 2)}\n`;
+function report({ peers, speed, armed, latencies }: Results, { size, rounds }: BenchOptions): void {
+  const how = rounds === 1 ? `${size} size, one round` : `${size} size, medians of ${rounds} rounds, taken in turn`;
+  const section = (title: string, table: string) => console.log(`${title}\n\n${table}\n`);
+  const { samples, memory } = speed;
+  if (samples.length > 0) section(`Millions of guest instructions a second (${how})`, guestTable(speed, peers));
+  if (samples.length > 0 && peers.length > 0) section('How many times as fast', groupTable(samples, peers));
+  if (samples.length > 0) section('Peak memory of the process in MiB', memoryTable(memory, [RINGSIDE, ...peers]));
+  if (armed.samples.length > 0) section(`Armed runs as parts of a plain one (${how})`, armedTable(armed, ARMAMENTS));
+  if (latencies.length > 0) section('Latencies in milliseconds', latencyTable(latencies));
+}
+
+/** Returns whether something is far below the baseline, or nothing can be said. */
+function holdAgainstBaseline(results: Results, options: BenchOptions, file: string): boolean {
+  const ratios = allRatios(results);
+  if (options.writeBaseline) writeBaseline(file, readBaseline(file), ratios);
+  if (!options.check) return false;
+  const { compared, regressions } = compare(readBaseline(file), ratios);
+  console.log(`${compared} ratios held against the baseline: ${regressions.length} far below it`);
+  for (const regression of regressions) console.log(`  ${describeRegression(regression)}`);
+  return compared === 0 || regressions.length > 0;
+}
+
+function allRatios({ peers, speed, armed }: Results): Ratios {
+  const ofArmed = ARMED.map((armament) => ratiosOf(armed.samples, armament, [PLAIN], `, ${armament}`));
+  return Object.assign({}, ratiosOf(speed.samples, RINGSIDE, peers), ...ofArmed);
+}
+
+function toJson({ speed, armed, latencies }: Results): string {
+  const plain = ({ samples, memory, failures }: Measurements) => ({
+    works: samples.map((sample) => ({ ...sample, seconds: Object.fromEntries(sample.seconds) })),
+    memory: memory.map(({ guest, peakMib }) => ({ guest, peakMib: Object.fromEntries(peakMib) })),
+    failures,
+  });
+  return `${JSON.stringify({ speed: plain(speed), armed: plain(armed), latencies }, undefined, 2)}\n`;
 }

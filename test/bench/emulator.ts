@@ -1,5 +1,6 @@
 /** What the benchmark asks of anything that can run a guest: Ringside, and the machines it is compared with. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import type { Feature } from './guests.ts';
 import { type Work, WorkMarks } from './work-marks.ts';
 
@@ -7,6 +8,8 @@ import { type Work, WorkMarks } from './work-marks.ts';
 export interface GuestRun {
   readonly works: readonly Work[];
   readonly failure: string | undefined;
+  /** The most memory that the process had resident, if the host tells. */
+  readonly peakMib: number | undefined;
 }
 
 export interface GuestImage {
@@ -33,18 +36,31 @@ export function runConsole(program: string, options: readonly string[], limitSec
     const marks = new WorkMarks();
     const child = spawn(program, options, { stdio: ['ignore', 'pipe', 'pipe'] });
     const limit = endAfter(child, limitSeconds);
+    let peakMib: number | undefined;
     child.stdout.setEncoding('latin1').on('data', (text: string) => {
       marks.feed(text, { ms: performance.now(), instructions: undefined });
-      if (marks.exitCode !== undefined) child.kill('SIGKILL');
+      if (marks.exitCode === undefined) return;
+      peakMib ??= peakMemoryMib(child.pid);
+      child.kill('SIGKILL');
     });
     const errors = lastLines(child);
     child.on('error', reject);
     child.on('close', (status, signal) => {
       const how = limit.reached() ? `stopped after ${limitSeconds} s` : `ended with ${status ?? signal}`;
       limit.clear();
-      resolve({ works: marks.works, failure: marks.failure(`${program} ${how}${errors()}`) });
+      resolve({ works: marks.works, failure: marks.failure(`${program} ${how}${errors()}`), peakMib });
     });
   });
+}
+
+/** As Linux keeps it, of a process that is still there. */
+function peakMemoryMib(pid: number | undefined): number | undefined {
+  try {
+    const kib = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
+    return kib === undefined ? undefined : Number(kib) / 1024;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Kills the process after a time. */

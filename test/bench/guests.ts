@@ -1,5 +1,7 @@
 /** The guest programs of the benchmark (sources in guests/src), their sizes, and what they must compute. */
 
+import type { StopFilter } from '../../engine/index.ts';
+
 /** A benchmark runs every guest at its full size, or, to see only that all is right, at a quick one. */
 export type Size = 'full' | 'quick';
 
@@ -13,6 +15,8 @@ export interface Guest {
   readonly name: string;
   readonly group: Group;
   readonly needs: readonly Feature[];
+  /** Given for the guests that are measured armed: the events that their work consists of. */
+  readonly events?: readonly StopFilter[];
   readonly commandLine: Readonly<Record<Size, string>>;
   /**
    * The checksums of each work, in the order in which they are done: at full size, at quick size. Those of vmx64 are
@@ -24,6 +28,22 @@ export interface Guest {
 /** Checksums are printed with 16 digits. */
 const sum = (full: string, quick: string) => [full.padStart(16, '0'), quick.padStart(16, '0')] as const;
 
+const RING_EVENTS = [
+  'ring-change',
+  'exception',
+  'page-fault',
+  'sensitive-instruction',
+  'privileged-instruction',
+] as const;
+const VMX_EVENTS = [
+  'vm-exit',
+  'vm-entry',
+  'ept-violation',
+  'hypercall',
+  'sensitive-instruction',
+  'privileged-instruction',
+] as const;
+
 const CODE_QUICK = 'fib=18 sieve=200000 qs=20000 interp=200000 icall=200000';
 
 export const guests: readonly Guest[] = [
@@ -31,6 +51,7 @@ export const guests: readonly Guest[] = [
     name: 'alu64',
     group: 'integer',
     needs: ['64-bit code'],
+    events: [],
     commandLine: { full: '', quick: 'n=500000' },
     works: { alu: sum('4cfb3991587af0ef', '9467bf10fb24dae7') },
   },
@@ -50,6 +71,7 @@ export const guests: readonly Guest[] = [
     name: 'code64',
     group: 'compiled code',
     needs: ['64-bit code'],
+    events: [],
     commandLine: { full: '', quick: CODE_QUICK },
     works: {
       fib: sum('213d05', 'a18'),
@@ -75,6 +97,7 @@ export const guests: readonly Guest[] = [
     name: 'ring64',
     group: 'rings',
     needs: ['64-bit code'],
+    events: RING_EVENTS,
     commandLine: { full: '', quick: 'sys=50000 int=50000 pf=25000' },
     works: {
       syscall_sysret: sum('2dc6c0', 'c350'),
@@ -87,6 +110,7 @@ export const guests: readonly Guest[] = [
     name: 'vmx64',
     group: 'VM exits',
     needs: ['64-bit code', 'VMX'],
+    events: VMX_EVENTS,
     commandLine: { full: '', quick: 'cpuid=10000 alu=100000 walk=50000 ept=2000' },
     works: {
       vmx_cpuid_exit: sum('746a4ae6e0', '2fadcf8'),

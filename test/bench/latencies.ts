@@ -19,6 +19,8 @@ export interface Latency {
 
 const RUNS: Readonly<Record<Size, number>> = { full: 9, quick: 3 };
 const SAMPLE = 'rings';
+/** The sample runs for longer. */
+const STEPS = 100;
 const TIME_LIMIT_MS = 30_000;
 
 /** What is shipped is measured as it is shipped, so it must have been built before. */
@@ -34,6 +36,8 @@ export async function measureLatencies(files: BenchFiles, size: Size): Promise<L
     if (existsSync(script)) latencies.push(await repeat(what, RUNS[size], () => once(script, program)));
     else console.error(`left out, as ${file} has not been built: ${what}`);
   }
+  const adapter = path.join(files.root, 'dist/debug-adapter.js');
+  if (existsSync(adapter)) latencies.push(await stepLatency(adapter, program));
   return [...latencies, ...(await inProcess(files, size))];
 }
 
@@ -48,13 +52,35 @@ export function latencyTable(latencies: readonly Latency[]): string {
   return [table(['what', 'samples', 'median', '99 %'], rows), ...lines].join('\n');
 }
 
+/** From the request to step to the `stopped` event, in a session that VS Code could drive. */
+async function stepLatency(script: string, program: string): Promise<Latency> {
+  const what = `a step in ${SAMPLE} by the adapter, from the request to the stop`;
+  const ms: number[] = [];
+  try {
+    await inSession(script, program, async (client) => {
+      for (let step = 0; step < STEPS; step++) {
+        const started = performance.now();
+        const stopped = client.waitForEvent('stopped');
+        await client.stepInRequest({ threadId: 1, granularity: 'instruction' });
+        await stopped;
+        ms.push(performance.now() - started);
+      }
+    });
+    return { what, ms };
+  } catch (error) {
+    return { what, ms, failure: messageOf(error) };
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
 async function repeat(what: string, runs: number, once: () => Promise<number>): Promise<Latency> {
   const ms: number[] = [];
   try {
     for (let run = 0; run < runs; run++) ms.push(await once());
     return { what, ms };
   } catch (error) {
-    return { what, ms, failure: error instanceof Error ? error.message : String(error) };
+    return { what, ms, failure: messageOf(error) };
   }
 }
 
@@ -75,6 +101,11 @@ function coldRun(script: string, program: string): Promise<number> {
 /** From the start of the adapter's process to its `stopped` event, as VS Code drives it. */
 async function firstStop(script: string, program: string): Promise<number> {
   const started = performance.now();
+  return await inSession(script, program, async () => performance.now() - started);
+}
+
+/** Launches the program in a new adapter, and does something at the first stop. */
+async function inSession<T>(script: string, program: string, work: (client: DebugClient) => Promise<T>): Promise<T> {
   const client = new DebugClient('node', script, 'ringside');
   client.defaultTimeout = TIME_LIMIT_MS;
   await client.start();
@@ -84,7 +115,7 @@ async function firstStop(script: string, program: string): Promise<number> {
       client.configurationSequence(),
       client.launch(launchArguments(program)),
     ]);
-    return performance.now() - started;
+    return await work(client);
   } finally {
     await client.stop();
   }

@@ -1,6 +1,6 @@
 /** Runs guests on all emulators in turn, and holds what they compute against what is right. */
 import type { Emulator, GuestImage, GuestRun } from './emulator.ts';
-import type { Guest, Size } from './guests.ts';
+import type { Group, Guest, Size } from './guests.ts';
 import type { Work } from './work-marks.ts';
 
 /** No run takes longer, in seconds. */
@@ -9,6 +9,7 @@ const LIMIT_SECONDS: Readonly<Record<Size, number>> = { full: 600, quick: 60 };
 /** All samples of one piece of work. */
 export interface WorkSamples {
   readonly guest: string;
+  readonly group: Group;
   readonly work: string;
   /** Guest instructions, as Ringside counts them; undefined if it never came to the end of the work. */
   instructions: number | undefined;
@@ -22,8 +23,16 @@ export interface Failure {
   readonly message: string;
 }
 
+/** The memory that a guest's run takes. */
+export interface MemorySamples {
+  readonly guest: string;
+  /** By emulator's name: the peak of its process in MiB, a sample a round. */
+  readonly peakMib: Map<string, number[]>;
+}
+
 export interface Measurements {
   readonly samples: readonly WorkSamples[];
+  readonly memory: readonly MemorySamples[];
   readonly failures: readonly Failure[];
 }
 
@@ -39,8 +48,15 @@ export interface MeasureOptions {
 /** The emulators take turns, so that whatever else the computer does hits all of them alike. */
 export async function measureGuest(guest: Guest, options: MeasureOptions): Promise<Measurements> {
   const samples = Object.keys(guest.works).map(
-    (work): WorkSamples => ({ guest: guest.name, work, instructions: undefined, seconds: new Map() }),
+    (work): WorkSamples => ({
+      guest: guest.name,
+      group: guest.group,
+      work,
+      instructions: undefined,
+      seconds: new Map(),
+    }),
   );
+  const memory: MemorySamples = { guest: guest.name, peakMib: new Map() };
   const failures = new Map<string, Failure>();
   const able = options.emulators.filter(({ lacks }) => !guest.needs.some((feature) => lacks.includes(feature)));
   const image: GuestImage = { elf: options.pathOf(guest), commandLine: guest.commandLine[options.size] };
@@ -48,11 +64,24 @@ export async function measureGuest(guest: Guest, options: MeasureOptions): Promi
     for (const emulator of able.filter(({ name }) => !failures.has(name))) {
       options.progress(`${guest.name} on ${emulator.name}, round ${round} of ${options.rounds}`);
       const run = await emulator.run(image, LIMIT_SECONDS[options.size]);
+      if (run.peakMib !== undefined) add(memory.peakMib, emulator.name, run.peakMib);
       const message = takeRun(run, guest, options.size, emulator.name, samples);
       if (message !== undefined) failures.set(emulator.name, { guest: guest.name, emulator: emulator.name, message });
     }
   }
-  return { samples, failures: [...failures.values()] };
+  return { samples, memory: [memory], failures: [...failures.values()] };
+}
+
+function add(samples: Map<string, number[]>, emulator: string, sample: number): void {
+  samples.set(emulator, [...(samples.get(emulator) ?? []), sample]);
+}
+
+export function joined(all: readonly Measurements[]): Measurements {
+  return {
+    samples: all.flatMap(({ samples }) => samples),
+    memory: all.flatMap(({ memory }) => memory),
+    failures: all.flatMap(({ failures }) => failures),
+  };
 }
 
 /** Adds a run's times to the samples; says what is wrong with the run, if anything. */
@@ -66,7 +95,7 @@ function takeRun(run: GuestRun, guest: Guest, size: Size, emulator: string, samp
     if (work.instructions !== undefined && work.instructions !== sample.instructions) {
       return `${work.name} took ${work.instructions} instructions, in an earlier run ${sample.instructions}`;
     }
-    sample.seconds.set(emulator, [...(sample.seconds.get(emulator) ?? []), work.seconds]);
+    add(sample.seconds, emulator, work.seconds);
   }
   const missing = samples.find((sample) => !run.works.some((work) => work.name === sample.work));
   return run.failure ?? (missing === undefined ? undefined : `${missing.work} was not done`);

@@ -8,17 +8,26 @@ export interface BenchOptions {
   readonly guests: readonly string[];
   /** Names of peers, in small letters. */
   readonly peers: readonly string[];
-  readonly latencies: boolean;
+  readonly sections: readonly Section[];
+  readonly check: boolean;
+  readonly writeBaseline: boolean;
   readonly json: string | undefined;
 }
 
 export const PEERS = ['bochs', 'qemu', 'v86'] as const;
 
+/** What can be measured: guests beside peers, guests armed as in a debug session beside plain ones, what a user waits for. */
+export const SECTIONS = ['speed', 'armed', 'latencies'] as const;
+export type Section = (typeof SECTIONS)[number];
+
 export const USAGE = `node test/bench/run.mjs [options]
   --quick            small sizes, Ringside alone: does everything compute rightly?
   --rounds N         rounds, of which the medians are printed (3; 1 if --quick)
-  --only GUEST,…     these guests and no latencies: ${guests.map(({ name }) => name).join(', ')}
+  --only GUEST,…     these guests: ${guests.map(({ name }) => name).join(', ')}
+  --sections NAME,…  ${SECTIONS.join(', ')} (all; speed if --only; no armed if --quick)
   --peers NAME,…     ${PEERS.join(', ')}, all or none (all; none if --quick)
+  --check            fail if ratios are far below those in baseline.json
+  --write-baseline   put the ratios into baseline.json
   --json FILE        write all samples as JSON`;
 
 /** @throws Error that says what was expected */
@@ -30,18 +39,25 @@ export function parseOptions(args: readonly string[]): BenchOptions | 'help' {
       rounds: { type: 'string' },
       only: { type: 'string' },
       peers: { type: 'string' },
+      sections: { type: 'string' },
+      check: { type: 'boolean', default: false },
+      'write-baseline': { type: 'boolean', default: false },
       json: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return 'help';
   const names = guests.map(({ name }) => name);
+  const { check, 'write-baseline': writeBaseline, quick } = values;
+  if (quick && (check || writeBaseline)) throw new Error('the baseline is of the full size: expected no --quick');
   return {
-    size: values.quick ? 'quick' : 'full',
-    rounds: positiveInteger(values.rounds ?? (values.quick ? '1' : '3')),
+    size: quick ? 'quick' : 'full',
+    rounds: positiveInteger(values.rounds ?? (quick ? '1' : '3')),
     guests: values.only === undefined ? names : chosen('--only', values.only, names),
-    peers: chosenPeers(values.peers ?? (values.quick ? 'none' : 'all')),
-    latencies: values.only === undefined,
+    peers: chosenPeers(values.peers ?? (quick ? 'none' : 'all')),
+    sections: chosenSections(values.sections ?? defaultSections(quick, values.only !== undefined)),
+    check,
+    writeBaseline,
     json: values.json,
   };
 }
@@ -51,13 +67,21 @@ function chosenPeers(text: string): readonly string[] {
   return text === 'all' ? PEERS : chosen('--peers', text, PEERS);
 }
 
-function chosen(option: string, text: string, known: readonly string[]): readonly string[] {
-  const names = text.split(',');
-  const unknown = names.find((name) => !known.includes(name));
-  if (unknown !== undefined) {
-    throw new Error(`${option}: expected names among ${known.join(', ')}, found: ${unknown}`);
-  }
-  return names;
+function defaultSections(quick: boolean, isChosen: boolean): string {
+  if (isChosen) return 'speed';
+  return quick ? 'speed,latencies' : 'all';
+}
+
+function chosenSections(text: string): readonly Section[] {
+  return text === 'all' ? SECTIONS : chosen('--sections', text, SECTIONS);
+}
+
+function chosen<T extends string>(option: string, text: string, known: readonly T[]): readonly T[] {
+  return text.split(',').map((name) => {
+    const found = known.find((one) => one === name);
+    if (found === undefined) throw new Error(`${option}: expected names among ${known.join(', ')}, found: ${name}`);
+    return found;
+  });
 }
 
 function positiveInteger(text: string): number {

@@ -1,28 +1,15 @@
 /** The benchmark's results as Markdown. */
-import type { Failure, Measurements, WorkSamples } from './measure.ts';
-import { geometricMean, median } from './statistics.ts';
+import type { Failure, Measurements, MemorySamples, WorkSamples } from './measure.ts';
+import { type Mean, meanRatio, RINGSIDE, ratio, speed, titleOf } from './ratios.ts';
+import { median } from './statistics.ts';
 
-const RINGSIDE = 'Ringside';
 const NONE = '–';
 
-/** Millions of guest instructions a second, in the median; undefined where there is no sample. */
-export function speed({ instructions, seconds }: WorkSamples, emulator: string): number | undefined {
-  const samples = seconds.get(emulator);
-  return samples === undefined || instructions === undefined ? undefined : instructions / median(samples) / 1e6;
-}
-
-/** How many times as fast as the peer Ringside is. */
-function ratio(sample: WorkSamples, peer: string): number | undefined {
-  const [own, other] = [speed(sample, RINGSIDE), speed(sample, peer)];
-  return own === undefined || other === undefined ? undefined : own / other;
-}
-
-/** A table of all works, the geometric means of the ratios, and the failures in full. */
+/** A table of all works, and the failures in full. */
 export function guestTable({ samples, failures }: Measurements, peers: readonly string[]): string {
   const head = ['guest · work', 'M instr', RINGSIDE, ...peers, ...peers.map((peer) => `× ${peer}`)];
   const rows = samples.map((sample) => guestRow(sample, peers, failures));
-  const means = peers.length === 0 ? [] : [meanRow(samples, peers)];
-  return [table(head, [...rows, ...means]), ...failures.map(failureLine)].join('\n');
+  return [table(head, rows), ...failures.map(failureLine)].join('\n');
 }
 
 function guestRow(sample: WorkSamples, peers: readonly string[], failures: readonly Failure[]): string[] {
@@ -32,19 +19,57 @@ function guestRow(sample: WorkSamples, peers: readonly string[], failures: reado
     return failed && !sample.seconds.has(emulator) ? 'failed' : number(value);
   };
   return [
-    `${sample.guest} · ${sample.work}`,
+    titleOf(sample),
     number(sample.instructions === undefined ? undefined : sample.instructions / 1e6),
     ...[RINGSIDE, ...peers].map(speedOf),
-    ...peers.map((peer) => factor(ratio(sample, peer))),
+    ...peers.map((peer) => factor(ratio(sample, RINGSIDE, peer))),
   ];
 }
 
-function meanRow(samples: readonly WorkSamples[], peers: readonly string[]): string[] {
-  const means = peers.map((peer) => {
-    const ratios = samples.map((sample) => ratio(sample, peer)).filter((value) => value !== undefined);
-    return ratios.length === 0 ? NONE : `**${factor(geometricMean(ratios))}**`;
-  });
-  return ['**geometric mean**', '', '', ...peers.map(() => ''), ...means];
+/** Geometric means of the ratios to each peer by group of works, and the lowest ratio of all. */
+export function groupTable(samples: readonly WorkSamples[], peers: readonly string[]): string {
+  const groups = [...new Set(samples.map(({ group }) => group))];
+  const row = (title: string, of: readonly WorkSamples[], pick: (mean: Mean) => number) => [
+    title,
+    ...peers.map((peer) => {
+      const mean = meanRatio(of, RINGSIDE, peer);
+      return factor(mean && pick(mean));
+    }),
+  ];
+  const rows = groups.map((group) =>
+    row(
+      group,
+      samples.filter((sample) => sample.group === group),
+      ({ mean }) => mean,
+    ),
+  );
+  const all = [row('**all works**', samples, ({ mean }) => mean), row('the lowest', samples, ({ lowest }) => lowest)];
+  return table(['geometric mean', ...peers.map((peer) => `× ${peer}`)], [...rows, ...all]);
+}
+
+/** Peaks of the processes, in the median. */
+export function memoryTable(memory: readonly MemorySamples[], emulators: readonly string[]): string {
+  const rows = memory.map(({ guest, peakMib }) => [
+    guest,
+    ...emulators.map((emulator) => {
+      const samples = peakMib.get(emulator);
+      return samples === undefined ? NONE : median(samples).toFixed(0);
+    }),
+  ]);
+  return table(['guest', ...emulators], rows);
+}
+
+/** Speeds of armed runs as parts of the plain one's. The first armament is the plain one. */
+export function armedTable({ samples, failures }: Measurements, armaments: readonly string[]): string {
+  const [plain = '', ...others] = armaments;
+  const rows = samples.map((sample) => [
+    titleOf(sample),
+    number(speed(sample, plain)),
+    ...others.map((armament) => factor(ratio(sample, armament, plain))),
+  ]);
+  const means = others.map((armament) => factor(meanRatio(samples, armament, plain)?.mean));
+  const head = ['guest · work', plain, ...others];
+  return [table(head, [...rows, ['**geometric mean**', '', ...means]]), ...failures.map(failureLine)].join('\n');
 }
 
 function failureLine({ guest, emulator, message }: Failure): string {

@@ -1,18 +1,23 @@
 /** Ringside as one of the emulators: a process of node for each run. */
 import { spawn } from 'node:child_process';
+import type { Armament } from './armament.ts';
 import { type Emulator, endAfter, type GuestImage, type GuestRun, lastLines } from './emulator.ts';
 import type { Work } from './work-marks.ts';
 
-type Line = Work | { readonly ended: true; readonly failure?: string };
+type Line = Work | { readonly ended: true; readonly failure?: string; readonly peakMib: number };
 
 /** @param program the bundle of ringside-process.ts */
-export function ringside(program: string): Emulator {
-  return { name: 'Ringside', programs: [], lacks: [], run: (guest, limit) => runProcess(program, guest, limit) };
+export function ringside(program: string, name: string, armament: Armament): Emulator {
+  const run = (guest: GuestImage, limit: number) =>
+    runProcess([program, guest.elf, guest.commandLine], armament, limit);
+  return { name, programs: [], lacks: [], run };
 }
 
-function runProcess(program: string, { elf, commandLine }: GuestImage, limitSeconds: number): Promise<GuestRun> {
+function runProcess(command: readonly string[], armament: Armament, limitSeconds: number): Promise<GuestRun> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [program, elf, commandLine], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [...command, JSON.stringify(armament)], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     const limit = endAfter(child, limitSeconds);
     const errors = lastLines(child);
     let text = '';
@@ -39,5 +44,6 @@ function runProcess(program: string, { elf, commandLine }: GuestImage, limitSeco
 function readRun(lines: readonly Line[], withoutEnd: string): GuestRun {
   const works = lines.filter((line): line is Work => !('ended' in line));
   const end = lines.find((line) => 'ended' in line);
-  return { works, failure: end === undefined ? withoutEnd : 'failure' in end ? end.failure : undefined };
+  if (end === undefined) return { works, failure: withoutEnd, peakMib: undefined };
+  return { works, failure: end.failure, peakMib: end.peakMib };
 }
