@@ -252,18 +252,32 @@ function appendSequence(
     return;
   }
   sequence.sort((a, b) => compareAddresses(a.address, b.address));
-  let isStatement = false;
-  sequence.forEach((row, index) => {
-    const before = sequence[index - 1];
-    const next = sequence[index + 1];
-    // Of several rows of one address the last holds, but a statement of its line stays one.
-    const repeats = before?.address === row.address && before.line === row.line && before.path === row.path;
-    isStatement = row.isStatement || (repeats && isStatement);
-    if (next !== undefined && next.address > row.address && row.line > 0 && row.path !== '' && !row.endSequence) {
-      const { address: start, line, column } = row;
-      spans.push({ start, end: next.address, source: sources.of(row.path), line, column, isStatement });
+  let holder = sequence[0] ?? first;
+  for (const row of sequence) {
+    if (row.address > holder.address) {
+      appendSpan(spans, holder, row.address, sources);
+      holder = row;
+    } else if (replaces(row, holder)) {
+      holder = row;
     }
-  });
+  }
+}
+
+/**
+ * Of several rows of one address the last statement holds, or the last row if none is one: compilers put rows that are
+ * none, of what is inlined there, behind it, and gdb passes over them as well. Of the parts of a line, as of a `for`,
+ * the first holds.
+ */
+function replaces(row: LineRow, holder: LineRow): boolean {
+  const isSameLine = row.line === holder.line && row.path === holder.path;
+  return holder.isStatement ? row.isStatement && !isSameLine : true;
+}
+
+function appendSpan(spans: Span[], row: LineRow, end: bigint, sources: SourceIndex): void {
+  const { address: start, path, line, column, isStatement } = row;
+  if (line > 0 && path !== '' && !row.endSequence) {
+    spans.push({ start, end, source: sources.of(path), line, column, isStatement });
+  }
 }
 
 /** Where two sequences overlap (which no sound file has), the later row holds. */

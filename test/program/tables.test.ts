@@ -62,6 +62,14 @@ describe('line table', () => {
     expect(table.addressesOf('/src/a.c', 5)?.addresses).toEqual([0x1cn]);
   });
 
+  it('of several rows of one address the last statement holds, as in gdb', () => {
+    const table = new LineTable(rows('0x10 3:1, 0x14 4:1, ~0x14 9:5, 0x18 5:1, 0x18 6:1, ~0x18 5:7, 0x1c end'));
+    expect(table.at(0x14n)).toMatchObject({ line: 4, column: 1 });
+    expect(table.addressesOf('/src/a.c', 4)).toEqual({ line: 4, column: 1, addresses: [0x14n] });
+    expect(table.addressesOf('/src/a.c', 9)).toBeUndefined();
+    expect(table.addressesOf('/src/a.c', 5)).toEqual({ line: 6, column: 1, addresses: [0x18n] });
+  });
+
   it('of a for statement only the part that comes first, of an inlined line every copy', () => {
     const table = new LineTable(
       rows('0x10 3:8, 0x14 4:5, 0x18 3:20, 0x1c 3:30, 0x20 9:1, 0x24 4:5, 0x28 9:1, 0x2c end'),
@@ -119,8 +127,11 @@ describe('line table', () => {
         }));
         const table = new LineTable(sequence);
         for (let address = 0n; address < 64n; address += 1n) {
-          const at = sequence.filter((one) => one.address <= address).at(-1);
-          const line = at === undefined || at.endSequence || at.line === 0 ? undefined : at.line;
+          const reached = sequence.filter((one) => one.address <= address);
+          const rowsThere = reached.filter((one) => one.address === reached.at(-1)?.address);
+          const at = rowsThere.filter((one) => one.isStatement).at(-1) ?? rowsThere.at(-1);
+          const isOutside = at === undefined || rowsThere.some((one) => one.endSequence) || at.line === 0;
+          const line = isOutside ? undefined : at.line;
           expect(table.at(address)?.line).toBe(line);
           expect(table.rangeAt(address)?.line).toBe(line);
         }
