@@ -77,10 +77,24 @@ interface Parts {
   readonly segments: readonly ProgramSegment[];
   readonly entry: ProgramEntry;
   readonly debug: DebugInfo;
+  /** What of the request it has a use for. */
+  readonly uses: readonly SpecialPart[];
 }
+
+type SpecialPart = 'loadAddress' | 'entryAddress' | 'symbolFile' | 'commandLine' | 'initrd';
+
+/** The attributes that not every program has a use for, and which programs have. */
+const SPECIAL_ATTRIBUTES: Readonly<Record<SpecialPart, { readonly name: string; readonly of: string }>> = {
+  loadAddress: { name: 'loadAddress', of: 'a flat binary or NASM source' },
+  entryAddress: { name: 'entryAddress', of: 'a program without a Multiboot header' },
+  symbolFile: { name: 'symbolFile', of: 'a flat binary' },
+  commandLine: { name: 'append', of: 'a Multiboot kernel' },
+  initrd: { name: 'initrd', of: 'a Multiboot kernel' },
+};
 
 const BOOT_SECTOR_ADDRESS = 0x7c00;
 const HIGH_ADDRESS = 0x100000;
+const SHORTEST_TEXT_BYTES = 16;
 const ASSEMBLY_EXTENSIONS = ['.asm', '.nasm'];
 const SOURCE_EXTENSIONS = ['.c', '.cc', '.cpp', '.h', '.rs', '.zig', '.s', '.inc'];
 
@@ -93,9 +107,24 @@ const SOURCE_EXTENSIONS = ['.c', '.cc', '.cpp', '.h', '.rs', '.zig', '.s', '.inc
 export async function loadProgram(request: LoadProgramRequest, services: LoadServices): Promise<LoadedProgram> {
   const bytes = await readInput(services.files, request.program, 'program');
   try {
-    return finish(await loadParts(bytes, request, services), request);
+    const parts = await loadParts(bytes, request, services);
+    refuseUnused(parts, request);
+    return finish(parts, request);
   } catch (error) {
     throw isUserError(error) && !(error instanceof AssemblyError) ? error.within(request.program) : error;
+  }
+}
+
+/** An attribute that would change nothing is a mistake of somebody who expects that it does. */
+function refuseUnused({ name, uses }: Parts, request: LoadProgramRequest): void {
+  for (const [part, attribute] of Object.entries(SPECIAL_ATTRIBUTES) as [SpecialPart, { name: string; of: string }][]) {
+    if (request[part] !== undefined && !uses.includes(part)) {
+      throw new UserError(`The program has no use for "${attribute.name}"`, {
+        expected: attribute.of,
+        found: name,
+        whatToDo: 'remove the attribute',
+      });
+    }
   }
 }
 
@@ -152,13 +181,29 @@ function refuseForeignFormats(bytes: Uint8Array): void {
       ? 'a PE or DOS executable'
       : textAt(0, '\xcf\xfa\xed\xfe')
         ? 'a Mach-O executable'
-        : undefined;
+        : isText(bytes)
+          ? 'a text'
+          : undefined;
   if (foreign !== undefined) {
     throw new UserError('The format of the program is not supported', {
       expected: 'NASM source (.asm), a flat binary, a Multiboot kernel or an ELF executable',
       found: foreign,
       whatToDo: 'if it is a flat binary all the same, set "loadAddress" or "entryMode"',
     });
+  }
+}
+
+/** Code of more than a few bytes has some that no text has. */
+function isText(bytes: Uint8Array): boolean {
+  const isControl = (byte: number) => byte < 0x20 && ![0x09, 0x0a, 0x0c, 0x0d].includes(byte);
+  if (bytes.length < SHORTEST_TEXT_BYTES || bytes.some(isControl)) {
+    return false;
+  }
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -173,11 +218,13 @@ async function loadAssembly(bytes: Uint8Array, request: LoadProgramRequest, serv
   const kernel = request.entryMode === undefined ? assembledKernel(segments) : undefined;
   if (kernel !== undefined) {
     const boot = await bootKernel(kernel.segments, kernel.address, request, services.files);
-    return { kind: 'assembly', name: 'NASM source of a Multiboot kernel', ...boot, debug };
+    const uses = ['loadAddress', 'commandLine', 'initrd'] as const;
+    return { kind: 'assembly', name: 'NASM source of a Multiboot kernel', ...boot, debug, uses };
   }
   const mode = request.entryMode ?? ({ 16: 'real', 32: 'protected', 64: 'long' } as const)[assembled.bits];
   const address = request.entryAddress ?? BigInt(lowestAddress(segments));
-  return { kind: 'assembly', name: 'NASM source', segments, entry: { mode, address }, debug };
+  const uses = ['loadAddress', 'entryAddress'] as const;
+  return { kind: 'assembly', name: 'NASM source', segments, entry: { mode, address }, debug, uses };
 }
 
 /**
@@ -219,6 +266,7 @@ async function loadFlat(bytes: Uint8Array, request: LoadProgramRequest, files: F
     segments,
     entry: { mode, address: request.entryAddress ?? BigInt(address) },
     debug: await separateDebugInfo(segments, request, files),
+    uses: ['loadAddress', 'entryAddress', 'symbolFile'],
   };
 }
 
@@ -231,6 +279,7 @@ async function loadElf(elf: ElfFile, request: LoadProgramRequest, files: FileRea
     segments: elfSegments(elf),
     entry: { mode, address: request.entryAddress ?? identityEntry(elf) },
     debug: await elfDebugInfo(elf, request.program, files),
+    uses: ['entryAddress'],
   };
 }
 
@@ -244,7 +293,8 @@ async function loadMultiboot(bytes: Uint8Array, request: LoadProgramRequest, fil
   }
   const kernel = await loadKernel(bytes, header, request, files);
   const boot = await bootKernel(kernel.segments, kernel.address, request, files);
-  return { kind: 'multiboot', name: kernel.name, ...boot, debug: kernel.debug };
+  const uses = ['commandLine', 'initrd', ...(isElf(bytes) ? [] : (['symbolFile'] as const))] as const;
+  return { kind: 'multiboot', name: kernel.name, ...boot, debug: kernel.debug, uses };
 }
 
 async function bootKernel(
@@ -309,7 +359,7 @@ async function readInput(files: FileReader, path: string, what: string): Promise
       expected: 'a file',
       found: error instanceof Error ? error.message : String(error),
       where: path,
-      whatToDo: what === 'program' ? 'check "program" in launch.json, or build it first' : `check the ${what}'s path`,
+      whatToDo: what === 'program' ? 'check the path, or build the program first' : `check the ${what}'s path`,
     });
   }
 }

@@ -67,8 +67,8 @@ export class AssemblyError extends UserError {
     const errors = diagnostics.filter(({ severity }) => severity === 'error');
     const first = errors[0];
     const place = `${first?.file ?? path}:${first?.line ?? 1}:${first?.column ?? 1}`;
-    const more = errors.length > 1 ? `, and ${errors.length - 1} more` : '';
-    super('The program cannot be assembled', { found: `${first?.message ?? 'an error'}${more}`, where: place });
+    const more = errors.length > 1 ? { whatToDo: `the Debug Console lists all ${errors.length} errors` } : {};
+    super(`The program cannot be assembled: ${first?.message ?? 'an error'}`, { where: place, ...more });
     this.diagnostics = diagnostics;
   }
 }

@@ -1,6 +1,6 @@
 import { closest } from '../closest.ts';
 import type { MachineConfig } from '../engine-target.ts';
-import { UserError } from '../errors.ts';
+import { isUserError, UserError } from '../errors.ts';
 import { parseNumber } from '../expression/token.ts';
 import { type EntryMode, formatBytes } from '../program/loaded-program.ts';
 import type { LaunchAttributes } from '../protocol/launch.ts';
@@ -138,9 +138,13 @@ function readDevices(value: unknown): Pick<LaunchConfiguration, 'disk' | 'diskRe
   const devices = value as Readonly<Record<string, unknown>>;
   refuseUnknown(devices, DEVICE_ATTRIBUTES, [], 'devices.');
   const read = new AttributeReader(devices, 'devices.');
+  const diskReadOnly = read.boolean('diskReadOnly') ?? false;
+  if (diskReadOnly && devices.disk === undefined) {
+    throw wrongType('devices.diskReadOnly', 'a "devices.disk" beside it', diskReadOnly);
+  }
   return {
     disk: readDisk(devices.disk),
-    diskReadOnly: read.boolean('diskReadOnly') ?? false,
+    diskReadOnly,
     virtioConsole: read.boolean('console') ?? false,
   };
 }
@@ -166,6 +170,15 @@ export function readDisk(value: unknown): LaunchConfiguration['disk'] {
 
 function wrongType(name: string, expected: string, found: unknown): UserError {
   return new UserError(`The attribute "${name}" has a wrong value`, { expected, found: JSON.stringify(found) });
+}
+
+function numberIn(text: string): bigint | undefined {
+  try {
+    return parseNumber(text);
+  } catch (error) {
+    if (isUserError(error)) return undefined; // Said with the attribute's name instead.
+    throw error;
+  }
 }
 
 /** Reads attributes of simple types; undefined where one is absent. */
@@ -202,7 +215,7 @@ class AttributeReader {
       if (typeof value === 'number') {
         return Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined;
       }
-      return typeof value === 'string' && /^[0-9]/.test(value.trim()) ? parseNumber(value.trim()) : undefined;
+      return typeof value === 'string' && /^[0-9]/.test(value.trim()) ? numberIn(value.trim()) : undefined;
     });
   }
 

@@ -33,6 +33,23 @@ describe('a launch configuration', () => {
     ['with too many CPUs', { program: path, cpus: 1000 }, ['"cpus"', '1 to 8', '1000']],
     ['with half a CPU', { program: path, cpus: 0.5 }, ['"cpus"', 'whole number']],
     ['with a load address that is none', { program: path, loadAddress: 'here' }, ['"loadAddress"', '0x7c00', '"here"']],
+    [
+      'with a load address of no number',
+      { program: path, loadAddress: '0xzz' },
+      ['"loadAddress"', 'an address', '"0xzz"'],
+    ],
+    [
+      'with a module for no Multiboot kernel',
+      { program: path, initrd: '/x' },
+      ['"initrd"', 'a Multiboot kernel', 'NASM source'],
+    ],
+    ['with a command line for none', { program: path, append: 'quiet' }, ['"append"', 'a Multiboot kernel']],
+    ['with symbols beside its own', { program: path, symbolFile: '/x.elf' }, ['"symbolFile"', 'a flat binary']],
+    [
+      'with a read-only disk that there is not',
+      { program: path, devices: { diskReadOnly: true } },
+      ['"devices.diskReadOnly"', 'a "devices.disk"'],
+    ],
     ['with a disk of no whole number of sectors', { program: path, devices: { disk: '1000' } }, ['512', '1000']],
     [
       'with a disk that is not there',
@@ -40,7 +57,11 @@ describe('a launch configuration', () => {
       ['disk image', '/no/such.img'],
     ],
     ['with devices that are no object', { program: path, devices: ['disk'] }, ['"devices"', 'an object']],
-    ['with a program that is not there', { program: '/no/such.asm' }, ['cannot be read', '/no/such.asm', '"program"']],
+    [
+      'with a program that is not there',
+      { program: '/no/such.asm' },
+      ['cannot be read', '/no/such.asm', 'heck the path'],
+    ],
     ['with a cut ELF file', { program: '/guest/cut.elf' }, ['/guest/cut.elf']],
   ])('%s', async (_, attributes, parts) => {
     const message = await launchFailure(attributes);
@@ -58,7 +79,9 @@ describe('a source that cannot be assembled', () => {
   it('has all its errors in the console, each with its place', async () => {
     const dap = new Client({ '/guest/bad.asm': 'bits 32\n  mvo eax, 1\n  jmp nowhere\n' });
     await dap.request('initialize', { adapterID: 'ringside' });
-    expect(await dap.failure('launch', { program: '/guest/bad.asm' })).toContain('/guest/bad.asm:2:');
+    expect(await dap.failure('launch', { program: '/guest/bad.asm' })).toMatch(
+      /'mvo' .*\(\/guest\/bad.asm:2:3\)\. The Debug Console lists all 2 errors\.$/,
+    );
     const errors = dap.events.filter(({ body }) => body?.category === 'stderr').map(({ body }) => body);
     expect(errors).toMatchObject([
       { line: 2, source: { path: '/guest/bad.asm' } },

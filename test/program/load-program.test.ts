@@ -302,7 +302,9 @@ describe('assembled programs', () => {
     const failure = load(new Uint8Array(1), { program: '/work/a.asm' }, {}, { ...nothingAssembled, diagnostics });
     await expect(failure).rejects.toBeInstanceOf(AssemblyError);
     await expect(failure).rejects.toMatchObject({ diagnostics, message: expect.stringContaining('/work/a.asm:3:1') });
-    await expect(failure).rejects.toThrow('unknown mnemonic, and 1 more');
+    await expect(failure).rejects.toThrow(
+      'The program cannot be assembled: unknown mnemonic (/work/a.asm:3:1). The Debug Console lists all 2 errors.',
+    );
   });
 });
 
@@ -310,7 +312,7 @@ describe('bad programs', () => {
   it('that are not there', async () => {
     const services = { files: filesOf({}), assemble: async () => nothingAssembled };
     await expect(loadProgram({ program: '/no', memoryBytes: MIB }, services)).rejects.toThrow(
-      'The program cannot be read (/no). Expected a file, found no such file: /no. Check "program" in launch.json',
+      'The program cannot be read (/no). Expected a file, found no such file: /no. Check the path',
     );
   });
 
@@ -326,6 +328,7 @@ describe('bad programs', () => {
     ],
     ['C source', new Uint8Array(10), { program: '/work/a.c' }, 'The program is a source file'],
     ['a bzImage', linux, {}, 'found a Linux bzImage'],
+    ['a text', new TextEncoder().encode('# Read me\n\nKernel → guest\n'), {}, 'found a text'],
     [
       'larger than memory',
       new Uint8Array(MIB),
