@@ -29,7 +29,7 @@ export function resolveName(name: string, start: number, context: EvaluationCont
   if (VMCS_PREFIX.test(name)) {
     return readVmcsField(name.replace(VMCS_PREFIX, ''), context.vcpu);
   }
-  const found = readRegister(name, context) ?? readSymbol(name, context);
+  const found = readRegister(name, context) ?? readSymbol(name, context) ?? readFlag(name, context);
   if (found === undefined) {
     throw unknownName(name, start, context);
   }
@@ -44,6 +44,11 @@ function readRegister(written: string, context: EvaluationContext): Result | und
   }
   const bits = REGISTER_BITS.find(([pattern]) => pattern.test(name))?.[1] ?? 64;
   return { value, type: unsignedType(bits), place: { kind: 'register', name }, isRaw: true };
+}
+
+/** `zf` for `rflags.zf`, unless the program gives that name to something of its own. */
+function readFlag(name: string, context: EvaluationContext): Result | undefined {
+  return name.includes('.') ? undefined : readRegister(`rflags.${name.replace(/^[$%]/, '')}`, context);
 }
 
 function readSymbol(name: string, { symbols }: EvaluationContext): Result | undefined {

@@ -63,7 +63,7 @@ export function expressionOfVariable(reference: number, name: string, session: S
     case 'registers':
       return name.toLowerCase();
     case 'register':
-      return partExpression(container.register, name, session.vcpu(container.vcpu));
+      return settable(container.register, name, session.vcpu(container.vcpu));
     case 'vmcs-group':
       return `vmcs.${plainFieldName(name)}`;
     case 'vmcs':
@@ -72,10 +72,14 @@ export function expressionOfVariable(reference: number, name: string, session: S
   }
 }
 
-/** `cs.base`, `rflags.zf` or `zf`, whichever the machine knows. */
-function partExpression(register: string, part: string, vcpu: Vcpu): string {
-  const candidates = [`${register}.${part}`, part].map((name) => name.toLowerCase().replaceAll(' ', '_'));
-  const known = candidates.find((name) => vcpu.readRegister(name) !== undefined);
+/** `cs.base`, `rflags.zf`, if the machine knows it. */
+function partExpression(register: string, part: string, vcpu: Vcpu): string | undefined {
+  const name = `${register}.${part}`.toLowerCase().replaceAll(' ', '_');
+  return vcpu.readRegister(name) === undefined ? undefined : name;
+}
+
+function settable(register: string, part: string, vcpu: Vcpu): string {
+  const known = partExpression(register, part, vcpu);
   if (known === undefined) {
     throw new UserError(`${part} of ${register} is not a value of its own`, { whatToDo: `set ${register} instead` });
   }
@@ -89,7 +93,9 @@ function childrenOf(container: Container, session: Session): P.Variable[] {
       return registersOf(vcpu, container.group).map((register) => registerVariable(register, container, session));
     case 'register': {
       const register = registersOf(vcpu, container.group).find(({ name }) => name === container.register);
-      return (register?.parts ?? []).map((part) => partVariable(part));
+      return (register?.parts ?? []).map((part) =>
+        partVariable(part, partExpression(container.register, part.name, vcpu)),
+      );
     }
     case 'vmcs':
       return vmcsGroups(vcpu, session);
@@ -135,8 +141,18 @@ function nearSymbol(value: bigint, session: Session): string {
   return name === undefined ? '' : ` <${name}>`;
 }
 
-function partVariable({ name, value, description }: { name: string; value: string; description: string }): P.Variable {
-  return { name, value, type: description, variablesReference: 0 };
+/** Without an expression it cannot be set: the client offers no edit. */
+function partVariable(
+  { name, value, description }: { name: string; value: string; description: string },
+  evaluateName?: string,
+): P.Variable {
+  return {
+    name,
+    value,
+    type: description,
+    variablesReference: 0,
+    ...(evaluateName === undefined ? { presentationHint: { attributes: ['readOnly'] } } : { evaluateName }),
+  };
 }
 
 function vmcsFields(vcpu: Vcpu): readonly VmcsFieldView[] {

@@ -231,8 +231,31 @@ function msrAccess(cpu: Processor, name: string): Access | undefined {
   return undefined;
 }
 
+type Bits = Readonly<Record<string, number>>;
+
+/** Registers whose bits have names of their own: `rflags.zf`, `cr0.pg`, `ia32_efer.lme`. */
+const BITS_OF: Readonly<Record<string, Bits>> = { rflags: RFLAGS, cr0: CR0, cr4: CR4, ia32_efer: EFER };
+
+/** One field of a register: writing it writes the register, as far as that allows. */
+function bitAccess(register: string, mask: number): Access {
+  const bits = BigInt(mask >>> 0);
+  const shift = BigInt(31 - Math.clz32(mask & -mask));
+  const whole = (cpu: Processor): bigint => readRegister(cpu, register) ?? 0n;
+  return {
+    widthBits: (bits >> shift).toString(2).length,
+    read: (cpu) => (whole(cpu) & bits) >> shift,
+    write: (cpu, value) => writeRegister(cpu, register, (whole(cpu) & ~bits) | (value << shift)),
+  };
+}
+
+const bitTable: ReadonlyMap<string, Access> = new Map(
+  Object.entries(BITS_OF).flatMap(([register, bits]) =>
+    Object.entries(bits).map(([name, mask]) => [`${register}.${name.toLowerCase()}`, bitAccess(register, mask)]),
+  ),
+);
+
 const find = (cpu: Processor, name: string): Access | undefined =>
-  table.get(name.toLowerCase()) ?? msrAccess(cpu, name);
+  table.get(name.toLowerCase()) ?? bitTable.get(name.toLowerCase()) ?? msrAccess(cpu, name);
 
 /** Value of a register by any of its names, or undefined. */
 export const readRegister = (cpu: Processor, name: string): bigint | undefined => find(cpu, name)?.read(cpu);
@@ -243,7 +266,8 @@ export function writeRegister(cpu: Processor, name: string, value: bigint): stri
   if (!access) return `there is no register ${name}`;
   if (!access.write) return `${name} cannot be written`;
   if (BigInt.asUintN(access.widthBits, value) !== value && BigInt.asIntN(access.widthBits, value) !== value) {
-    return `${name} has ${access.widthBits} bits; 0x${value.toString(16)} does not fit`;
+    const bits = access.widthBits === 1 ? '1 bit' : `${access.widthBits} bits`;
+    return `${name} has ${bits}; 0x${value.toString(16)} does not fit`;
   }
   return access.write(cpu, BigInt.asUintN(access.widthBits, value));
 }
@@ -251,10 +275,9 @@ export function writeRegister(cpu: Processor, name: string, value: bigint): stri
 /** Names that readRegister knows, for completion. */
 export const registerNames = (cpu: Processor): string[] => [
   ...table.keys(),
+  ...bitTable.keys(),
   ...[...cpu.model.msrs.values()].map((msr) => msr.name),
 ];
-
-type Bits = Readonly<Record<string, number>>;
 
 /** The set bits of a register, by the manual's names. */
 function bitParts(value: bigint, bits: Bits) {

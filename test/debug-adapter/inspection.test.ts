@@ -128,6 +128,24 @@ describe('edits', () => {
     expect(await dap.where()).toContain(`:${at('; the interrupt')} `);
   });
 
+  it('flag by flag, and other bits that have a name', async () => {
+    const dap = await stoppedAt('; the loop');
+    const { scopes } = await dap.request('scopes', { frameId: (await dap.top()).id });
+    const scope = scopes.find(({ name }) => name === 'Flags')?.variablesReference ?? 0;
+    const [rflags] = (await dap.request('variables', { variablesReference: scope })).variables;
+    const variablesReference = rflags?.variablesReference ?? 0;
+    const carry = (await dap.request('variables', { variablesReference })).variables.find(({ name }) => name === 'CF');
+    expect(carry?.evaluateName).toBe('rflags.cf');
+    await dap.evaluate('rflags = 0x3002', 'repl');
+    expect(await dap.evaluate('cf')).toBe('0x0');
+    expect((await dap.request('setVariable', { variablesReference, name: 'CF', value: '1' })).value).toBe('1');
+    expect(await dap.evaluate('rflags')).toBe('0x3003');
+    expect(await dap.evaluate('cf == 1 && !zf')).toBe('1');
+    expect(await dap.evaluate('rflags.iopl')).toBe('0x3');
+    expect(await dap.evaluate('IA32_EFER.LME')).toBe('0x0');
+    expect(await dap.failure('setVariable', { variablesReference, name: 'CF', value: '2' })).toContain('has 1 bit');
+  });
+
   it('by expression', async () => {
     const dap = await stoppedAt('; the loop');
     await dap.request('setExpression', { expression: 'word [counter],d', value: '7' });
