@@ -20,7 +20,12 @@ import { quietSettings } from './workbench/settings.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const defaultPort = 8440;
-const settings = { ...quietSettings, 'workbench.startupEditor': 'readme', 'git.enabled': true };
+const settings = {
+  ...quietSettings,
+  'workbench.startupEditor': 'readme',
+  'git.enabled': true,
+  'git.openRepositoryInParentFolders': 'never',
+};
 
 function readOptions() {
   const options = {

@@ -3,11 +3,13 @@ import * as vscode from 'vscode';
 import { debugType } from '../session/debug-model.ts';
 import {
   type Configuration,
+  completeFrom,
   configurationBeside,
   configurationFor,
   type Folder,
   isProgram,
   type LaunchDefaults,
+  openFile,
   resolveFiles,
 } from './launch-configuration.ts';
 
@@ -22,8 +24,13 @@ export class ConfigurationProvider implements vscode.DebugConfigurationProvider 
     configuration: vscode.DebugConfiguration,
   ): Promise<vscode.DebugConfiguration | null | undefined> {
     const isEmpty = !configuration.type && !configuration.request && !configuration.name;
-    if (!isEmpty) return { ...launchDefaults(), ...configuration };
+    const isOpenFile = configuration.program === openFile;
+    if (!isEmpty && !isOpenFile) return { ...launchDefaults(), ...configuration };
+    const file = activeFile();
+    const beside = isOpenFile && file ? await configurationIn(file) : undefined;
+    if (beside) return { ...launchDefaults(), ...completeFrom(configuration, beside) };
     const program = activeProgram();
+    if (program && isOpenFile) return { ...launchDefaults(), ...configuration };
     if (program) return debugConfigurationFor(program);
     const openSample = 'Open a Sample';
     const answer = await vscode.window.showInformationMessage(
@@ -62,11 +69,16 @@ export function registerConfigurationProviders(): vscode.Disposable[] {
 
 /** The configuration for a program: that of a launch.json beside it, else the defaults. */
 export async function debugConfigurationFor(program: vscode.Uri): Promise<vscode.DebugConfiguration> {
-  const name = program.scheme === 'file' ? program.fsPath : program.toString();
-  const beside = configurationBeside(await textOf(vscode.Uri.joinPath(program, '../launch.json')), name);
-  const configuration: Configuration = beside ?? configurationFor(name, launchDefaults());
+  const configuration = (await configurationIn(program)) ?? configurationFor(nameOf(program), launchDefaults());
   return { ...configuration };
 }
+
+/** The configuration for a file in a launch.json beside it. */
+async function configurationIn(file: vscode.Uri): Promise<Configuration | undefined> {
+  return configurationBeside(await textOf(vscode.Uri.joinPath(file, '../launch.json')), nameOf(file));
+}
+
+const nameOf = (file: vscode.Uri): string => (file.scheme === 'file' ? file.fsPath : file.toString());
 
 /** The text of a file, empty if there is none. */
 async function textOf(file: vscode.Uri): Promise<string> {
@@ -77,13 +89,18 @@ async function textOf(file: vscode.Uri): Promise<string> {
   }
 }
 
-/** The program that the active editor shows. */
+/** The file that the active editor shows. */
+function activeFile(): vscode.Uri | undefined {
+  const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
+  const hasUri = input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom;
+  return hasUri ? input.uri : vscode.window.activeTextEditor?.document.uri;
+}
+
+/** The same, if it is a program. */
 function activeProgram(): vscode.Uri | undefined {
   const document = vscode.window.activeTextEditor?.document;
   if (document && programLanguages.has(document.languageId)) return document.uri;
-  const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
-  const hasUri = input instanceof vscode.TabInputText || input instanceof vscode.TabInputCustom;
-  const uri = hasUri ? input.uri : document?.uri;
+  const uri = activeFile();
   return uri && isProgram(uri.path) ? uri : undefined;
 }
 

@@ -11,6 +11,9 @@ export interface Configuration extends Partial<LaunchAttributes> {
 /** The user's defaults, from the settings `ringside.launch.*`. */
 export type LaunchDefaults = Pick<LaunchAttributes, 'virtualization' | 'memory' | 'stopOnEntry'>;
 
+/** What stands in launch.json for the file in the editor. */
+export const openFile = `\${file}`;
+
 const programName = /\.(?:asm|nasm|s|elf|elf32|elf64|bin|img|com)$/i;
 
 /** Whether a file looks like a guest program, by its name. */
@@ -24,14 +27,28 @@ export function configurationFor(program: string, defaults: LaunchDefaults): Con
   return { type: 'ringside', name, request: 'launch', program, stopOnEntry: true, ...defaults };
 }
 
-/** The configuration for `program` in the text of a launch.json beside it, if there is one. */
-export function configurationBeside(launchJson: string, program: string): Configuration | undefined {
+/**
+ * The configuration for a file in the text of a launch.json beside it, if there is one: the one that names the file,
+ * or for a part of a program (an included file, C source, its README) the only one.
+ *
+ * @returns with a program in the folder of `file`
+ */
+export function configurationBeside(launchJson: string, file: string): Configuration | undefined {
   const parsed: unknown = parseJson(launchJson);
   if (typeof parsed !== 'object' || parsed === null || !('configurations' in parsed)) return undefined;
   const { configurations } = parsed;
   if (!Array.isArray(configurations)) return undefined;
-  const found = configurations.filter(isConfiguration).find((one) => lastPart(one.program ?? '') === lastPart(program));
-  return found && { ...found, program };
+  const own = configurations.filter(isConfiguration);
+  const named = own.find(({ program }) => lastPart(program ?? '') === lastPart(file));
+  if (named !== undefined) return { ...named, program: file };
+  const [only] = own;
+  if (isProgram(file) || only?.program === undefined || own.length > 1) return undefined;
+  return { ...only, program: file.slice(0, -lastPart(file).length) + lastPart(only.program) };
+}
+
+/** A configuration of `${file}`, and what it leaves open taken from the one beside that file. */
+export function completeFrom<C extends object>(configuration: C, beside: Configuration): Configuration & C {
+  return { ...beside, ...configuration, ...(beside.program === undefined ? {} : { program: beside.program }) };
 }
 
 function parseJson(text: string): unknown {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import {
+  completeFrom,
   configurationBeside,
   configurationFor,
   isProgram,
+  openFile,
   resolveFiles,
   resolvePath,
 } from '../../extension/debug/launch-configuration.ts';
@@ -80,6 +82,27 @@ describe('F5 without a launch.json', () => {
     const found = configurationBeside(launch, 'memfs://folder/x/disk.asm');
     expect(found).toMatchObject({ name: 'disk', program: 'memfs://folder/x/disk.asm', virtualization: 'hardware' });
     expect(configurationBeside(launch, '/x/another.asm')).toBeUndefined();
+  });
+
+  it('takes the only configuration beside an included file, C source or README', () => {
+    const one = { type: 'ringside', name: 'c', request: 'launch', program: 'x/c/c.elf' };
+    const launch = JSON.stringify({ configurations: [one] });
+    expect(configurationBeside(launch, '/x/c/main.c')).toEqual({ ...one, program: '/x/c/c.elf' });
+    expect(configurationBeside(launch, 'memfs://x/c/README.md')?.program).toBe('memfs://x/c/c.elf');
+    expect(configurationBeside(launch, '/x/c/other.asm')).toBeUndefined();
+    const two = JSON.stringify({ configurations: [one, { ...one, program: 'd.elf' }] });
+    expect(configurationBeside(two, '/x/c/main.c')).toBeUndefined();
+  });
+
+  it('of the open file takes from it what is left open, and no more', () => {
+    const open = { type: 'ringside', name: 'Debug the open program', request: 'launch', program: openFile };
+    const beside = { type: 'ringside', name: 'disk', request: 'launch', program: '/x/disk.asm', memory: '8M', cpus: 2 };
+    expect(completeFrom({ ...open, memory: '1M' }, beside)).toEqual({
+      ...open,
+      program: '/x/disk.asm',
+      memory: '1M',
+      cpus: 2,
+    });
   });
 
   it.each(['', '// comment\n{}', '[]', '{"configurations": 3}', '{"configurations": [null, 5]}'])(

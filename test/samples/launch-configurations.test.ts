@@ -9,7 +9,11 @@ interface LaunchFile {
 
 const NAMES = [...QEMU_SAMPLES, 'tiny-hypervisor'];
 const read = (...names: string[]): LaunchFile => JSON.parse(readFileSync(path.join(SAMPLES, ...names), 'utf8'));
-const shared = read('.vscode/launch.json').configurations;
+const [first, ...shared] = read('.vscode/launch.json').configurations;
+
+test('F5 alone debugs the open program, with the configuration beside it', () => {
+  expect(first?.program).toBe(`\${file}`);
+});
 
 test('the workspace has a configuration for each sample, and no other', () => {
   const folders = shared.map(({ program }) => program.split('/')[1]);

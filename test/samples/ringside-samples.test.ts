@@ -15,7 +15,8 @@ interface LaunchConfiguration {
 
 function launchConfigurations(): LaunchConfiguration[] {
   const text = readFileSync(path.join(SAMPLES, '.vscode/launch.json'), 'utf8');
-  return (JSON.parse(text) as { configurations: LaunchConfiguration[] }).configurations;
+  const { configurations } = JSON.parse(text) as { configurations: LaunchConfiguration[] };
+  return configurations.filter(({ program }) => !program.endsWith('{file}'));
 }
 
 function guestOptions({ virtualization, loadAddress, entryMode, devices }: LaunchConfiguration): GuestOptions {

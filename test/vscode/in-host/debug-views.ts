@@ -34,6 +34,23 @@ test('a program is debugged without a launch.json: rings, from real mode to ring
   assertEqual(await rowsOf('cpuMode'), [], 'rows after the session');
 });
 
+test('F5 on an open source, or a part of it, takes the configuration beside it', async () => {
+  for (const [file, program, virtualization] of [
+    ['virtio-block/virtio-block.asm', 'virtio-block.asm', 'hardware'],
+    ['tiny-hypervisor/vmcs.inc', 'tiny-hypervisor.asm', 'none'],
+  ] as const) {
+    await openSource(file);
+    const session = await Session.start(() => vscode.debug.startDebugging(samplesFolder(), 'Debug the open program'));
+    try {
+      const configuration = vscode.debug.activeDebugSession?.configuration;
+      assertEqual(configuration?.virtualization, virtualization, 'virtualization');
+      assert(configuration?.program.endsWith(`/${program}`), `the program, found ${configuration?.program}`);
+    } finally {
+      await session.end();
+    }
+  }
+});
+
 test('paging: the stale TLB entry is marked; the Translation panel and the page tables show the walk', async () => {
   const document = await openSource('paging/paging.asm');
   breakAt(document, 'STOP HERE: the TLB view marks the entry as stale');
