@@ -10,6 +10,7 @@ import { isRealMode, refreshMode } from './modes.ts';
 import { type CpuEvent, EventType, Privilege, type Processor } from './processor.ts';
 import { BLOCKING, DR6, DR7, RFLAGS } from './register-bits.ts';
 import { loadRealSegment } from './segmentation.ts';
+import { describeShutdown } from './shutdown-cause.ts';
 import { commitToCurrentStack, currentStack } from './stack.ts';
 import { CS } from './state.ts';
 
@@ -38,12 +39,21 @@ export function deliverNmi(processor: Processor): void {
  * uses it to inject. When a VM exit is thrown, `processor.delivering` is the event whose delivery it interrupted.
  */
 export function deliverEvent(processor: Processor, event: CpuEvent): void {
-  let current: CpuEvent | undefined = event;
-  while (current !== undefined) {
-    const fault = tryDelivery(processor, current);
-    current = fault === undefined ? undefined : escalate(processor, current, fault);
-  }
+  const fault = tryDelivery(processor, event);
+  if (fault !== undefined) deliverFaults(processor, event, fault);
   processor.delivering = undefined;
+}
+
+/** What follows a fault in the delivery of an event, until a delivery succeeds or the processor shuts down. */
+function deliverFaults(processor: Processor, event: CpuEvent, first: GuestFault): void {
+  const faults: GuestFault[] = [];
+  let current = event;
+  for (let fault: GuestFault | undefined = first; fault !== undefined; fault = tryDelivery(processor, current)) {
+    faults.push(fault);
+    const next = escalate(processor, current, fault);
+    if (next === undefined) return shutDown(processor, describeShutdown(processor, event, faults));
+    current = next;
+  }
 }
 
 function tryDelivery(processor: Processor, event: CpuEvent): GuestFault | undefined {
@@ -82,7 +92,7 @@ const CONTRIBUTORY: readonly number[] = [Vector.DE, Vector.TS, Vector.NP, Vector
 function escalate(processor: Processor, during: CpuEvent, fault: GuestFault): CpuEvent | undefined {
   processor.intercepts?.onException?.(fault);
   const first = during.type === EventType.hardwareException ? during.vector : undefined;
-  if (first === Vector.DF) return shutDown(processor);
+  if (first === Vector.DF) return undefined;
   const contributory = CONTRIBUTORY.includes(fault.vector);
   const second = contributory || fault.vector === Vector.PF;
   const double =
@@ -95,8 +105,9 @@ function escalate(processor: Processor, during: CpuEvent, fault: GuestFault): Cp
   return faultEvent(processor, doubleFault);
 }
 
-function shutDown(processor: Processor): undefined {
+function shutDown(processor: Processor, cause: string): void {
   processor.delivering = undefined;
+  processor.shutdownCause = cause;
   processor.intercepts?.onTripleFault?.();
   processor.tripleFault();
 }

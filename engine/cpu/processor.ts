@@ -202,6 +202,8 @@ export class Processor {
   vmExit: VmExit | undefined;
   /** The event that is being delivered; stays set when a VM exit ends the delivery, for the IDT-vectoring information. */
   delivering: CpuEvent | undefined;
+  /** Of the last shutdown, in words, for whoever reports it; not part of the architectural state. */
+  shutdownCause = '';
 
   constructor(parts: ProcessorParts) {
     this.state = parts.state;

@@ -126,14 +126,13 @@ export function ringEvent(from: number, to: number, host: Host): MachineEvent {
 }
 
 export function tripleFaultEvent(host: Host): MachineEvent {
-  const idt = `IDTR: base ${hex(host.state.idtrBase)}, limit ${hex(host.state.idtrLimit)}.`;
   return {
     filter: 'triple-fault',
     vcpu: host.loaded,
     title: 'Triple fault',
     values: common(host),
     explanation: [
-      `A fault occurred while the processor was delivering a double fault. ${idt}`,
+      `A fault occurred while the processor was delivering a double fault. ${host.processor.shutdownCause}`,
       'The processor enters the shutdown state; a PC would reset now. Memory and registers are as they were.',
     ],
   };

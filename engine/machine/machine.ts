@@ -307,7 +307,8 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   #shutdown(): Stop | undefined {
     if (this.host.state.activityState !== ACTIVITY.SHUTDOWN) return undefined;
-    const explanation = 'A fault occurred while a double fault was delivered. The processor waits for a reset.';
+    const cause = this.host.processor.shutdownCause;
+    const explanation = `A fault occurred while a double fault was delivered. ${cause} The processor waits for a reset.`;
     return { kind: 'shutdown', vcpu: this.currentVcpu, explanation };
   }
 

@@ -156,4 +156,27 @@ describe('a guest that runs wild', () => {
     const info = await dap.request('exceptionInfo', { threadId: 1 });
     expect(info.details?.message?.length).toBeGreaterThan(20);
   });
+
+  it.each([
+    [
+      'none',
+      'main: ud2',
+      'began with #UD at RIP 0x100000: the interrupt table at 0x0 (limit 0x0) ends before the entry',
+    ],
+    [
+      'hardware',
+      'main: xor ecx, ecx\ndiv ecx',
+      'began with #DE at RIP 0x100002: the interrupt table at 0x0 (limit 0x0)',
+    ],
+    ['none', 'main: mov rax, 1 << 40\nmov rax, [rax]', 'began with #PF(0x0) for 0x10000000000 at RIP 0x10000a'],
+    ['none', 'main: int 0x80', 'began with INT 0x80 at RIP 0x100002'],
+  ])('says what began it, virtualization %s: %s', async (virtualization, code, text) => {
+    const dap = new Client({ '/guest/wild.asm': `bits 64\norg 0x100000\n${code}\n` });
+    await dap.launch({ program: '/guest/wild.asm', virtualization });
+    await dap.request('configurationDone');
+    expect(await dap.stopped()).toMatchObject({ reason: 'exception', text: 'Shutdown' });
+    const { description } = await dap.request('exceptionInfo', { threadId: 1 });
+    expect(description).toContain(text);
+    expect(description).toMatch(/the delivery of the double fault raised #GP\(0x43\)/);
+  });
 });

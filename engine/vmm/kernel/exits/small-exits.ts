@@ -47,7 +47,8 @@ export function handleException(vcpu: VirtualCpu): undefined {
 
 export function handleTripleFault(vcpu: VirtualCpu): undefined {
   vcpu.isDead = true;
-  vcpu.parts.stop('A fault occurred while a double fault was delivered to the guest. A PC would reset now.');
+  const cause = vcpu.parts.processor.shutdownCause;
+  vcpu.parts.stop(`A fault occurred while a double fault was delivered to the guest. ${cause} A PC would reset now.`);
 }
 
 export function handleTaskSwitch(vcpu: VirtualCpu): undefined {
