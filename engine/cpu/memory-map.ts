@@ -23,6 +23,11 @@ export const FAST_TLB_SETS_OF_WORLD = 3;
 export const FAST_TLB_SETS = 2 * FAST_TLB_SETS_OF_WORLD;
 export const FAST_TLB_SET_BYTES = FAST_TLB_ENTRIES * FAST_TLB_ENTRY_BYTES;
 
+/** What is known of VMCSs that have passed the checks of VM entry; see vmx/entry-checks/passed-vmcs.ts. */
+export const PASSED_VMCS_ADDRESS = 0x8_0000;
+export const PASSED_VMCS_BYTES = 4096;
+export const PASSED_VMCS_COUNT = 16;
+
 /** Decoded instruction records. */
 export const CODE_CACHE_ADDRESS = 0x10_0000;
 export const CODE_CACHE_BYTES = 0x300_0000;

@@ -8,7 +8,7 @@ import { EptRight } from './access.ts';
 import { Cr0, Cr4, Efer, PagingMode, PDPTE_RESERVED_LOW, pagingMode, pdpteReservedHigh } from './paging-structures.ts';
 import type { InvalidationScope } from './tlb.ts';
 import { Translation } from './translation.ts';
-import { eptContext } from './walk.ts';
+import { type EptContext, eptContext } from './walk.ts';
 
 /** INVPCID types (SDM volume 2, "INVPCID"). */
 export const InvpcidType = {
@@ -34,6 +34,8 @@ const CR4_PAGING_BITS = Cr4.PAE | Cr4.PGE | Cr4.PSE | Cr4.SMEP;
 const VPID_0: InvalidationScope = { vpid: 0 };
 
 export class TranslationControl extends Translation {
+  #lastEpt: EptContext | undefined;
+
   /**
    * MOV to CR3: loads the PDPTE registers under PAE paging, writes `state.cr3`, and invalidates unless `noFlush`
    * (bit 63 of the source operand with CR4.PCIDE = 1; `value` is without it).
@@ -171,8 +173,14 @@ export class TranslationControl extends Translation {
   enterNonRoot(vpid: number, eptp: number | undefined): void {
     this.#flushVpid0(vpid);
     this.vcpu.vpid = vpid;
-    if (this.vcpu.ept?.eptp !== eptp) this.vcpu.ept = eptp === undefined ? undefined : eptContext(eptp);
+    this.vcpu.ept = eptp === undefined ? undefined : this.#eptContext(eptp);
     this.worldChanged();
+  }
+
+  /** The parts of an EPTP; one object as long as it stays the same. */
+  #eptContext(eptp: number): EptContext {
+    if (this.#lastEpt?.eptp !== eptp) this.#lastEpt = eptContext(eptp);
+    return this.#lastEpt;
   }
 
   /** The address-translation side of a VM exit, after the host's registers are loaded. */

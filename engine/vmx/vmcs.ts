@@ -5,6 +5,7 @@
  */
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { type CpuState, readSigned, writeInteger } from '../cpu/state.ts';
+import { fieldAddress } from '../cpu/state-layout.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { isControlSupported } from './controls.ts';
 import { isReadOnly, type VmcsField, type VmcsFieldName, vmcsFields, widthOf } from './fields.ts';
@@ -64,6 +65,8 @@ export function bytesOfEncoding(encoding: number): 2 | 4 | 8 {
 /** Highest index (bits 9:1) of the encodings of supported fields, for IA32_VMX_VMCS_ENUM. */
 export const highestFieldIndex = Math.max(...supportedFields.map(({ encoding }) => (encoding >> 1) & 0x1ff));
 
+const CURRENT = fieldAddress.currentVmcs;
+
 /** Access to the fields of the current VMCS by their offsets. There must be one; it lies in RAM. */
 export class Vmcs {
   readonly #view: DataView;
@@ -78,50 +81,54 @@ export class Vmcs {
 
   /** Host-physical address of the current VMCS. */
   get address(): number {
-    return this.#state.currentVmcs;
+    return this.#at;
+  }
+  /** The same; as it lies in RAM, 32 bits are enough. */
+  get #at(): number {
+    return this.#state.view.getUint32(CURRENT, true);
   }
 
   /** To be called once before the fields are written: snapshots and decoded code must notice. */
   touch(): void {
-    this.#physical.touch(this.#state.currentVmcs, VMCS_BYTES);
+    this.#physical.touch(this.#at, VMCS_BYTES);
   }
 
   /** Low 32 bits, unsigned. */
   u32(offset: number): number {
-    return this.#view.getUint32(this.#state.currentVmcs + offset, true);
+    return this.#view.getUint32(this.#at + offset, true);
   }
   /** Some of the low 32 bits; checks of VM entry depend on no others then. */
   bits(offset: number, mask: number): number {
-    return this.#view.getUint32(this.#state.currentVmcs + offset, true) & mask;
+    return this.#view.getUint32(this.#at + offset, true) & mask;
   }
   /** High 32 bits, unsigned. */
   high(offset: number): number {
-    return this.#view.getUint32(this.#state.currentVmcs + offset + 4, true);
+    return this.#view.getUint32(this.#at + offset + 4, true);
   }
   /** 64 bits as a signed number: exact for canonical and physical addresses. */
   number(offset: number): number {
-    return readSigned(this.#view, this.#state.currentVmcs + offset);
+    return readSigned(this.#view, this.#at + offset);
   }
   u64(offset: number): bigint {
-    return this.#view.getBigUint64(this.#state.currentVmcs + offset, true);
+    return this.#view.getBigUint64(this.#at + offset, true);
   }
   /** Stores 32 bits and clears the upper half. */
   setU32(offset: number, value: number): void {
-    const at = this.#state.currentVmcs + offset;
+    const at = this.#at + offset;
     this.#view.setUint32(at, value, true);
     this.#view.setUint32(at + 4, 0, true);
   }
   /** Stores an integer as 64 bits, two's complement. */
   setNumber(offset: number, value: number): void {
-    writeInteger(this.#view, this.#state.currentVmcs + offset, value);
+    writeInteger(this.#view, this.#at + offset, value);
   }
   setU64(offset: number, value: bigint): void {
-    this.#view.setBigUint64(this.#state.currentVmcs + offset, value, true);
+    this.#view.setBigUint64(this.#at + offset, value, true);
   }
 
   /** What VMREAD gives for an encoding, which must name a supported field. */
   readEncoding(encoding: number): bigint {
-    const at = this.#state.currentVmcs + offsetOfEncoding(encoding);
+    const at = this.#at + offsetOfEncoding(encoding);
     switch (bytesOfEncoding(encoding)) {
       case 2:
         return BigInt(this.#view.getUint16(at, true));
@@ -133,14 +140,14 @@ export class Vmcs {
   }
   /** The same, to a 64-bit register. */
   loadRegister(encoding: number, register: number): void {
-    const at = this.#state.currentVmcs + offsetOfEncoding(encoding);
+    const at = this.#at + offsetOfEncoding(encoding);
     const bytes = bytesOfEncoding(encoding);
     const low = bytes === 2 ? this.#view.getUint16(at, true) : this.#view.getUint32(at, true);
     this.#state.setGprHalves(register, low, bytes === 8 ? this.#view.getUint32(at + 4, true) : 0);
   }
   /** Stores what VMWRITE writes from a 64-bit register. */
   storeRegister(encoding: number, register: number): void {
-    const at = this.#state.currentVmcs + offsetOfEncoding(encoding);
+    const at = this.#at + offsetOfEncoding(encoding);
     const bytes = bytesOfEncoding(encoding);
     const low = this.#state.gpr32(register);
     this.#physical.touch(at, bytes);
@@ -150,7 +157,7 @@ export class Vmcs {
   }
   /** Stores what VMWRITE writes: as many low bits as the field has. */
   writeEncoding(encoding: number, value: bigint): void {
-    const at = this.#state.currentVmcs + offsetOfEncoding(encoding);
+    const at = this.#at + offsetOfEncoding(encoding);
     const bytes = bytesOfEncoding(encoding);
     this.#physical.touch(at, bytes);
     if (bytes === 2) this.#view.setUint16(at, Number(value & 0xffffn), true);

@@ -79,7 +79,7 @@ export class Vmx {
     const vmcs = new Vmcs(state, physical);
     this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical, memory) };
     this.#intercepts = new NonRootIntercepts(this.#parts);
-    this.#checked = new CheckedVmcs(this.#parts);
+    this.#checked = new CheckedVmcs(this.#parts, memory);
     this.instructions = vmxInstructions(this.#parts, (launch) => this.#enter(launch));
   }
 

@@ -3,91 +3,28 @@
  * held then, and which rules read which of them. A rule is made anew if a field that it read has changed, and always if
  * it looked at memory outside the VMCS. What is kept changes no result, so that it is no part of the machine's state.
  */
+
+import { PASSED_VMCS_COUNT } from '../../cpu/memory-map.ts';
 import type { PhysicalMemory } from '../../mmu/physical-memory.ts';
-import { vmcsFields } from '../fields.ts';
-import { offsetOf, Vmcs } from '../vmcs.ts';
+import { Vmcs } from '../vmcs.ts';
 import type { VmxParts } from '../vmx-parts.ts';
+import { FIRST_OFFSET, type HasChanged, instantiateHasChanged, PassedVmcs, SET_WORDS } from './passed-vmcs.ts';
 import { entryRules } from './rules.ts';
 
-const FIRST_OFFSET = offsetOf(vmcsFields[0].name);
-/** The fields of exit information come last in the region, and no rule reads them. */
-const WORDS = vmcsFields.findIndex(({ group }) => group === 'VM-Exit Information') * 2;
-/** Sets of rules are bit maps: 32-bit words of one. */
-const SET_WORDS = Math.ceil(entryRules.length / 32);
-/** VMCSs remembered; a hypervisor with more of them has all checks made. */
-const CAPACITY = 16;
 const ALL_BITS = -1;
-
-/** What is known of one VMCS whose checks have passed. */
-class Passed {
-  /** The words of the VMCS that rules read, as indices from its first field, with what is known of each. */
-  readonly words = new Uint16Array(WORDS);
-  count = 0;
-  /** What the words held, which of their bits some rule depends on, and all of it: pairs of a rule and its bits. */
-  readonly values = new Int32Array(WORDS);
-  readonly bits = new Int32Array(WORDS);
-  readonly #readers: number[][] = [];
-  /** By word, its place in the arrays above plus 1; 0 for a word that no rule reads. */
-  readonly #places = new Uint16Array(WORDS);
-  /** The set of the rules that depend on memory outside the VMCS. */
-  readonly outside = new Uint32Array(SET_WORDS);
-  /** IA32_EFER of the host, all of the CPU state that rules look at. */
-  readonly efer: number;
-
-  constructor(efer: number) {
-    this.efer = efer;
-  }
-
-  /** Notes that the rule depends on bits of a word, which holds `value`. */
-  note(rule: number, word: number, bits: number, value: number): void {
-    const place = this.#placeOf(word, value);
-    const readers = this.#readers[place] as number[];
-    for (let i = 0; i < readers.length; i += 2) {
-      if (readers[i] === rule && ((readers[i + 1] as number) & bits) === bits) return;
-    }
-    readers.push(rule, bits);
-    (this.bits[place] as number) |= bits;
-  }
-
-  #placeOf(word: number, value: number): number {
-    if (!this.#places[word]) {
-      this.words[this.count] = word;
-      this.#readers[this.count] = [];
-      this.#places[word] = ++this.count;
-    }
-    const place = (this.#places[word] as number) - 1;
-    // Bits that no rule depended on so far may be old ones.
-    this.values[place] = value;
-    return place;
-  }
-
-  /** Adds the rules that depend on some of the bits of the word at a place to a set. */
-  addReaders(place: number, bits: number, set: Uint32Array): void {
-    const readers = this.#readers[place] as number[];
-    for (let i = 0; i < readers.length; i += 2) {
-      if ((bits & (readers[i + 1] as number)) !== 0) add(set, readers[i] as number);
-    }
-  }
-}
-
-function add(set: Uint32Array, rule: number): void {
-  const word = rule >> 5;
-  set[word] = (set[word] as number) | (1 << (rule & 31));
-}
 
 /** Notes which fields a rule reads. */
 class WatchedVmcs extends Vmcs {
-  #known: Passed | undefined;
+  #known: PassedVmcs | undefined;
   #rule = 0;
 
   /** What is read from now on is noted in `known` as read by the rule. */
-  noteFor(rule: number, known: Passed): void {
+  noteFor(rule: number, known: PassedVmcs): void {
     this.#rule = rule;
     this.#known = known;
   }
   #seen(offset: number, bits: number, value: number): void {
-    const word = (offset - FIRST_OFFSET) >> 2;
-    if (word < WORDS) this.#known?.note(this.#rule, word, bits, value);
+    this.#known?.note(this.#rule, (offset - FIRST_OFFSET) >> 2, bits, value);
   }
   override bits(offset: number, mask: number): number {
     this.#seen(offset, mask, super.u32(offset));
@@ -120,21 +57,29 @@ class WatchedVmcs extends Vmcs {
 export class CheckedVmcs {
   readonly #parts: VmxParts;
   readonly #watchedParts: VmxParts;
-  readonly #passed = new Map<number, Passed>();
+  /** By the address of the VMCS. A hypervisor with more than there is room for has all checks made anew at times. */
+  readonly #passed = new Map<number, PassedVmcs>();
   readonly #ram: Int32Array;
+  readonly #buffer: ArrayBuffer;
+  readonly #ramAddress: number;
+  readonly #hasChanged: HasChanged;
   /** The set of the rules to check. */
   readonly #pending = new Uint32Array(SET_WORDS);
-  /** The rule being checked, and where it is noted if it looks outside. */
+  /** The rule being checked, and of what it is noted if it looks outside. */
   #rule = 0;
-  #outside: Uint32Array = new Uint32Array(SET_WORDS);
+  #known: PassedVmcs | undefined;
   readonly #watched: WatchedVmcs;
 
-  constructor(parts: VmxParts) {
+  /** `memory` is the one that holds the CPU state and RAM. */
+  constructor(parts: VmxParts, memory: WebAssembly.Memory) {
     this.#parts = parts;
     const { view } = parts.physical;
-    this.#ram = new Int32Array(view.buffer, view.byteOffset, Math.floor(view.byteLength / 4));
+    this.#buffer = memory.buffer;
+    this.#ramAddress = view.byteOffset;
+    this.#ram = new Int32Array(memory.buffer, view.byteOffset, Math.floor(view.byteLength / 4));
+    this.#hasChanged = instantiateHasChanged(memory);
     this.#watched = new WatchedVmcs(parts.state, parts.physical);
-    const outside = (): void => add(this.#outside, this.#rule);
+    const outside = (): void => this.#known?.noteOutside(this.#rule);
     this.#watchedParts = {
       ...parts,
       // Of the processor and the MMU, rules look at the CPU model and the physical-address width, which never change.
@@ -151,28 +96,17 @@ export class CheckedVmcs {
     const { currentVmcs, efer } = this.#parts.state;
     const known = this.#passed.get(currentVmcs);
     if (known?.efer !== efer) return false;
-    this.#collect(known, (currentVmcs + FIRST_OFFSET) / 4);
+    const fields = currentVmcs + FIRST_OFFSET;
+    const hasChanged = this.#hasChanged(this.#ramAddress + fields, known.address) !== 0;
+    if (!hasChanged && !known.looksOutside) return true;
+    this.#pending.set(known.outside);
+    if (hasChanged) known.takeOver(this.#ram, fields / 4, this.#pending);
     if (!this.#pendingViolated(known)) return true;
     this.#passed.delete(currentVmcs);
     return false;
   }
 
-  /** Makes pending the rules whose result may have changed, and takes over the fields as they are now. */
-  #collect(known: Passed, first: number): void {
-    const { words, values, bits, count } = known;
-    const ram = this.#ram;
-    const pending = this.#pending;
-    pending.set(known.outside);
-    for (let place = 0; place < count; place++) {
-      const value = ram[first + (words[place] as number)] as number;
-      const changed = (value ^ (values[place] as number)) & (bits[place] as number);
-      if (changed === 0) continue;
-      values[place] = value;
-      known.addReaders(place, changed, pending);
-    }
-  }
-
-  #pendingViolated(known: Passed): boolean {
+  #pendingViolated(known: PassedVmcs): boolean {
     for (let i = 0; i < SET_WORDS; i++) {
       for (let rest = this.#pending[i] as number; rest !== 0; rest &= rest - 1) {
         if (this.#violated(i * 32 + 31 - Math.clz32(rest & -rest), known)) return true;
@@ -184,16 +118,22 @@ export class CheckedVmcs {
   /** To be called when all checks of the current VMCS have passed. */
   remember(): void {
     const { currentVmcs, efer } = this.#parts.state;
-    if (this.#passed.size >= CAPACITY) this.#passed.clear();
-    const known = new Passed(efer);
+    this.#passed.delete(currentVmcs);
+    if (this.#passed.size >= PASSED_VMCS_COUNT) this.#passed.clear();
+    const known = new PassedVmcs(this.#buffer, this.#freePlace(), efer);
     for (let rule = 0; rule < entryRules.length; rule++) this.#violated(rule, known);
     this.#passed.set(currentVmcs, known);
   }
 
+  #freePlace(): number {
+    const taken = new Set([...this.#passed.values()].map(({ place }) => place));
+    for (let place = 0; ; place++) if (!taken.has(place)) return place;
+  }
+
   /** Makes one check and notes what it depends on. */
-  #violated(rule: number, known: Passed): boolean {
+  #violated(rule: number, known: PassedVmcs): boolean {
     this.#rule = rule;
-    this.#outside = known.outside;
+    this.#known = known;
     this.#watched.noteFor(rule, known);
     return entryRules[rule]?.violated(this.#watchedParts) ?? false;
   }
