@@ -23,8 +23,7 @@ function evenParity(byte: number): boolean {
 }
 
 /** CF, PF, AF, ZF, SF and OF in their places in RFLAGS. */
-export function readStatusFlags(state: CpuState): number {
-  const { view } = state;
+export function readStatusFlags({ view }: Pick<CpuState, 'view'>): number {
   const low = view.getUint32(RESULT_LOW, true);
   const high = view.getUint32(RESULT_HIGH, true);
   const auxLow = view.getUint32(AUX_LOW, true);
@@ -43,13 +42,12 @@ export function readStatusFlags(state: CpuState): number {
 }
 
 /** Sets CF, PF, AF, ZF, SF and OF from their places in `flags`; other bits are ignored. */
-export function writeStatusFlags(state: CpuState, flags: number): void {
+export function writeStatusFlags({ view }: Pick<CpuState, 'view'>, flags: number): void {
   const result = flags & RFLAGS.ZF ? 0 : 1;
   const carry = flags & RFLAGS.CF ? 1 : 0;
   const overflow = flags & RFLAGS.OF ? 1 : 0;
   const parityByte = flags & RFLAGS.PF ? result : result ^ 1;
   const auxLow = (flags & RFLAGS.SF ? 1 : 0) | (flags & RFLAGS.AF ? 8 : 0) | (parityByte << 8);
-  const { view } = state;
   view.setUint32(RESULT_LOW, result, true);
   view.setUint32(RESULT_HIGH, 0, true);
   view.setUint32(AUX_LOW, auxLow, true);

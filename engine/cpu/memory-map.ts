@@ -7,6 +7,12 @@
 export const STATE_ADDRESS = 0x1000;
 export const STATE_BYTES = 0x1000;
 
+/**
+ * u32, common to all vCPUs: not 0 while a filter wants to be told of ring changes or of system instructions, so that they
+ * must take the slow way.
+ */
+export const WATCHED_ADDRESS = 0x2000;
+
 /** Direct-mapped cache from RIP to decoded block, 16 bytes an entry; see exec/jump-cache.ts. */
 export const JUMP_CACHE_ADDRESS = 0x1_0000;
 export const JUMP_CACHE_ENTRIES = 4096;

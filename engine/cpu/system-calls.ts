@@ -16,8 +16,8 @@ const RDX = 2;
 const R11 = 11;
 
 /** Accessed, readable code and accessed, writable data with 4 GiB limits: what these instructions load unread. */
-const FLAT_CODE = ACCESS.P | ACCESS.S | ACCESS.G | 11;
-const FLAT_DATA = ACCESS.P | ACCESS.S | ACCESS.G | ACCESS.DB | 3;
+export const FLAT_CODE = ACCESS.P | ACCESS.S | ACCESS.G | 11;
+export const FLAT_DATA = ACCESS.P | ACCESS.S | ACCESS.G | ACCESS.DB | 3;
 
 function loadFlat(state: CpuState, index: number, selector: number, attributes: number): void {
   const segment = state.segment(index);

@@ -9,7 +9,7 @@ import { formOf } from '../isa/form.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { type Block, type CodeLocation, covers, endOf } from './block.ts';
 import type { HandlerForm } from './handler-emitter.ts';
-import { FALL_THROUGH_HANDLER, type HandlerLibrary, MARK_HANDLER, SYSTEM_HANDLER } from './handler-library.ts';
+import { FALL_THROUGH_HANDLER, type HandlerLibrary, MARK_HANDLER, systemHandler } from './handler-library.ts';
 import { LINK_DISPATCH, RECORD_BYTES, record } from './record.ts';
 import { RecordWriter } from './record-writer.ts';
 
@@ -291,7 +291,9 @@ export class CodeCache {
     this.#writer.begin(at, instruction, pageBase);
     const form = formOf(instruction, location.stackSize);
     if (!form) {
-      this.#writer.write32(at, record.handler, SYSTEM_HANDLER);
+      this.#writer.write32(at, record.handler, systemHandler(instruction));
+      // The vector of INT n, for the handler of its own that it has.
+      this.#writer.write32(at, record.immediate, Number(instruction.operands[0]?.value ?? 0n) & 0xff);
       return true;
     }
     const handler = handlerForm(instruction, form);

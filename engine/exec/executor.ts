@@ -252,6 +252,7 @@ export class Executor {
         this.#retireTo(this.#state.exitRecord, 1);
         break;
       case Exit.StopAtTarget:
+        this.#afterEvent = true;
         break;
       default:
         throw new Error(`compiled code of record ${entered} returned ${exit}`);

@@ -240,16 +240,6 @@ export function emitFallThrough(): Uint8Array {
   return f.bytes();
 }
 
-/** Handler of a system instruction: a TypeScript function, after which execution goes on at `state.rip`. */
-export function emitSystemHandler(): Uint8Array {
-  const f = new FunctionBody(1);
-  const exit = f.local(0x7f);
-  f.get(REC).call(SharedFunction.system).tee(exit).if();
-  f.get(exit).i32(1).emit(op.i32Sub, op.return).end();
-  f.get(REC).returnCall(SharedFunction.dispatch);
-  return f.bytes();
-}
-
 /** Handler of a marked instruction: leaves before it. */
 export function emitMarkHandler(): Uint8Array {
   const f = new FunctionBody(1);

@@ -5,15 +5,10 @@
  * instances cost four times those within one, `settle` compiles all of them into one module again.
  */
 
-import {
-  emitFallThrough,
-  emitHandler,
-  emitMarkHandler,
-  emitSystemHandler,
-  type HandlerForm,
-  handlerKey,
-} from './handler-emitter.ts';
+import type { DecodedInstruction } from '../isa/decode.ts';
+import { emitFallThrough, emitHandler, emitMarkHandler, type HandlerForm, handlerKey } from './handler-emitter.ts';
 import { DefinedFunctionList } from './module-parts.ts';
+import { emitInt, emitIretq, emitSyscall, emitSysretq, emitSystemHandler } from './ring-transitions.ts';
 import { SharedType } from './shared-functions.ts';
 
 /** Table slots of the handlers that belong to no form. */
@@ -21,12 +16,28 @@ export const FALL_THROUGH_HANDLER = 0;
 export const SYSTEM_HANDLER = 1;
 export const MARK_HANDLER = 2;
 
+/** System instructions with a handler of their own, by mnemonic: its slot, for 64-bit code. */
+const transitionHandlers: Readonly<Record<string, number>> = { Syscall: 3, Sysretq: 4, Int: 5, Iretq: 6 };
+
+/** Slot of the handler of a system instruction. */
+export function systemHandler({ codeSize, mnemonic }: Pick<DecodedInstruction, 'codeSize' | 'mnemonic'>): number {
+  return (codeSize === 64 ? transitionHandlers[mnemonic] : undefined) ?? SYSTEM_HANDLER;
+}
+
 /** Slots from here on are for compiled blocks. */
 export const FIRST_BLOCK_SLOT = 8192;
 const TABLE_SLOTS = 16384;
 
 /** Bodies by slot, shared by all machines of the process: the code does not depend on the machine. */
-const bodies: Uint8Array[] = [emitFallThrough(), emitSystemHandler(), emitMarkHandler()];
+const bodies: Uint8Array[] = [
+  emitFallThrough(),
+  emitSystemHandler(),
+  emitMarkHandler(),
+  emitSyscall(),
+  emitSysretq(),
+  emitInt(),
+  emitIretq(),
+];
 const slots = new Map<string, number>();
 let settledModule: { readonly module: WebAssembly.Module; readonly count: number } | undefined;
 
@@ -45,13 +56,20 @@ function slotOf(handler: HandlerForm): number {
 
 export type Handler = (record: number) => number;
 
+const notInstalled = (): never => {
+  throw new Error('no handlers are installed');
+};
+
 export class HandlerLibrary {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SLOTS });
   readonly #imports: Record<string, Record<string, unknown>>;
   /** Enters a block: takes its budget and runs until something needs the run loop. Returns an Exit. */
-  enter: Handler = () => {
-    throw new Error('no handlers are installed');
-  };
+  enter: Handler = notInstalled;
+  /**
+   * Delivers an event of the instruction at `state.rip`, given its vector, error code and EventKind, if nothing about it
+   * is out of the ordinary: returns 0 and changes nothing otherwise.
+   */
+  deliverEvent: (vector: number, errorCode: number, kind: number) => number = notInstalled;
   /** Handlers below this are installed. */
   #installed = 0;
   #settled = 0;
@@ -111,13 +129,16 @@ export class HandlerLibrary {
   #link(module: WebAssembly.Module, from: number, to: number): void {
     const { exports } = new WebAssembly.Instance(module, this.#imports);
     for (let slot = from; slot < to; slot++) this.table.set(slot, exports[`h${slot}`]);
-    if (from === 0) this.enter = exports.enter as Handler;
+    if (from === 0) {
+      this.enter = exports.enter as Handler;
+      this.deliverEvent = exports.deliverEvent as HandlerLibrary['deliverEvent'];
+    }
     this.#installed = to;
   }
 }
 
 function handlerModule(from: number, to: number): Uint8Array {
-  const parts = new DefinedFunctionList({ withDispatcher: true });
+  const parts = new DefinedFunctionList({ withDispatcher: true, withTransitions: from === 0 });
   for (let slot = from; slot < to; slot++) {
     parts.add({ type: SharedType.handler, body: bodies[slot] as Uint8Array, export: `h${slot}` });
   }

@@ -1,9 +1,11 @@
 /** Modules of compiled code: the shared functions first, at the indices that all code relies on. */
 import { type DefinedFunction, encodeModule, FunctionBody, I32, op } from '../wasm/encoder.ts';
+import { deliverEventFunction } from './event-delivery.ts';
 import { Exit } from './exits.ts';
 import {
   dispatchFunction,
   emitEnterBlock,
+  hostAddressFunction,
   SharedFunction,
   SharedType,
   sharedArithmetic,
@@ -15,13 +17,19 @@ export class DefinedFunctionList {
   readonly #functions: DefinedFunction[];
   readonly #withDispatcher: boolean;
 
-  /** Only handler modules have the dispatcher: it needs the table, of which every importing instance pays a copy. */
-  constructor({ withDispatcher }: { withDispatcher: boolean }) {
+  /**
+   * Only handler modules have the dispatcher: it needs the table, of which every importing instance pays a copy. One of
+   * them has the ring transitions and what the run loop calls.
+   */
+  constructor({ withDispatcher, withTransitions = false }: { withDispatcher: boolean; withTransitions?: boolean }) {
     this.#withDispatcher = withDispatcher;
     this.#functions = sharedArithmetic();
     if (!withDispatcher) return;
     this.#functions.push({ type: SharedType.handler, body: dispatchFunction() });
     this.#functions.push({ type: SharedType.handler, body: enterBlockFunction() });
+    if (!withTransitions) return;
+    this.#functions.push({ type: SharedType.hostAddress, body: hostAddressFunction() });
+    this.#functions.push({ type: SharedType.deliverEvent, body: deliverEventFunction(), export: 'deliverEvent' });
     this.#functions.push({ type: SharedType.handler, body: enterFunction(), export: 'enter' });
   }
 

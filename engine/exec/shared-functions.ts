@@ -3,7 +3,7 @@
  * arithmetic that WebAssembly lacks, then the dispatcher (in the handler module only, as it needs the table).
  */
 
-import { JUMP_CACHE_ADDRESS, JUMP_CACHE_ENTRIES } from '../cpu/memory-map.ts';
+import { FAST_TLB_ENTRIES, FAST_TLB_ENTRY_BYTES, JUMP_CACHE_ADDRESS, JUMP_CACHE_ENTRIES } from '../cpu/memory-map.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {
   type DefinedFunction,
@@ -19,7 +19,16 @@ import {
 import { Exit } from './exits.ts';
 import { record } from './record.ts';
 
-export const SharedType = { handler: 0, slowAccess: 1, segmentCheck: 2, raise: 3, ternary64: 4, binary64: 5 } as const;
+export const SharedType = {
+  handler: 0,
+  slowAccess: 1,
+  segmentCheck: 2,
+  raise: 3,
+  ternary64: 4,
+  binary64: 5,
+  hostAddress: 6,
+  deliverEvent: 7,
+} as const;
 
 export const sharedTypes: readonly FunctionType[] = [
   { parameters: [I32], results: [I32] },
@@ -28,6 +37,8 @@ export const sharedTypes: readonly FunctionType[] = [
   { parameters: [I32, I32, I32], results: [] },
   { parameters: [I64, I64, I64], results: [I64] },
   { parameters: [I64, I64], results: [I64] },
+  { parameters: [I64, I32, I32, I32], results: [I32] },
+  { parameters: [I32, I32, I32], results: [I32] },
 ];
 
 export const SharedFunction = {
@@ -48,6 +59,13 @@ export const SharedFunction = {
   dispatch: 8,
   /** (record) → Exit: takes the block's budget and runs it. */
   enterBlock: 9,
+  /**
+   * (linear, fast TLB set, offset of the tag, length) → wasm address of the bytes, or 0 if the fast TLB does not have
+   * the page, or not all bytes are on it. This and the next only in the first module of handlers.
+   */
+  hostAddress: 10,
+  /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
+  deliverEvent: 11,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [
@@ -156,6 +174,27 @@ export function dispatchFunction(): Uint8Array {
   state('pageBase').get(rip).get(rec).memory(memoryOp.i32Load16U, record.pageOffset);
   f.emit(op.i64ExtendI32U, op.i64Sub).memory(memoryOp.i64Store);
   emitEnterBlock(f, rec, () => {});
+  return f.bytes();
+}
+
+/** Looks a linear address up in a set of the fast TLB; the same index as in mmu/fast-tlb.ts. */
+export function hostAddressFunction(): Uint8Array {
+  const [linear, set, tag, length] = [0, 1, 2, 3];
+  const f = new FunctionBody(4);
+  const page = f.local(I32);
+  const entry = f.local(I32);
+  f.get(linear).emit(op.i32WrapI64).i32(0xfff).emit(op.i32And).get(length).emit(op.i32Add).i32(0x1000);
+  f.emit(op.i32GtU).if().i32(0).emit(op.return).end();
+  f.get(linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(page).get(page).i32(10).emit(op.i32ShrU, op.i32Xor);
+  f.i32(FAST_TLB_ENTRIES - 1)
+    .emit(op.i32And)
+    .i32(FAST_TLB_ENTRY_BYTES)
+    .emit(op.i32Mul)
+    .get(set)
+    .emit(op.i32Add);
+  f.tee(entry).get(tag).emit(op.i32Add).memory(memoryOp.i64Load).get(linear).i64(~0xfffn).emit(op.i64And, op.i64Ne);
+  f.if().i32(0).emit(op.return).end();
+  f.get(linear).emit(op.i32WrapI64).get(entry).memory(memoryOp.i32Load, 16).emit(op.i32Add);
   return f.bytes();
 }
 

@@ -2,13 +2,16 @@
  * The physical machine: memory, processors and the two executions, wired. vCPUs share one wasm memory; the state of the
  * one that runs is at its fixed place, the others' lie in copies.
  */
-import { RAM_ADDRESS, STATE_ADDRESS, STATE_BYTES } from '../cpu/memory-map.ts';
+import { isDebugFault } from '../cpu/debug-exceptions.ts';
+import type { GuestFault } from '../cpu/events.ts';
+import { RAM_ADDRESS, STATE_ADDRESS, STATE_BYTES, WATCHED_ADDRESS } from '../cpu/memory-map.ts';
 import { createCpuModel } from '../cpu/model.ts';
 import { type Hooks, type Intercepts, type Ports, Processor } from '../cpu/processor.ts';
-import { CpuState } from '../cpu/state.ts';
+import { CpuState, writeInteger } from '../cpu/state.ts';
 import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
 import { systemInstructions } from '../cpu/system-table.ts';
 import { CodeCache } from '../exec/code-cache.ts';
+import { EventKind } from '../exec/event-delivery.ts';
 import { Executor, type ExecutorOwner } from '../exec/executor.ts';
 import { HandlerLibrary } from '../exec/handler-library.ts';
 import { Runtime } from '../exec/runtime.ts';
@@ -152,6 +155,21 @@ export class Host {
     } finally {
       this.load(before);
     }
+  }
+
+  /** With `watched`, ring changes and system instructions of all vCPUs go through the functions that tell the hooks. */
+  watchTransitions(watched: boolean): void {
+    this.state.view.setUint32(WATCHED_ADDRESS, watched ? 1 : 0, true);
+  }
+
+  /** Delivers an exception of the instruction at RIP if nothing about it is out of the ordinary; else does nothing. */
+  deliverFast(fault: GuestFault): boolean {
+    const { vector, errorCode, linear } = fault;
+    if (this.processor.intercepts?.onException || isDebugFault(fault)) return false;
+    const kind = errorCode === undefined ? EventKind.Fault : EventKind.Fault | EventKind.ErrorCode;
+    if (this.library.deliverEvent(vector, errorCode ?? 0, kind) === 0) return false;
+    if (linear !== undefined) writeInteger(this.state.view, fieldAddress.cr2, linear);
+    return true;
   }
 
   #executing(): number {

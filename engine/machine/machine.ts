@@ -251,16 +251,19 @@ export class Machine implements MachineControl, ExecutorOwner {
   }
 
   #fault(fault: GuestFault): void {
-    const filter: StopFilter = fault.vector === Vector.PF ? 'page-fault' : 'exception';
-    for (const name of new Set<StopFilter>([filter, 'exception'])) {
-      if (this.stops.watches(name) && this.report(exceptionEvent(name, fault, this.host))) return this.#hold(fault);
-    }
+    if (fault.vector === Vector.PF && this.#stopsBefore('page-fault', fault)) return this.#hold(fault);
+    if (this.#stopsBefore('exception', fault)) return this.#hold(fault);
     this.stops.passed();
+    if (this.host.deliverFast(fault)) return;
     try {
       raiseFault(this.host.processor, fault);
     } catch (event) {
       this.handleEvent(event);
     }
+  }
+
+  #stopsBefore(filter: StopFilter, fault: GuestFault): boolean {
+    return this.stops.watches(filter) && this.report(exceptionEvent(filter, fault, this.host));
   }
 
   /** A fault that the run stops at comes again with its instruction; the instruction of a trap is over. */
@@ -276,7 +279,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       state.activityState !== ACTIVITY.ACTIVE ||
       state.interruptibility !== 0 ||
       state.pendingDebug !== 0 ||
-      (state.flagsOther & RFLAGS.TF) !== 0 ||
+      (state.flagsOther & (RFLAGS.TF | RFLAGS.RF)) !== 0 ||
       this.virtualizer.handling ||
       this.#signals.isPending(this.currentVcpu) ||
       this.virtualizer.wantsInterrupt()
@@ -382,6 +385,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   #filtersChanged(): void {
     this.virtualizer.filtersChanged();
     const wanted = this.stops.watches('sensitive-instruction') || this.stops.watches('privileged-instruction');
+    this.host.watchTransitions(wanted || this.stops.watches('ring-change'));
     this.host.runtime.beforeSystem = wanted
       ? (instruction) => {
           for (const event of instructionEvent(instruction, this.host)) {

@@ -1,6 +1,7 @@
 /** The PC platform of a machine, joined to its memory, clock and the outside. */
 
-import { STATE_ADDRESS } from '../cpu/memory-map.ts';
+import { readStatusFlags, writeStatusFlags } from '../cpu/flags.ts';
+import { STATE_ADDRESS, STATE_BYTES } from '../cpu/memory-map.ts';
 import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
 import { earlier } from '../devices/device.ts';
 import {
@@ -161,8 +162,14 @@ const bookkeeping: readonly FieldName[] = [
   'exitRecord',
 ];
 
-function architecturalState(state: Uint8Array): Uint8Array {
-  const bytes = state.slice();
+/** The copy lies where a state does, for those who read fields at their addresses. */
+export function architecturalState(state: Uint8Array): Uint8Array {
+  const memory = new Uint8Array(STATE_ADDRESS + STATE_BYTES);
+  const bytes = memory.subarray(STATE_ADDRESS);
+  bytes.set(state);
+  // The same flags have many lazy forms.
+  const flags = { view: new DataView(memory.buffer) };
+  writeStatusFlags(flags, readStatusFlags(flags));
   for (const field of bookkeeping) {
     const at = fieldAddress[field] - STATE_ADDRESS;
     bytes.fill(0, at, at + 8);
