@@ -16,6 +16,8 @@ export const WATCHED_ADDRESS = 0x2000;
 /** Direct-mapped cache from RIP to decoded block, 16 bytes an entry; see exec/jump-cache.ts. */
 export const JUMP_CACHE_ADDRESS = 0x1_0000;
 export const JUMP_CACHE_ENTRIES = 4096;
+export const JUMP_CACHE_ENTRY_BYTES = 16;
+export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES;
 
 /** The fast TLB: the wasm-readable, direct-mapped subset of the architectural TLB; see mmu/fast-tlb.ts. */
 export const FAST_TLB_ADDRESS = 0x4_0000;
@@ -33,6 +35,10 @@ export const FAST_TLB_SET_BYTES = FAST_TLB_ENTRIES * FAST_TLB_ENTRY_BYTES;
 export const PASSED_VMCS_ADDRESS = 0x8_0000;
 export const PASSED_VMCS_BYTES = 4096;
 export const PASSED_VMCS_COUNT = 16;
+
+/** By the table index of a compiled region, 4 bytes each: the key of the jump cache under which it was last found valid. */
+export const REGION_KEYS_ADDRESS = 0x9_0000;
+export const REGION_KEYS = 16384;
 
 /** Decoded instruction records. */
 export const CODE_CACHE_ADDRESS = 0x10_0000;

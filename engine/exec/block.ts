@@ -28,7 +28,8 @@ export interface Block {
   readonly instructions: readonly DecodedInstruction[];
   /** Times the run loop met it, which it does at the end of each slice: a sample of what is hot. */
   heat: number;
-  compiled: boolean;
+  /** RIPs that its indirect transfer was seen to lead to. */
+  readonly targets: Set<number>;
   valid: boolean;
   /** Made for a single step: it has one instruction and looks through a mark. */
   readonly single: boolean;

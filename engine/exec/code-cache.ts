@@ -37,6 +37,8 @@ export class CodeCache {
   #marks: ReadonlySet<number> = new Set();
   /** Called when blocks went away: jump-cache entries must not be used any more. */
   onInvalidate: () => void = () => {};
+  /** Called when a block goes away. */
+  onForget: (block: Block) => void = () => {};
   /** Called when a page becomes a code page: its writes must take the slow path. */
   onCodePage: (page: number) => void = () => {};
 
@@ -117,20 +119,37 @@ export class CodeCache {
     return block;
   }
 
-  /** Replaces the interpretation of a block by a compiled function: all that lead to its first record get there. */
-  setHandler(block: Block, slot: number): void {
+  /** The block that starts here, if it is decoded and lies on one page. */
+  peek(location: CodeLocation): Block | undefined {
+    return this.#blocks
+      .get(location.physical)
+      ?.find((block) => !block.single && block.pages.length === 1 && isSameLocation(block.location, location));
+  }
+
+  /** Makes all that leads to the block's first record enter a compiled region. */
+  setEntry(block: Block, slot: number, entry: number): void {
     this.#writer.write32(block.record, record.handler, slot);
+    this.#writer.write32(block.record, record.entry, entry);
+  }
+  /** The block is interpreted again. */
+  clearEntry(block: Block): void {
+    this.#writer.write32(block.record, record.handler, this.#writer.read32(block.record, record.interpreter));
   }
 
   /** Drops everything. */
   clear(): void {
     for (const page of this.#pages.keys()) this.#physical.codePages[page] = 0;
-    for (const block of this.#list) if (block) block.valid = false;
+    for (const block of this.#list) {
+      if (!block) continue;
+      block.valid = false;
+      this.onForget(block);
+    }
     this.#pages.clear();
     this.#blocks.clear();
     this.#list.length = 1;
     this.#free = FIRST_FREE;
-    this.#library.dropBlocks();
+    // Records are used again: regions look no further than an entry's RIP.
+    this.#writer.clearJumpCache();
     this.onInvalidate();
   }
 
@@ -176,6 +195,7 @@ export class CodeCache {
 
   #forget(block: Block): void {
     block.valid = false;
+    this.onForget(block);
     const { physical } = block.location;
     const others = this.#blocks.get(physical)?.filter((other) => other !== block) ?? [];
     if (others.length > 0) this.#blocks.set(physical, others);
@@ -205,7 +225,7 @@ export class CodeCache {
       location,
       instructions,
       heat: 0,
-      compiled: false,
+      targets: new Set(),
       valid: true,
       single,
       bound: [],
@@ -291,13 +311,13 @@ export class CodeCache {
     this.#writer.begin(at, instruction, pageBase);
     const form = formOf(instruction, location.stackSize);
     if (!form) {
-      this.#writer.write32(at, record.handler, systemHandler(instruction));
+      this.#writer.handler(at, systemHandler(instruction));
       // The vector of INT n, for the handler of its own that it has.
       this.#writer.write32(at, record.immediate, Number(instruction.operands[0]?.value ?? 0n) & 0xff);
       return true;
     }
     const handler = handlerForm(instruction, form);
-    this.#writer.write32(at, record.handler, this.#library.slotOf(handler));
+    this.#writer.handler(at, this.#library.slotOf(handler));
     this.#writer.operands(at, instruction, handler, pageBase);
     return form.operation.transfer !== undefined;
   }
@@ -306,7 +326,7 @@ export class CodeCache {
   #writeEnd(location: CodeLocation, rip: number, handler: number, at: number, link: boolean): void {
     const nextOffset = rip - (location.rip - location.pageOffset);
     this.#writer.clear(at);
-    this.#writer.write32(at, record.handler, handler);
+    this.#writer.handler(at, handler);
     this.#writer.write32(at, record.nextOffset, nextOffset);
     this.#writer.write16(at, record.pageOffset, nextOffset % PAGE_BYTES);
     if (!link || nextOffset >= PAGE_BYTES) this.#writer.write32(at, record.fallThrough, LINK_DISPATCH);

@@ -14,11 +14,12 @@ import { Access, Privilege } from '../mmu/access.ts';
 import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { type Block, type CodeLocation, endOfFirst } from './block.ts';
-import { compileLoop, isLoop } from './block-compiler.ts';
 import type { CodeCache } from './code-cache.ts';
 import { CodeWorld, WHOLE_LIMIT } from './code-world.ts';
+import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot-spots.ts';
+import { Regions } from './compiler/regions.ts';
 import { Exit } from './exits.ts';
-import type { HandlerLibrary } from './handler-library.ts';
+import { type HandlerLibrary, isRegion } from './handler-library.ts';
 import { record } from './record.ts';
 import type { Runtime } from './runtime.ts';
 import { jumpCacheAddress, jumpCacheEntry } from './shared-functions.ts';
@@ -36,9 +37,6 @@ export interface ExecutorOwner {
   stopAtMark(): boolean;
 }
 
-/** Meetings with the run loop after which a loop is compiled, unless the owner says otherwise. */
-const HOT = 3;
-
 /** Events after which a run returns: each takes as long as hundreds of instructions. */
 const MAX_EVENTS = 1000;
 
@@ -53,7 +51,10 @@ export class Executor {
   readonly #runtime: Runtime;
   readonly #owner: ExecutorOwner;
   readonly #budget: BigInt64Array;
-  readonly #hotAfter: number;
+  readonly regions: Regions;
+  readonly #hotSpots: HotSpots;
+  /** What is left beyond the block under way, while the run loop goes block by block. */
+  #reserve = 0;
   /** What valid jump-cache entries were made for, in root and in non-root operation. */
   readonly #worlds = [new CodeWorld(), new CodeWorld()] as const;
   #limit = 0;
@@ -70,9 +71,8 @@ export class Executor {
     library: HandlerLibrary;
     runtime: Runtime;
     owner: ExecutorOwner;
-    hotAfter?: number | undefined;
+    hotSpots?: HotSpotOptions | undefined;
   }) {
-    this.#hotAfter = parts.hotAfter ?? HOT;
     this.#processor = parts.processor;
     this.#state = parts.processor.state;
     this.#mmu = parts.mmu;
@@ -81,6 +81,9 @@ export class Executor {
     this.#runtime = parts.runtime;
     this.#owner = parts.owner;
     this.#budget = new BigInt64Array(this.#state.view.buffer, fieldAddress.budget, 1);
+    this.regions = new Regions({ ...parts, state: this.#state });
+    this.#hotSpots = new HotSpots(this.regions, parts.hotSpots ?? DEFAULT_HOT_SPOTS);
+    parts.runtime.mayEnterRegion = (at) => this.regions.mayEnter(parts.cache.placeOf(at).block);
     parts.cache.onInvalidate = () => {
       this.translationsChanged();
       this.#runtime.stopRequested = true;
@@ -140,21 +143,27 @@ export class Executor {
       const { rip } = this.#state;
       if (this.#owner.interrupted()) return 'stop-requested';
       // A link may only be patched with the block its branch asked for, not with an interrupt's handler.
-      if (this.#state.rip !== rip) this.#state.linkSite = 0;
+      if (this.#state.rip !== rip) this.#elsewhere();
       const end = this.#enter();
       if (end) return end;
     }
     return 'limit';
   }
 
+  /** Something else than the code leads on from here. */
+  #elsewhere(): void {
+    this.#state.linkSite = 0;
+    this.#hotSpots.interrupted();
+  }
+
   get #view(): DataView {
     return this.#state.view;
   }
   get #budgetLeft(): number {
-    return Number(this.#budget[0]);
+    return Number(this.#budget[0]) + this.#reserve;
   }
   set #budgetLeft(value: number) {
-    this.#budget[0] = BigInt(value);
+    this.#budget[0] = BigInt(value - this.#reserve);
   }
 
   /** A trap of the last instruction is delivered before anything else happens, but not in the shadow of MOV SS. */
@@ -208,7 +217,7 @@ export class Executor {
     const state = this.#state;
     const { nonRoot, flagsOther } = state;
     const shadow = state.interruptibility & SHADOWS;
-    const exit = (single ? this.#enterAlone(at) : this.#library.enter(at)) as Exit;
+    const exit = this.#enterFor(at, this.#stretch(at, single)) as Exit;
     // VM entries and exits load the interruptibility and the pending traps of the other side.
     if (exit !== Exit.Event && state.nonRoot === nonRoot) {
       if (shadow) state.interruptibility &= ~shadow;
@@ -219,14 +228,28 @@ export class Executor {
     return this.#leave(exit, at);
   }
 
-  /** Enters a block with its own budget only, so that neither another block nor another iteration of REP follows it. */
-  #enterAlone(at: number): number {
-    const rest = this.#budgetLeft - this.#view.getUint16(at + record.blockCount, true);
-    this.#limit -= rest;
-    this.#budgetLeft -= rest;
+  /** How many instructions may run before the run loop wants to see where they have led. */
+  #stretch(at: number, single: boolean): number {
+    const view = this.#view;
+    if (this.#hotSpots.isWatching && !single) {
+      this.#hotSpots.watch(this.#cache.placeOf(at).block);
+      return view.getUint16(at + record.blockCount, true);
+    }
+    // Neither another block nor another iteration of REP may follow a single instruction.
+    if (single) return view.getUint16(at + record.blockCount, true);
+    return isRegion(view.getUint32(at + record.handler, true)) ? COMPILED_STRETCH : INTERPRETED_STRETCH;
+  }
+
+  /** Enters a block, for at most so many instructions, those of the block at least. */
+  #enterFor(at: number, instructions: number): number {
+    const left = this.#budgetLeft;
+    if (left <= instructions) return this.#library.enter(at);
+    this.#reserve = left - instructions;
+    this.#budget[0] = BigInt(instructions);
     const exit = this.#library.enter(at);
-    this.#limit += rest;
-    this.#budgetLeft += rest;
+    const rest = this.#budgetLeft;
+    this.#reserve = 0;
+    this.#budgetLeft = rest;
     return exit;
   }
 
@@ -295,7 +318,7 @@ export class Executor {
   #deal(event: unknown): void {
     this.#events++;
     this.#budgetLeft--;
-    this.#state.linkSite = 0;
+    this.#elsewhere();
     this.#owner.handleEvent(event);
     this.refreshJumpKey();
     this.#afterEvent = true;
@@ -335,7 +358,7 @@ export class Executor {
     let block = this.#cache.find(location, nextPage, limit);
     if (endOfFirst(block) - 1 > end) throw GP(0);
     const left = this.#budgetLeft;
-    if (limit === undefined) this.#noteHeat(block);
+    if (limit === undefined) this.#hotSpots.met(block);
     if (block.count > left) block = this.#cache.find(location, nextPage, left);
     else if (limit === undefined) this.#link(block);
     const state = this.#state;
@@ -344,14 +367,6 @@ export class Executor {
     // Decoding may have dropped blocks to make room; that alone is no reason to leave compiled code.
     this.#runtime.stopRequested = false;
     return block;
-  }
-
-  /** Compiles the loops that slices keep ending in. */
-  #noteHeat(block: Block): void {
-    if (block.compiled || ++block.heat !== this.#hotAfter || !isLoop(block)) return;
-    block.compiled = true;
-    const slot = this.#library.addBlock(compileLoop(block));
-    if (slot !== undefined) this.#cache.setHandler(block, slot);
   }
 
   #locate(): CodeLocation {

@@ -14,6 +14,8 @@ export const Exit = {
   StopAtTarget: 5,
   /** Only between compiled blocks and `enter`: go on at `state.rip` through the jump cache. */
   Dispatch: 6,
+  /** Only between compiled code and `enter`: the interpreter goes on at `state.exitRecord`, within its block. */
+  Resume: 7,
 } as const;
 export type Exit = (typeof Exit)[keyof typeof Exit];
 

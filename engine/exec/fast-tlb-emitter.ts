@@ -17,6 +17,7 @@ export function emitFastTlbLookup(
   linear: number,
   entry: number,
   access: { readonly bytes: number; readonly write: boolean },
+  emitBase: () => void = () => emitTlbBase(body),
 ): void {
   const page = body.local(I32);
   body.get(linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(page);
@@ -24,10 +25,16 @@ export function emitFastTlbLookup(
   body.i32(FAST_TLB_ENTRIES - 1).emit(op.i32And);
   body.release(I32, page);
   body.i32(Math.log2(FAST_TLB_ENTRY_BYTES)).emit(op.i32Shl);
-  body.i32(fieldAddress.tlbBase).memory(memoryOp.i32Load).emit(op.i32Add).tee(entry);
+  emitBase();
+  body.emit(op.i32Add).tee(entry);
   body.memory(memoryOp.i64Load, access.write ? WRITE_TAG : READ_TAG).get(linear);
   if (access.bytes > 1) body.i64(BigInt(access.bytes - 1)).emit(op.i64Add);
   body.i64(~0xfffn).emit(op.i64And, op.i64Eq);
+}
+
+/** Pushes the address of the set of the fast TLB in use. */
+export function emitTlbBase(body: FunctionBody): void {
+  body.i32(fieldAddress.tlbBase).memory(memoryOp.i32Load);
 }
 
 /** Pushes the wasm address that the entry, which was found, translates the linear address to. */

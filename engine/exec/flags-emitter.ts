@@ -105,7 +105,7 @@ export abstract class FlagsEmitter extends OperandEmitter {
 type Values = { readonly [F in StatusFlag]?: Expr<1> };
 
 /** The values to store: undefined flags get the value chosen for them. */
-function definiteValues(flags: FlagsCommit): Values {
+export function definiteValues(flags: FlagsCommit): Values {
   const values: { [F in StatusFlag]?: Expr<1> } = {};
   for (const [flag, value] of Object.entries(flags.values)) {
     if (!('undefined' in value)) values[flag as StatusFlag] = value;

@@ -5,6 +5,7 @@
  * instances cost four times those within one, `settle` compiles all of them into one module again.
  */
 
+import { REGION_KEYS } from '../cpu/memory-map.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
 import { emitFallThrough, emitHandler, emitMarkHandler, type HandlerForm, handlerKey } from './handler-emitter.ts';
 import { DefinedFunctionList } from './module-parts.ts';
@@ -24,9 +25,11 @@ export function systemHandler({ codeSize, mnemonic }: Pick<DecodedInstruction, '
   return (codeSize === 64 ? transitionHandlers[mnemonic] : undefined) ?? SYSTEM_HANDLER;
 }
 
-/** Slots from here on are for compiled blocks. */
-export const FIRST_BLOCK_SLOT = 8192;
-const TABLE_SLOTS = 16384;
+/** Slots from here on are for compiled regions. */
+const FIRST_REGION_SLOT = 8192;
+const TABLE_SLOTS = REGION_KEYS;
+/** Whether a table index is that of a compiled region. */
+export const isRegion = (slot: number): boolean => slot >= FIRST_REGION_SLOT;
 
 /** Bodies by slot, shared by all machines of the process: the code does not depend on the machine. */
 const bodies: Uint8Array[] = [
@@ -47,7 +50,7 @@ function slotOf(handler: HandlerForm): number {
   let slot = slots.get(key);
   if (slot === undefined) {
     slot = bodies.length;
-    if (slot >= FIRST_BLOCK_SLOT) throw new Error('the handler table is full');
+    if (slot >= FIRST_REGION_SLOT) throw new Error('the handler table is full');
     bodies.push(emitHandler(handler));
     slots.set(key, slot);
   }
@@ -73,7 +76,8 @@ export class HandlerLibrary {
   /** Handlers below this are installed. */
   #installed = 0;
   #settled = 0;
-  #nextBlockSlot = FIRST_BLOCK_SLOT;
+  #nextRegionSlot = FIRST_REGION_SLOT;
+  readonly #freeSlots: number[] = [];
 
   /** `runtime` holds the functions of sharedImports. */
   constructor(memory: WebAssembly.Memory, runtime: Record<string, unknown>) {
@@ -96,11 +100,6 @@ export class HandlerLibrary {
     return this.#settled !== this.#installed;
   }
 
-  /** Compiled blocks that the table holds. */
-  get blockCount(): number {
-    return this.#nextBlockSlot - FIRST_BLOCK_SLOT;
-  }
-
   /** Puts all handlers into one instance. */
   settle(): void {
     if (settledModule?.count !== bodies.length) {
@@ -110,20 +109,23 @@ export class HandlerLibrary {
     this.#settled = settledModule.count;
   }
 
-  /** Adds a compiled block, a module that exports `run`; returns its slot, or undefined if the table is full. */
-  addBlock(bytes: Uint8Array): number | undefined {
-    if (this.#nextBlockSlot >= TABLE_SLOTS) return undefined;
+  /** A slot for a compiled region. */
+  reserveSlot(): number {
+    const slot = this.#freeSlots.pop() ?? this.#nextRegionSlot++;
+    if (slot >= TABLE_SLOTS) throw new Error('the table of compiled regions is full');
+    return slot;
+  }
+  /** Puts a compiled region, a module that exports `run`, into its slot. */
+  installRegion(slot: number, bytes: Uint8Array): void {
     const { runtime, env } = this.#imports;
     const imports = { runtime: runtime ?? {}, env: { memory: env?.memory } };
     const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
-    const slot = this.#nextBlockSlot++;
     this.table.set(slot, instance.exports.run);
-    return slot;
   }
-  /** Forgets all compiled blocks; nothing may refer to their slots any more. */
-  dropBlocks(): void {
-    for (let slot = FIRST_BLOCK_SLOT; slot < this.#nextBlockSlot; slot++) this.table.set(slot, null);
-    this.#nextBlockSlot = FIRST_BLOCK_SLOT;
+  /** Forgets a compiled region; nothing may refer to its slot any more. */
+  freeRegion(slot: number): void {
+    this.table.set(slot, null);
+    this.#freeSlots.push(slot);
   }
 
   #link(module: WebAssembly.Module, from: number, to: number): void {

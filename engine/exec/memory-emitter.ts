@@ -7,9 +7,9 @@ import type { Expr } from '../expr/expr.ts';
 import type { OperandWidth } from '../isa/operand.ts';
 import type { AddressRef, LoadStatement, RaiseStatement, StoreStatement } from '../isa/operation.ts';
 import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
-import { SlowStatus, WITHOUT_RETRY } from './exits.ts';
+import { FOR_WRITE, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { valueType } from './expression-emitter.ts';
-import { emitFastTlbLookup, emitHostAddress } from './fast-tlb-emitter.ts';
+import { emitFastTlbLookup, emitHostAddress, emitTlbBase } from './fast-tlb-emitter.ts';
 import { FlagsEmitter } from './flags-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
 import { SharedFunction } from './shared-functions.ts';
@@ -18,7 +18,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   protected form: AddressingForm;
   /** Local that becomes non-zero when a memory access asks to leave after the instruction; made on demand. */
   protected stopLocal: number | undefined;
-  readonly #linears = new Map<string, { linear: number; host: number }>();
+  protected readonly linears = new Map<string, { linear: number; host: number }>();
 
   constructor(body: FunctionBody, form: AddressingForm) {
     super(body);
@@ -29,14 +29,14 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   protected startInstruction(form: AddressingForm): void {
     this.form = form;
     this.forgetValues();
-    this.#linears.clear();
-    this.#loads.clear();
+    this.linears.clear();
+    this.loads.clear();
   }
 
-  readonly #loads = new Map<LoadStatement, number>();
+  protected readonly loads = new Map<LoadStatement, number>();
 
   protected override emitLoaded(statement: LoadStatement): void {
-    const local = this.#loads.get(statement);
+    const local = this.loads.get(statement);
     if (local === undefined) throw new Error('a load is used before it is done');
     this.body.get(local);
   }
@@ -45,33 +45,33 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     if (statement.kind === 'raise') return this.#raise(statement);
     const { body } = this;
     const { width, forWrite } = statement;
-    const linear = this.#emitLinear(statement.address, width, forWrite);
+    const linear = this.emitLinear(statement.address, width, forWrite);
     const value = body.local(valueType(width));
     const host = forWrite ? body.local(I32) : undefined;
     body.block().block();
-    this.#emitHostLookup(linear, width, forWrite);
+    this.emitHostLookup(linear, width, forWrite);
     body.branchIf(0);
     this.#slowAccess(SharedFunction.slowRead, linear, width / 8 + (forWrite ? 16 : 0));
     body.i32(fieldAddress.scratch).memory(loadOpcode[width]).set(value);
     if (host !== undefined) body.i32(0).set(host);
     body.branch(1).end();
-    this.#emitHostAddress(linear);
+    this.emitHostAddress(linear);
     if (host !== undefined) body.tee(host);
     body.memory(loadOpcode[width]).set(value).end();
-    this.#loads.set(statement, value);
-    if (host !== undefined) this.#linears.set(addressKey(statement.address), { linear, host });
+    this.loads.set(statement, value);
+    if (host !== undefined) this.linears.set(addressKey(statement.address), { linear, host });
   }
 
   protected emitStore(statement: StoreStatement): void {
     const { body } = this;
     const { width } = statement;
     const value = this.emitToLocal(statement.value);
-    const read = this.#linears.get(addressKey(statement.address));
-    const linear = read?.linear ?? this.#emitLinear(statement.address, width, true);
+    const read = this.linears.get(addressKey(statement.address));
+    const linear = read?.linear ?? this.emitLinear(statement.address, width, true);
     const host = read?.host ?? body.local(I32);
     body.block().block();
     if (read) body.get(host);
-    else this.#emitHostLookup(linear, width, true);
+    else this.emitHostLookup(linear, width, true);
     body.branchIf(0);
     body
       .i32(fieldAddress.scratch)
@@ -80,12 +80,12 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     this.#slowAccess(SharedFunction.slowWrite, linear, width / 8, read === undefined);
     body.branch(1).end();
     if (read) body.get(host);
-    else this.#emitHostAddress(linear);
+    else this.emitHostAddress(linear);
     body.get(value).memory(storeOpcode[width]).end();
   }
 
   /** Leaves the linear address of the access in a local (i64), after the segment's checks. */
-  #emitLinear(address: AddressRef, width: OperandWidth, forWrite: boolean): number {
+  protected emitLinear(address: AddressRef, width: OperandWidth, forWrite: boolean): number {
     const { body } = this;
     const linear = body.local(I64);
     this.#emitOffset(address);
@@ -119,27 +119,36 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     this.emitSegmentAddress(address);
     body.memory(memoryOp.i64Load, forWrite ? segmentLayout.fastWriteLimit : segmentLayout.fastReadLimit);
     body.emit(op.i64GtS).if();
+    this.emitSlowSegmentCheck(address, offset, bytes + (forWrite ? FOR_WRITE : 0));
+    body.end();
+  }
+  /** The offset may be beyond the segment's limit: checks in full, and leaves on a fault. */
+  protected emitSlowSegmentCheck(address: AddressRef, offset: number, size: number): void {
+    const { body } = this;
     this.emitRecord();
     body.get(offset).emit(op.f64ConvertI64S);
     this.emitSegmentAddress(address);
-    body
-      .i32(bytes + (forWrite ? 16 : 0))
-      .call(SharedFunction.segmentCheck)
-      .if();
+    body.i32(size).call(SharedFunction.segmentCheck).if();
     this.emitEventExit();
-    body.end().end();
+    body.end();
   }
 
   /** Looks the page up in the fast TLB: pushes 1 on a hit. The entry's address stays in a local for the addend. */
-  #emitHostLookup(linear: number, width: OperandWidth, forWrite: boolean): void {
-    this.#entryLocal ??= this.body.local(I32);
-    emitFastTlbLookup(this.body, linear, this.#entryLocal, { bytes: width / 8, write: forWrite });
+  protected emitHostLookup(linear: number, width: OperandWidth, forWrite: boolean): void {
+    this.entryLocal ??= this.body.local(I32);
+    const access = { bytes: width / 8, write: forWrite };
+    emitFastTlbLookup(this.body, linear, this.entryLocal, access, () => this.emitTlbBase());
   }
-  #entryLocal: number | undefined;
+  /** Address of the fast TLB's entry for the access under way. */
+  protected entryLocal: number | undefined;
+  /** Pushes the address of the set of the fast TLB. */
+  protected emitTlbBase(): void {
+    emitTlbBase(this.body);
+  }
 
-  #emitHostAddress(linear: number): void {
-    if (this.#entryLocal === undefined) throw new Error('no fast TLB entry was looked up');
-    emitHostAddress(this.body, linear, this.#entryLocal);
+  protected emitHostAddress(linear: number): void {
+    if (this.entryLocal === undefined) throw new Error('no fast TLB entry was looked up');
+    emitHostAddress(this.body, linear, this.entryLocal);
   }
 
   /**
@@ -165,13 +174,17 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   #raise(statement: RaiseStatement): void {
     this.emit(statement.condition);
     this.body.if();
+    this.emitFault(statement.vector, statement.errorCode);
+    this.body.end();
+  }
+  /** Leaves with an exception; the instruction has changed nothing. */
+  protected emitFault(vector: number, errorCode: number | undefined): void {
     this.emitRecord();
     this.body
-      .i32(statement.vector)
-      .i32(statement.errorCode ?? -1)
+      .i32(vector)
+      .i32(errorCode ?? -1)
       .call(SharedFunction.raise);
     this.emitEventExit();
-    this.body.end();
   }
 }
 
@@ -198,7 +211,7 @@ function expressionId(expr: Expr | undefined): number {
 }
 
 /** Same key, same address: a store to what was read for writing needs no second look-up. */
-function addressKey(address: AddressRef): string {
+export function addressKey(address: AddressRef): string {
   return address.kind === 'operand'
     ? `operand${address.position}+${expressionId(address.plus)}`
     : `${JSON.stringify(address.segment)}:${expressionId(address.offset)}`;

@@ -1,7 +1,9 @@
 /** Modules of compiled code: the shared functions first, at the indices that all code relies on. */
-import { type DefinedFunction, encodeModule, FunctionBody, I32, op } from '../wasm/encoder.ts';
+import { fieldAddress } from '../cpu/state-layout.ts';
+import { type DefinedFunction, encodeModule, FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 import { deliverEventFunction } from './event-delivery.ts';
 import { Exit } from './exits.ts';
+import { record } from './record.ts';
 import {
   dispatchFunction,
   emitEnterBlock,
@@ -49,14 +51,17 @@ export class DefinedFunctionList {
 
 /**
  * (record) → Exit: what the run loop calls. Handlers tail-call one another, so that this is the only frame below them;
- * compiled blocks, which cannot see the table, come back here to go on.
+ * compiled regions, which cannot see the table, come back here to go on.
  */
 function enterFunction(): Uint8Array {
   const f = new FunctionBody(1);
-  const exit = f.local(I32);
-  f.get(0).call(SharedFunction.enterBlock).set(exit).loop();
-  f.get(exit).i32(Exit.Dispatch).emit(op.i32Ne).if().get(exit).emit(op.return).end();
-  f.get(0).call(SharedFunction.dispatch).set(exit).branch(0).end();
+  const [rec, exit] = [0, f.local(I32)];
+  f.get(rec).call(SharedFunction.enterBlock).set(exit).loop();
+  f.get(exit).i32(Exit.Dispatch).emit(op.i32LtU).if().get(exit).emit(op.return).end();
+  f.get(exit).i32(Exit.Dispatch).emit(op.i32Eq).if();
+  f.get(rec).call(SharedFunction.dispatch).set(exit).branch(1).end();
+  f.i32(fieldAddress.exitRecord).memory(memoryOp.i32Load).tee(rec);
+  f.get(rec).memory(memoryOp.i32Load, record.interpreter).callIndirect(SharedType.handler).set(exit).branch(0).end();
   return f.emit(op.unreachable).bytes();
 }
 

@@ -11,7 +11,6 @@ import type { Expr } from '../expr/expr.ts';
 import type { AddressRef, Commit, Operation } from '../isa/operation.ts';
 import { I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { MemoryEmitter } from './memory-emitter.ts';
-import { SharedFunction } from './shared-functions.ts';
 
 export abstract class OperationEmitter extends MemoryEmitter {
   /** Everything but the transfer. `transferLocals` are evaluated before anything changes. */
@@ -48,9 +47,7 @@ export abstract class OperationEmitter extends MemoryEmitter {
     } else {
       body.i32(segmentAddress(CS)).memory(memoryOp.i64Load32U, segmentLayout.limit).emit(op.i64GtU).if();
     }
-    this.emitRecord();
-    body.i32(Vector.GP).i32(0).call(SharedFunction.raise);
-    this.emitEventExit();
+    this.emitFault(Vector.GP, 0);
     body.end();
   }
 

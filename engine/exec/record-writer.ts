@@ -1,5 +1,5 @@
 /** Fills decoded-instruction records. */
-import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { JUMP_CACHE_ADDRESS, JUMP_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-map.ts';
 import { fieldAddress, gprAddress } from '../cpu/state-layout.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
 import { fixedSegmentAddress, type HandlerForm } from './handler-emitter.ts';
@@ -23,6 +23,14 @@ export class RecordWriter {
   }
   #write64(at: number, field: number, value: bigint): void {
     this.#view.setBigInt64(at + field, value, true);
+  }
+
+  handler(at: number, index: number): void {
+    this.write32(at, record.handler, index);
+    this.write32(at, record.interpreter, index);
+  }
+  clearJumpCache(): void {
+    new Uint8Array(this.#view.buffer, JUMP_CACHE_ADDRESS, JUMP_CACHE_BYTES).fill(0);
   }
 
   clear(at: number): void {

@@ -2,7 +2,7 @@
  * The decoded-instruction record: what a handler of the interpreter reads its operands from. Records of a block lie
  * one after another; fields are offsets in bytes.
  */
-export const RECORD_BYTES = 80;
+export const RECORD_BYTES = 88;
 
 export const record = {
   /** u32: table index of the handler. */
@@ -39,6 +39,10 @@ export const record = {
   length: 74,
   /** u32: index of the block in the code cache's list. */
   block: 76,
+  /** u32: which entry of a compiled region this is, if `handler` is one. */
+  entry: 80,
+  /** u32: table index of the interpreter's handler, whatever `handler` is. */
+  interpreter: 84,
 } as const;
 
 /** The run loop must find the target and patch the link. */

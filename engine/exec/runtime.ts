@@ -41,6 +41,8 @@ export class Runtime {
   currentRecord = 0;
   /** Set by the run loop once the cache exists. */
   codeCache: CodeCache | undefined;
+  /** Whether the region that a record enters may run. Set by the run loop. */
+  mayEnterRegion: (recordAddress: number) => boolean = () => false;
   /** Called after each system instruction: control state may have changed. Returns true to leave. */
   afterSystem: () => boolean = () => false;
   /**
@@ -67,7 +69,26 @@ export class Runtime {
         this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
       },
       system: (recordAddress: number) => this.#system(recordAddress),
+      fillFast: (linear: number, size: number, at: number) => this.#fillFast(linear, size, at),
+      enterRegion: (at: number) => (this.mayEnterRegion(at) ? 1 : 0),
     };
+  }
+
+  /**
+   * For compiled code, which accesses memory through the fast TLB only: 0 if it has the page now, else the exit to take.
+   * Where that dropped a mapping of code, the code that follows has to be found anew.
+   */
+  #fillFast(linear: number, size: number, recordAddress: number): number {
+    const { mmu, processor } = this.#parts;
+    if ((linear & 0xfff) + (size & SIZE_MASK) > PAGE_BYTES) return Exit.Resume;
+    const { jumpKey } = processor.state;
+    try {
+      const isFilled = mmu.fillFor(linear, size & FOR_WRITE ? Access.Write : Access.Read);
+      return isFilled && processor.state.jumpKey === jumpKey ? 0 : Exit.Resume;
+    } catch (event) {
+      this.#fail(event, recordAddress);
+      return Exit.Event;
+    }
   }
 
   #checkedSegment(recordAddress: number, offset: number, segment: number, size: number): number {

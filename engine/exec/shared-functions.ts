@@ -3,7 +3,13 @@
  * arithmetic that WebAssembly lacks, then the dispatcher (in the handler module only, as it needs the table).
  */
 
-import { FAST_TLB_ENTRIES, FAST_TLB_ENTRY_BYTES, JUMP_CACHE_ADDRESS, JUMP_CACHE_ENTRIES } from '../cpu/memory-map.ts';
+import {
+  FAST_TLB_ENTRIES,
+  FAST_TLB_ENTRY_BYTES,
+  JUMP_CACHE_ADDRESS,
+  JUMP_CACHE_ENTRIES,
+  JUMP_CACHE_ENTRY_BYTES,
+} from '../cpu/memory-map.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {
   type DefinedFunction,
@@ -16,6 +22,7 @@ import {
   memoryOp,
   op,
 } from '../wasm/encoder.ts';
+import { deferredAuxFunction, deferredResultFunction } from './compiler/deferred-flags.ts';
 import { Exit } from './exits.ts';
 import { record } from './record.ts';
 
@@ -28,6 +35,7 @@ export const SharedType = {
   binary64: 5,
   hostAddress: 6,
   deliverEvent: 7,
+  lazyFlags: 8,
 } as const;
 
 export const sharedTypes: readonly FunctionType[] = [
@@ -39,6 +47,7 @@ export const sharedTypes: readonly FunctionType[] = [
   { parameters: [I64, I64], results: [I64] },
   { parameters: [I64, I32, I32, I32], results: [I32] },
   { parameters: [I32, I32, I32], results: [I32] },
+  { parameters: [I32, I64, I64], results: [I64] },
 ];
 
 export const SharedFunction = {
@@ -52,20 +61,28 @@ export const SharedFunction = {
   raise: 3,
   /** (record) → 0 to go on at `state.rip`, or an Exit + 1. */
   system: 4,
-  divideUnsigned128: 5,
-  multiplyHighUnsigned: 6,
-  multiplyHighSigned: 7,
+  /** (linear, 1 for a write, record) → 0 if the fast TLB has the page now, or the Exit to leave compiled code with. */
+  fillFast: 5,
+  /** (record) → whether the region that its block enters may run. */
+  enterRegion: 6,
+  divideUnsigned128: 7,
+  multiplyHighUnsigned: 8,
+  multiplyHighSigned: 9,
+  /** (kind, a, b) → the word that ZF, SF and PF derive from; see compiler/deferred-flags.ts. */
+  deferredResult: 10,
+  /** (kind, a, b) → the word that CF, OF and AF derive from. */
+  deferredAux: 11,
   /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
-  dispatch: 8,
+  dispatch: 12,
   /** (record) → Exit: takes the block's budget and runs it. */
-  enterBlock: 9,
+  enterBlock: 13,
   /**
    * (linear, fast TLB set, offset of the tag, length) → wasm address of the bytes, or 0 if the fast TLB does not have
    * the page, or not all bytes are on it. This and the next only in the first module of handlers.
    */
-  hostAddress: 10,
+  hostAddress: 14,
   /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
-  deliverEvent: 11,
+  deliverEvent: 15,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [
@@ -74,6 +91,8 @@ export const sharedImports: readonly FunctionImport[] = [
   { module: 'runtime', name: 'segmentCheck', type: SharedType.segmentCheck },
   { module: 'runtime', name: 'raise', type: SharedType.raise },
   { module: 'runtime', name: 'system', type: SharedType.handler },
+  { module: 'runtime', name: 'fillFast', type: SharedType.slowAccess },
+  { module: 'runtime', name: 'enterRegion', type: SharedType.handler },
 ];
 
 /** The arithmetic, in the order of its indices. */
@@ -82,6 +101,8 @@ export function sharedArithmetic(): DefinedFunction[] {
     { type: SharedType.ternary64, body: divideUnsigned128() },
     { type: SharedType.binary64, body: multiplyHighUnsigned() },
     { type: SharedType.binary64, body: multiplyHighSigned() },
+    { type: SharedType.lazyFlags, body: deferredResultFunction() },
+    { type: SharedType.lazyFlags, body: deferredAuxFunction() },
   ];
 }
 
@@ -143,7 +164,6 @@ function multiplyHighSigned(): Uint8Array {
 
 /** Offsets in a jump-cache entry. */
 export const jumpCacheEntry = { rip: 0, record: 8, key: 12 } as const;
-const JUMP_CACHE_ENTRY_BYTES = 16;
 
 /** Index of an RIP's entry; the same formula in TypeScript (JumpCache) and in `dispatch`. */
 export function jumpCacheAddress(rip: number): number {

@@ -12,6 +12,7 @@ import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
 import { systemInstructions } from '../cpu/system-table.ts';
 import { CodeCache } from '../exec/code-cache.ts';
 import { EventKind } from '../exec/event-delivery.ts';
+import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
 import { Executor, type ExecutorOwner } from '../exec/executor.ts';
 import { HandlerLibrary } from '../exec/handler-library.ts';
 import { Runtime } from '../exec/runtime.ts';
@@ -42,8 +43,8 @@ export interface HostConfig {
   readonly owner: ExecutorOwner;
   /** Whether the processors have local APICs. */
   readonly localApic: boolean;
-  /** After how many meetings with the run loop a loop is compiled; Infinity: never. */
-  readonly hotAfter?: number;
+  /** When code is compiled, if not as is usual. */
+  readonly hotSpots?: HotSpotOptions;
 }
 
 export class Host {
@@ -95,7 +96,7 @@ export class Host {
       library,
       runtime,
       owner: config.owner,
-      hotAfter: config.hotAfter,
+      hotSpots: config.hotSpots,
     });
     this.mmu.onCodeMappingsChanged = (_linear, _lengthBytes, world) => this.executor.translationsChanged(world);
     this.clock.executing = () => this.#executing();

@@ -198,6 +198,18 @@ export class Translation {
     return slot >= 0 && mappingServes(tlb.linear.flagsAt(slot), access, this.policyOf(privilege));
   }
 
+  /**
+   * Host-physical address of an instruction fetch that needs no walk, and whose going would be told of
+   * (`onCodeMappingsChanged`); else -1. No side effects.
+   */
+  servedFetch(linear: number): number {
+    if (!this.isServed(linear, Access.Execute, Privilege.Current)) return -1;
+    if (!(this.#view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) return linear;
+    const { linear: store } = this.#vcpu.tlb;
+    const slot = store.find(linear, this.#currentTag());
+    return store.flagsAt(slot) & MappingFlag.Executed ? store.physicalOf(slot, linear) : -1;
+  }
+
   /** Whether the address is canonical, for checks that come before the access. */
   isCanonical(linear: number): boolean {
     return linear >= -CANONICAL_LIMIT && linear < CANONICAL_LIMIT;

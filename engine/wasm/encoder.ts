@@ -64,23 +64,43 @@ export function signedLeb(value: bigint): number[] {
 
 /** The body of one function: instructions are appended; locals are numbered after the parameters. */
 export class FunctionBody {
-  readonly #code: number[] = [];
+  #code: number[] = [];
   readonly #locals: ValueType[] = [];
   readonly #parameterCount: number;
   readonly #free = new Map<ValueType, number[]>();
+  /** Locals handed out since `beginScope` and not released. */
+  #scope = new Map<number, ValueType>();
+  #depth = 0;
 
   constructor(parameterCount: number) {
     this.#parameterCount = parameterCount;
   }
 
   local(type: ValueType): number {
-    const reused = this.#free.get(type)?.pop();
-    if (reused !== undefined) return reused;
+    const index = this.#free.get(type)?.pop() ?? this.permanentLocal(type);
+    this.#scope.set(index, type);
+    return index;
+  }
+  /** A local that is nothing else before or after. */
+  permanentLocal(type: ValueType): number {
     this.#locals.push(type);
     return this.#parameterCount + this.#locals.length - 1;
   }
+  /** From here on, `endScope` releases the locals that are handed out. */
+  beginScope(): void {
+    this.#scope = new Map();
+  }
+  /** Releases the locals handed out since `beginScope`, but for those to be kept. */
+  endScope(keep: ReadonlySet<number>): void {
+    for (const [index, type] of this.#scope) if (!keep.has(index)) this.release(type, index);
+    this.#scope = new Map();
+  }
+  typeOf(local: number): ValueType {
+    return this.#locals[local - this.#parameterCount] as ValueType;
+  }
   /** The local may be handed out again. */
   release(type: ValueType, index: number): void {
+    this.#scope.delete(index);
     const list = this.#free.get(type);
     if (list) list.push(index);
     else this.#free.set(type, [index]);
@@ -118,19 +138,42 @@ export class FunctionBody {
     return this.emit(0xfc, 11, 0);
   }
   block(): this {
+    this.#depth++;
     return this.emit(0x02, VOID);
   }
   loop(): this {
+    this.#depth++;
     return this.emit(0x03, VOID);
   }
   if(type: number = VOID): this {
+    this.#depth++;
     return this.emit(0x04, type);
   }
   else(): this {
     return this.emit(op.else);
   }
   end(): this {
+    this.#depth--;
     return this.emit(op.end);
+  }
+  /** Label of the block, loop or if that was opened last and is still open. */
+  get label(): number {
+    return this.#depth;
+  }
+  branchTo(label: number): this {
+    return this.branch(this.#depth - label);
+  }
+  /** Pops an i32 that chooses among the labels; the last one stands for all other values, too. */
+  branchTable(labels: readonly number[]): this {
+    const depths = labels.map((label) => this.#depth - label);
+    return this.emit(0x0e, ...unsignedLeb(depths.length - 1), ...depths.flatMap(unsignedLeb));
+  }
+  /** Puts what `write` emits before everything emitted so far. */
+  prepend(write: () => void): void {
+    const rest = this.#code;
+    this.#code = [];
+    write();
+    for (const byte of rest) this.#code.push(byte);
   }
   branch(depth: number): this {
     return this.emit(0x0c, ...unsignedLeb(depth));
@@ -140,6 +183,10 @@ export class FunctionBody {
   }
   call(functionIndex: number): this {
     return this.emit(0x10, ...unsignedLeb(functionIndex));
+  }
+  /** Call through table 0; the arguments and the table index are on the stack. */
+  callIndirect(typeIndex: number): this {
+    return this.emit(0x11, ...unsignedLeb(typeIndex), 0);
   }
   /** Tail call of a function of the module; the arguments are on the stack. */
   returnCall(functionIndex: number): this {

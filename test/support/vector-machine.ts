@@ -4,6 +4,7 @@ import { readFlags, writeFlags } from '../../engine/cpu/flags.ts';
 import { refreshMode } from '../../engine/cpu/modes.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
 import { CS, GS, SS, TR } from '../../engine/cpu/state.ts';
+import type { HotSpotOptions } from '../../engine/exec/compiler/hot-spots.ts';
 import type { Executor } from '../../engine/exec/executor.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { HIGH_ADDRESS, type Mode, patternByte, regionContents, regionsOf } from '../vectors/layout.ts';
@@ -37,13 +38,13 @@ export class VectorMachine {
   #fault: GuestFault | undefined;
   readonly #pristine: { address: number; physical: number; bytes: Uint8Array }[];
 
-  constructor(mode: Mode, hotAfter?: number) {
+  constructor(mode: Mode, hotSpots?: HotSpotOptions) {
     this.#mode = mode;
     this.host = new Host({
       ramBytes: RAM_BYTES,
       cpus: 1,
       localApic: false,
-      ...(hotAfter === undefined ? {} : { hotAfter }),
+      ...(hotSpots === undefined ? {} : { hotSpots }),
       ports: { read: (_port, size) => 2 ** (8 * size) - 1, write: () => {} },
       hooks: {
         ringChanged() {},

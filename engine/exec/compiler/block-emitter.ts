@@ -1,0 +1,322 @@
+/**
+ * Emits the instructions of blocks for a region: registers in locals, operands as constants. What compiled code does not
+ * do itself (devices, watched pages, exceptions, system instructions) it leaves to the interpreter, at the record of
+ * the instruction, which has then changed nothing.
+ */
+import { fieldAddress, gprAddress } from '../../cpu/state-layout.ts';
+import { evaluate } from '../../expr/evaluate.ts';
+import type { Expr } from '../../expr/expr.ts';
+import type { DecodedInstruction } from '../../isa/decode.ts';
+import { formOf, type InstructionForm } from '../../isa/form.ts';
+import type { OperandWidth } from '../../isa/operand.ts';
+import type { AddressRef, LoadStatement, RaiseStatement, RegisterRef, StoreStatement, Temp } from '../../isa/operation.ts';
+import { FunctionBody, I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
+import type { Block } from '../block.ts';
+import { handlerForm } from '../code-cache.ts';
+import { Exit } from '../exits.ts';
+import { valueType } from '../expression-emitter.ts';
+import { fixedSegmentAddress } from '../handler-emitter.ts';
+import { addressKey, loadOpcode, storeOpcode } from '../memory-emitter.ts';
+import type { AddressingForm } from '../operand-emitter.ts';
+import { RECORD_BYTES } from '../record.ts';
+import { SharedFunction } from '../shared-functions.ts';
+import { DeferredFlagsEmitter } from './deferred-flags-emitter.ts';
+import { flagLiveness } from './flag-liveness.ts';
+
+export interface Step {
+  readonly instruction: DecodedInstruction;
+  /** Undefined if the interpreter has to execute it. */
+  readonly form: InstructionForm | undefined;
+  readonly record: number;
+}
+
+export const stepsOf = (block: Block): Step[] =>
+  block.instructions.map((instruction, index) => {
+    const form = formOf(instruction, block.location.stackSize);
+    const isCompiled = form?.operation.transfer?.kind !== 'repeat';
+    return { instruction, form: isCompiled ? form : undefined, record: block.record + index * RECORD_BYTES };
+  });
+
+const NO_FORM: AddressingForm = { segmentation: 'long', addressSize: 64 };
+
+export abstract class BlockEmitter extends DeferredFlagsEmitter {
+  readonly #registers = new Map<number, number>();
+  readonly #written = new Set<number>();
+  /** Address of the set of the fast TLB, which does not change while a region runs. */
+  readonly #tlbBase = this.body.local(I32);
+  readonly #exit = this.body.local(I32);
+  /** Label of the block behind which the state is spilled. */
+  protected leaveLabel = 0;
+  #step: Step | undefined;
+  #pageBase = 0;
+
+  constructor() {
+    super(new FunctionBody(1), NO_FORM);
+    this.entryLocal = this.body.local(I32);
+  }
+
+  /** Emits all steps but the transfer of the last one, whose locals are returned. */
+  protected emitSteps(block: Block, steps: readonly Step[]): { condition?: number | undefined; target?: number | undefined } {
+    const { body } = this;
+    this.#pageBase = block.location.rip - block.location.pageOffset;
+    const { after } = flagLiveness(steps.map((step) => this.#flagStep(step)));
+    let transfer: ReturnType<typeof this.emitOperation> = { condition: undefined, target: undefined };
+    let pinned = this.flagLocals();
+    for (const [index, step] of steps.entries()) {
+      if (!step.form) break;
+      body.beginScope();
+      this.#step = step;
+      this.flagsAreLive = after[index] as boolean;
+      this.startInstruction(handlerForm(step.instruction, step.form));
+      transfer = this.emitOperation(step.form.operation);
+      const kept = this.flagLocals();
+      const outcome = [transfer.condition, transfer.target].filter((local) => local !== undefined);
+      body.endScope(new Set([...kept, ...outcome]));
+      pinned = this.#unpin(pinned, kept);
+    }
+    return transfer;
+  }
+
+  /** Locals that flags no longer need can be used again, but for those that the block did not make. */
+  #unpin(pinned: readonly number[], kept: readonly number[]): number[] {
+    for (const local of pinned) {
+      if (!kept.includes(local) && !this.inherited.has(local)) this.body.release(this.body.typeOf(local), local);
+    }
+    return [...kept];
+  }
+  /** Locals of flags that blocks before this one made and other successors of these still need. */
+  protected inherited: ReadonlySet<number> = new Set();
+
+  #flagStep(step: Step) {
+    const operation = step.form?.operation;
+    this.#step = step;
+    const condition = operation?.flags?.condition;
+    return { operation, changesFlags: condition ? this.knownCondition(condition) : true };
+  }
+
+  /** Whether the flags before the block are wanted. */
+  protected wantsFlags(steps: readonly Step[]): boolean {
+    return flagLiveness(steps.map((step) => this.#flagStep(step))).atStart;
+  }
+
+  protected override knownCondition(condition: Expr<1>): boolean | undefined {
+    try {
+      return evaluate(condition, (temp) => this.#immediateOf(temp as Temp)) === 1n;
+    } catch (error) {
+      if (error instanceof NotConstant) return undefined;
+      throw error;
+    }
+  }
+  #immediateOf({ source, width }: Temp): bigint {
+    const value = source.kind === 'immediate' ? this.#current.instruction.operands[source.position]?.value : undefined;
+    if (value === undefined) throw new NotConstant();
+    return BigInt.asUintN(width, value);
+  }
+  get #current(): Step {
+    if (!this.#step) throw new Error('no instruction is being compiled');
+    return this.#step;
+  }
+
+  // ---- leaving -----------------------------------------------------------------------------------------------------
+
+  /** Leaves the region with an exit; flags are where they are now. */
+  protected leave(exit: Exit): void {
+    this.body.i32(exit).set(this.#exit);
+    this.#leave();
+  }
+  #leave(): void {
+    this.carryFlags();
+    this.body.branchTo(this.leaveLabel);
+  }
+  protected setRip(emitRip: () => void): void {
+    this.body.i32(fieldAddress.rip);
+    emitRip();
+    this.body.memory(memoryOp.i64Store);
+  }
+  /** Leaves the instruction to the interpreter. */
+  protected leaveToInterpreter(step: Step): void {
+    this.body.i32(Exit.Resume).set(this.#exit);
+    this.#leaveAtRecord(step);
+  }
+  #leaveAtRecord({ record }: Step): void {
+    this.body.i32(fieldAddress.exitRecord).i32(record).memory(memoryOp.i32Store);
+    this.body.i32(fieldAddress.pageBase).i64(BigInt(this.#pageBase)).memory(memoryOp.i64Store);
+    this.#leave();
+  }
+
+  /** Reads the state that regions keep in locals; to be emitted once it is known what they use. */
+  protected emitLoadState(): void {
+    const { body, carried } = this;
+    body.i32(fieldAddress.tlbBase).memory(memoryOp.i32Load).set(this.#tlbBase);
+    body.i32(fieldAddress.flagsAux).memory(memoryOp.i64Load).set(carried.a);
+    body.i32(fieldAddress.flagsResult).memory(memoryOp.i64Load).set(carried.b);
+    for (const [number, local] of this.#registers) {
+      body.i32(gprAddress(number)).memory(memoryOp.i64Load).set(local);
+    }
+  }
+  /** Writes it back and returns the exit. */
+  protected emitSpillState(): void {
+    const { body, carried } = this;
+    for (const number of this.#written) {
+      body.i32(gprAddress(number)).get(this.#local(number)).memory(memoryOp.i64Store);
+    }
+    const words = () => body.get(carried.kind).get(carried.a).get(carried.b);
+    body.i32(fieldAddress.flagsResult);
+    words().call(SharedFunction.deferredResult).memory(memoryOp.i64Store);
+    body.i32(fieldAddress.flagsAux);
+    words().call(SharedFunction.deferredAux).memory(memoryOp.i64Store);
+    body.get(this.#exit);
+  }
+
+  // ---- registers ---------------------------------------------------------------------------------------------------
+
+  #local(number: number): number {
+    const known = this.#registers.get(number);
+    if (known !== undefined) return known;
+    const local = this.body.permanentLocal(I64);
+    this.#registers.set(number, local);
+    return local;
+  }
+  #registerOf(register: RegisterRef): { number: number; high: boolean } {
+    const operand =
+      register.kind === 'operand' ? this.#current.instruction.operands[register.position]?.register : register;
+    if (!operand) throw new Error(`${this.#current.instruction.codeName} names no register`);
+    return operand;
+  }
+
+  protected override emitRegister(register: RegisterRef): void {
+    const { number, high } = this.#registerOf(register);
+    const { body } = this;
+    body.get(this.#local(number));
+    if (register.width === 64) return;
+    if (high) body.i64(8n).emit(op.i64ShrU);
+    body.emit(op.i32WrapI64);
+    if (register.width < 32) body.i32(2 ** register.width - 1).emit(op.i32And);
+  }
+  protected override beginCommit(): void {}
+  protected override endCommit(register: RegisterRef): void {
+    const { number, high } = this.#registerOf(register);
+    const { body } = this;
+    const local = this.#local(number);
+    this.#written.add(number);
+    if (register.width < 64) body.emit(op.i64ExtendI32U);
+    if (register.width < 32) {
+      const shift = high ? 8n : 0n;
+      const mask = ((1n << BigInt(register.width)) - 1n) << shift;
+      if (high) body.i64(shift).emit(op.i64Shl);
+      body.get(local).i64(~mask).emit(op.i64And, op.i64Or);
+    }
+    body.set(local);
+  }
+
+  // ---- constants ---------------------------------------------------------------------------------------------------
+
+  protected override emitImmediate(position: number, width: OperandWidth): void {
+    const value = this.#current.instruction.operands[position]?.value ?? 0n;
+    if (width === 64) this.body.i64(value);
+    else this.body.i32(Number(BigInt.asIntN(32, value)));
+  }
+  protected override emitEffectiveAddress(): void {
+    const { memory, codeName } = this.#current.instruction;
+    const { body } = this;
+    if (!memory) throw new Error(`${codeName} has no memory operand`);
+    const { base, index, shift, displacement } = memory;
+    if (base === 'ip') body.i64(displacement + BigInt(this.#nextIp()));
+    else {
+      body.i64(displacement);
+      if (base !== undefined) body.get(this.#local(base)).emit(op.i64Add);
+    }
+    if (index !== undefined) {
+      body.get(this.#local(index));
+      if (shift > 0) body.i64(BigInt(shift)).emit(op.i64Shl);
+      body.emit(op.i64Add);
+    }
+    if (this.form.addressSize < 64) body.i64((1n << BigInt(this.form.addressSize)) - 1n).emit(op.i64And);
+  }
+  #segmentAddress(address: AddressRef): number {
+    const fixed = address.kind === 'computed' && address.segment.kind === 'fixed' ? address.segment.index : undefined;
+    return fixedSegmentAddress(fixed ?? this.#current.instruction.memory?.segment ?? 3, this.form);
+  }
+  protected override emitSegmentBase(address: AddressRef): void {
+    const at = this.#segmentAddress(address);
+    if (at === fieldAddress.zero) this.body.i64(0n);
+    else this.body.i32(at).memory(memoryOp.i64Load);
+  }
+  protected override emitSegmentAddress(address: AddressRef): void {
+    this.body.i32(this.#segmentAddress(address));
+  }
+  #nextIp(): number {
+    const { ip, lengthBytes, codeSize } = this.#current.instruction;
+    return codeSize === 64 ? ip + lengthBytes : (ip + lengthBytes) >>> 0;
+  }
+  protected override emitNextIp(): void {
+    this.body.i64(BigInt(this.#nextIp()));
+  }
+  protected override emitRecord(): void {
+    this.body.i32(this.#current.record);
+  }
+
+  // ---- memory ------------------------------------------------------------------------------------------------------
+
+  protected override emitTlbBase(): void {
+    this.body.get(this.#tlbBase);
+  }
+
+  protected override emitRead(statement: LoadStatement | RaiseStatement): void {
+    if (statement.kind === 'raise') return super.emitRead(statement);
+    const { body } = this;
+    const { address, width, forWrite } = statement;
+    const linear = this.emitLinear(address, width, forWrite);
+    const value = body.local(valueType(width));
+    this.#ensureFast(linear, width, forWrite);
+    this.emitHostAddress(linear);
+    if (forWrite) {
+      const host = body.local(I32);
+      body.tee(host);
+      this.linears.set(addressKey(address), { linear, host });
+    }
+    body.memory(loadOpcode[width]).set(value);
+    this.loads.set(statement, value);
+  }
+
+  protected override emitStore(statement: StoreStatement): void {
+    const { body } = this;
+    const { address, width } = statement;
+    const value = this.emitToLocal(statement.value);
+    const read = this.linears.get(addressKey(address));
+    if (read) body.get(read.host);
+    else {
+      const linear = this.emitLinear(address, width, true);
+      this.#ensureFast(linear, width, true);
+      this.emitHostAddress(linear);
+    }
+    body.get(value).memory(storeOpcode[width]);
+  }
+
+  /** Goes on only with the page in the fast TLB; its entry is the one looked up. */
+  #ensureFast(linear: number, width: OperandWidth, forWrite: boolean): void {
+    const { body } = this;
+    body.block();
+    this.emitHostLookup(linear, width, forWrite);
+    body.branchIf(0);
+    body.get(linear).emit(op.f64ConvertI64S);
+    body.i32(width / 8 + (forWrite ? 16 : 0));
+    this.emitRecord();
+    body.call(SharedFunction.fillFast).tee(this.#exit).emit(op.i32Eqz).branchIf(0);
+    this.#leaveAtRecord(this.#current);
+    body.end();
+  }
+
+  protected override emitFault(): void {
+    this.leaveToInterpreter(this.#current);
+  }
+  protected override emitSlowSegmentCheck(): void {
+    this.leaveToInterpreter(this.#current);
+  }
+  protected override emitEventExit(): void {
+    throw new Error('compiled code leaves events to the interpreter');
+  }
+}
+
+/** An expression depends on more than immediates. */
+class NotConstant {}

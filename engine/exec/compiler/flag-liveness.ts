@@ -1,0 +1,75 @@
+/** Which instructions of a block leave flags that somebody may look at. */
+import { children, type Expr } from '../../expr/expr.ts';
+import { type Operation, statusFlags, type Temp } from '../../isa/operation.ts';
+
+/** What an operation has to do with the status flags. */
+interface FlagUse {
+  readonly reads: boolean;
+  /** Whether it may leave compiled code before it changes anything: the flags before it must be known. */
+  readonly mayLeave: boolean;
+  readonly setsAll: boolean;
+}
+
+const uses = new WeakMap<Operation, FlagUse>();
+
+function useOf(operation: Operation): FlagUse {
+  let use = uses.get(operation);
+  if (!use) uses.set(operation, (use = findUse(operation)));
+  return use;
+}
+
+function findUse({ reads, stores, commits, flags, directionFlag, transfer }: Operation): FlagUse {
+  const seen = new Set<Expr>();
+  for (const read of reads) if (read.kind === 'raise') collect(read.condition, seen);
+  for (const { value } of [...stores, ...commits]) collect(value, seen);
+  const values = Object.values(flags?.values ?? {}).flatMap((value) => {
+    if (!('undefined' in value)) return [value];
+    return value.value === 'unchanged' ? [] : [value.value];
+  });
+  for (const value of [...values, flags?.condition, directionFlag]) if (value) collect(value, seen);
+  if (transfer?.kind === 'indirect') collect(transfer.target, seen);
+  else if (transfer?.condition) collect(transfer.condition, seen);
+  const isPartial = flags !== undefined && values.length < statusFlags.length;
+  return {
+    reads: isPartial || [...seen].some(isFlag),
+    mayLeave: reads.length > 0 || stores.length > 0 || transfer?.kind === 'indirect',
+    setsAll: flags !== undefined && !isPartial,
+  };
+}
+
+function collect(expr: Expr, seen: Set<Expr>): void {
+  if (seen.has(expr)) return;
+  seen.add(expr);
+  for (const child of children(expr)) collect(child, seen);
+}
+
+const isFlag = ({ node }: Expr): boolean => node.kind === 'temp' && (node.temp as Temp).source.kind === 'flag';
+
+/** An operation, and whether its flags change: undefined if only the run can tell. */
+export interface FlagStep {
+  /** Undefined: an instruction that is not compiled, and so leaves. */
+  readonly operation: Operation | undefined;
+  readonly changesFlags: boolean | undefined;
+}
+
+/**
+ * For each step whether the flags after it are wanted, and at the front whether those before the first one are. Those after the
+ * last one always are: the budget may end there.
+ */
+export function flagLiveness(steps: readonly FlagStep[]): { readonly after: boolean[]; readonly atStart: boolean } {
+  const after: boolean[] = [];
+  let live = true;
+  for (let index = steps.length - 1; index >= 0; index--) {
+    after[index] = live;
+    const { operation, changesFlags } = steps[index] as FlagStep;
+    if (!operation) {
+      live = true;
+      continue;
+    }
+    const use = useOf(operation);
+    const sets = use.setsAll && changesFlags === true;
+    const reads = use.reads || (use.setsAll && changesFlags === undefined);
+    live = use.mayLeave || reads || (live && !sets);
+  }
+  return { after, atStart: live };
+}

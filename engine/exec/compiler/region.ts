@@ -1,0 +1,110 @@
+/** A region: blocks that are compiled into one function, and how control flows among them. */
+import { PAGE_BYTES } from '../../cpu/memory-map.ts';
+import { formOf } from '../../isa/form.ts';
+import { type Block, endOf } from '../block.ts';
+
+export const MAX_REGION_BLOCKS = 96;
+const MAX_REGION_INSTRUCTIONS = 800;
+
+/** How a block ends. RIPs. */
+export interface BlockEnd {
+  /** `system`: the last instruction is none that can be compiled. */
+  readonly kind: 'jump' | 'branch' | 'indirect' | 'system' | 'fall-through';
+  readonly taken: number | undefined;
+  readonly next: number;
+  /** It is a call: control is expected to come back to `next`. */
+  readonly isCall: boolean;
+}
+
+export function endOfBlock(block: Block): BlockEnd {
+  const { codeSize, stackSize } = block.location;
+  const next = cutToCode(endOf(block.instructions), codeSize);
+  const last = block.instructions[block.count - 1];
+  const form = last && formOf(last, stackSize);
+  const isCall = last?.mnemonic === 'Call';
+  if (!last || !form) return { kind: 'system', taken: undefined, next, isCall: false };
+  const { transfer } = form.operation;
+  if (!transfer) return { kind: 'fall-through', taken: undefined, next, isCall: false };
+  if (transfer.kind === 'repeat') return { kind: 'system', taken: undefined, next, isCall: false };
+  if (transfer.kind === 'indirect') return { kind: 'indirect', taken: undefined, next, isCall };
+  const target = last.operands.find((operand) => operand.kind === 'near-branch')?.value ?? 0n;
+  const taken = cutToCode(Number(BigInt.asIntN(64, target)), codeSize);
+  const isShort = form.sizes.operandSize === 16;
+  return { kind: transfer.condition ? 'branch' : 'jump', taken: isShort ? taken & 0xffff : taken, next, isCall };
+}
+
+const cutToCode = (rip: number, codeSize: number): number => (codeSize === 64 ? rip : rip >>> 0);
+
+export interface RegionNode {
+  readonly block: Block;
+  readonly end: BlockEnd;
+}
+
+export interface Region {
+  readonly nodes: readonly RegionNode[];
+  /** Index of the node at an RIP. */
+  readonly indexOf: ReadonlyMap<number, number>;
+  /** Pages of the code: the same translation must hold as when it was compiled. */
+  readonly pages: readonly RegionPage[];
+  /** Nodes that control may reach other than by the direct edges: the start, returns, targets of indirect transfers. */
+  readonly entries: readonly number[];
+  readonly codeSize: 16 | 32 | 64;
+}
+
+export interface RegionPage {
+  readonly linear: number;
+  readonly physical: number;
+}
+
+/** Finds the decoded block at an RIP that code near `from` leads to; without side effects. */
+export type FindBlock = (from: Block, rip: number) => Block | undefined;
+
+/** The region that starts with a block: what is decoded and can be reached from it, the nearest first. */
+export function regionFrom(start: Block, find: FindBlock): Region {
+  const nodes: RegionNode[] = [];
+  const indexOf = new Map<number, number>();
+  const expected = new Set<number>();
+  let instructions = 0;
+  const seen = new Set([start]);
+  for (const block of seen) {
+    if (nodes.length >= MAX_REGION_BLOCKS || instructions + block.count > MAX_REGION_INSTRUCTIONS) break;
+    const end = endOfBlock(block);
+    if (isCompilable(block)) {
+      indexOf.set(block.location.rip, nodes.length);
+      nodes.push({ block, end });
+      instructions += block.count;
+    }
+    if (end.isCall || end.kind === 'system') expected.add(end.next);
+    if (end.kind === 'indirect') for (const rip of block.targets) expected.add(rip);
+    for (const rip of successorsOf(block, end)) {
+      const next = find(block, rip);
+      if (next && next.count > 0 && next.pages.length === 1) seen.add(next);
+    }
+  }
+  const entries = [0, ...[...expected].flatMap((rip) => indexOf.get(rip) ?? [])];
+  return { nodes, indexOf, pages: pagesOf(nodes), entries, codeSize: start.location.codeSize };
+}
+
+/** A block that begins with what cannot be compiled has nothing to offer; one on two pages may change with either. */
+export function isCompilable(block: Block): boolean {
+  if (block.single || block.pages.length !== 1 || block.count === 0) return false;
+  return block.count > 1 || endOfBlock(block).kind !== 'system';
+}
+
+function successorsOf(block: Block, { kind, taken, next, isCall }: BlockEnd): number[] {
+  if (kind === 'system') return [next];
+  if (kind === 'fall-through') return [next];
+  const direct = taken === undefined ? [] : [taken];
+  if (kind === 'branch' || isCall) direct.push(next);
+  return kind === 'indirect' ? [...direct, ...block.targets] : direct;
+}
+
+function pagesOf(nodes: readonly RegionNode[]): RegionPage[] {
+  const pages = new Map<number, RegionPage>();
+  for (const { block } of nodes) {
+    const { linear, physical, pageOffset } = block.location;
+    const start = linear - pageOffset;
+    pages.set(start, { linear: start, physical: physical - (physical % PAGE_BYTES) });
+  }
+  return [...pages.values()];
+}

@@ -1,0 +1,121 @@
+/** The compiled regions: which blocks they hold, which of these enter them, and when they may run. */
+import { PAGE_BYTES, REGION_KEYS_ADDRESS } from '../../cpu/memory-map.ts';
+import { CS } from '../../cpu/state.ts';
+import type { CpuState } from '../../cpu/state.ts';
+import type { Mmu } from '../../mmu/mmu.ts';
+import { type Block, endOf } from '../block.ts';
+import type { CodeCache } from '../code-cache.ts';
+import type { HandlerLibrary } from '../handler-library.ts';
+import { compileRegion } from './region-emitter.ts';
+import { isCompilable, type Region, regionFrom } from './region.ts';
+
+/** Regions beyond this many make room by dropping all: what is hot comes back soon. */
+const MAX_REGIONS = 1024;
+
+interface Compiled {
+  readonly region: Region;
+  readonly slot: number;
+}
+
+export class Regions {
+  readonly #state: CpuState;
+  readonly #mmu: Mmu;
+  readonly #cache: CodeCache;
+  readonly #library: HandlerLibrary;
+  readonly #members = new Map<Block, Set<Compiled>>();
+  readonly #entered = new Map<Block, Compiled>();
+  readonly #all = new Set<Compiled>();
+
+  constructor(parts: { state: CpuState; mmu: Mmu; cache: CodeCache; library: HandlerLibrary }) {
+    this.#state = parts.state;
+    this.#mmu = parts.mmu;
+    this.#cache = parts.cache;
+    this.#library = parts.library;
+    parts.cache.onForget = (block) => this.#forget(block);
+  }
+
+  /** Regions compiled since the machine was made. */
+  compiledSoFar = 0;
+  isMember(block: Block): boolean {
+    return this.#members.has(block);
+  }
+  isEntry(block: Block): boolean {
+    return this.#entered.has(block);
+  }
+
+  /** Compiles the region that starts with the block, and leads to it whatever leads to one of its entries. */
+  compile(start: Block): void {
+    if (!isCompilable(start) || !start.valid || this.isEntry(start)) return;
+    if (this.#all.size >= MAX_REGIONS) this.clear();
+    const region = regionFrom(start, (from, rip) => this.#find(from, rip));
+    const slot = this.#library.reserveSlot();
+    const { module, entries } = compileRegion(region, slot);
+    this.#library.installRegion(slot, module);
+    this.#state.view.setUint32(REGION_KEYS_ADDRESS + 4 * slot, 0, true);
+    const compiled = { region, slot };
+    this.#all.add(compiled);
+    this.compiledSoFar++;
+    for (const { block } of region.nodes) {
+      const regions = this.#members.get(block);
+      if (regions) regions.add(compiled);
+      else this.#members.set(block, new Set([compiled]));
+    }
+    for (const [number, index] of entries.entries()) {
+      const block = region.nodes[index]?.block as Block;
+      this.#entered.set(block, compiled);
+      this.#cache.setEntry(block, slot, number);
+    }
+  }
+
+  /** Drops all. */
+  clear(): void {
+    for (const compiled of this.#all) this.#drop(compiled);
+  }
+
+  /**
+   * Whether the region that a block enters may run now: instruction fetches from all its pages are answered by the TLB
+   * as when it was compiled. If so, that holds until the key of the jump cache changes.
+   */
+  mayEnter(block: Block): boolean {
+    const compiled = this.#entered.get(block);
+    if (!compiled || !this.#holds(compiled.region)) return false;
+    this.#state.view.setUint32(REGION_KEYS_ADDRESS + 4 * compiled.slot, this.#state.jumpKey, true);
+    return true;
+  }
+
+  #holds({ pages, codeSize, nodes }: Region): boolean {
+    if (pages.some(({ linear, physical }) => this.#mmu.servedFetch(linear) !== physical)) return false;
+    if (codeSize === 64) return true;
+    const { limit } = this.#state.segment(CS);
+    return nodes.every(({ block }) => endOf(block.instructions) - 1 <= limit);
+  }
+
+  /** The block at an RIP that code of a block leads to, if it is decoded and fetching it changes nothing. */
+  #find(from: Block, rip: number): Block | undefined {
+    const { codeSize, stackSize, linear: fromLinear, rip: fromRip, physical: fromPhysical, pageOffset } = from.location;
+    const linear = codeSize === 64 ? rip : (fromLinear - fromRip + rip) >>> 0;
+    const offset = linear & (PAGE_BYTES - 1);
+    const isSamePage = linear - offset === fromLinear - pageOffset;
+    const page = isSamePage ? fromPhysical - pageOffset : this.#mmu.servedFetch(linear - offset);
+    if (page < 0) return undefined;
+    return this.#cache.peek({ physical: page + offset, linear, rip, pageOffset: offset, codeSize, stackSize });
+  }
+
+  #forget(block: Block): void {
+    for (const compiled of this.#members.get(block) ?? []) this.#drop(compiled);
+  }
+
+  #drop(compiled: Compiled): void {
+    this.#all.delete(compiled);
+    for (const { block } of compiled.region.nodes) {
+      block.heat = 0;
+      const regions = this.#members.get(block);
+      regions?.delete(compiled);
+      if (regions?.size === 0) this.#members.delete(block);
+      if (this.#entered.get(block) !== compiled) continue;
+      this.#entered.delete(block);
+      this.#cache.clearEntry(block);
+    }
+    this.#library.freeRegion(compiled.slot);
+  }
+}
