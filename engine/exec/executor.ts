@@ -37,6 +37,13 @@ export interface ExecutorOwner {
   stopAtMark(): boolean;
 }
 
+/**
+ * Instructions after which interpreted code, and code that enters a compiled region, comes back to the run loop, which so
+ * learns what is hot.
+ */
+const INTERPRETED_STRETCH = 30_000;
+const COMPILED_STRETCH = 1_000_000;
+
 /** Events after which a run returns: each takes as long as hundreds of instructions. */
 const MAX_EVENTS = 1000;
 

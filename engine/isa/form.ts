@@ -18,8 +18,19 @@ export interface InstructionForm {
 
 const forms = new Map<string, InstructionForm>();
 
+/** What was found for an instruction before: decoding and compiling ask several times. */
+const found = new WeakMap<DecodedInstruction, { stackSize: number; form: InstructionForm | undefined }>();
+
 /** The form of a decoded instruction, or undefined if the instruction has no recorded semantics (system or unknown). */
 export function formOf(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): InstructionForm | undefined {
+  const known = found.get(instruction);
+  if (known?.stackSize === stackSize) return known.form;
+  const form = findForm(instruction, stackSize);
+  found.set(instruction, { stackSize, form });
+  return form;
+}
+
+function findForm(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): InstructionForm | undefined {
   const semantics = instructionSet[instruction.mnemonic];
   if (!semantics || hasOtherSemantics(instruction)) return undefined;
   const { operandSize, addressSize, codeSize, repeat, mnemonic } = instruction;

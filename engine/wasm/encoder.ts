@@ -50,6 +50,21 @@ export function unsignedLeb(value: number): number[] {
   return bytes;
 }
 
+/** Of a number that fits 32 bits. */
+function signedLeb32(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value | 0;
+  for (;;) {
+    const low = rest & 0x7f;
+    rest >>= 7;
+    if ((rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)) {
+      bytes.push(low);
+      return bytes;
+    }
+    bytes.push(low | 0x80);
+  }
+}
+
 export function signedLeb(value: bigint): number[] {
   const bytes: number[] = [];
   let rest = value;
@@ -107,11 +122,11 @@ export class FunctionBody {
   }
 
   emit(...opcodes: number[]): this {
-    for (const opcode of opcodes) this.#code.push(opcode);
+    this.#code.push(...opcodes);
     return this;
   }
   i32(value: number): this {
-    return this.emit(0x41, ...signedLeb(BigInt(value | 0)));
+    return this.emit(0x41, ...signedLeb32(value));
   }
   i64(value: bigint): this {
     return this.emit(0x42, ...signedLeb(BigInt.asIntN(64, value)));

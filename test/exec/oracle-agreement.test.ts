@@ -84,7 +84,11 @@ const outcome = (gpr: readonly bigint[], flags: number, rip: bigint, exception: 
 const interpreters = new Map<Mode, VectorMachine>();
 function byInterpreter(vector: Vector): Outcome {
   let machine = interpreters.get(vector.mode);
-  if (!machine) interpreters.set(vector.mode, (machine = new VectorMachine(vector.mode, { hotAfter: Number.POSITIVE_INFINITY, watchedBlocks: 1 })));
+  if (!machine)
+    interpreters.set(
+      vector.mode,
+      (machine = new VectorMachine(vector.mode, { hotAfter: Number.POSITIVE_INFINITY, watchedBlocks: 1 })),
+    );
   const { gpr, flags, rip, exception } = machine.run(vector);
   return outcome(gpr, flags, rip, exception?.vector);
 }

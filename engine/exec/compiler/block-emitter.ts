@@ -9,7 +9,14 @@ import type { Expr } from '../../expr/expr.ts';
 import type { DecodedInstruction } from '../../isa/decode.ts';
 import { formOf, type InstructionForm } from '../../isa/form.ts';
 import type { OperandWidth } from '../../isa/operand.ts';
-import type { AddressRef, LoadStatement, RaiseStatement, RegisterRef, StoreStatement, Temp } from '../../isa/operation.ts';
+import type {
+  AddressRef,
+  LoadStatement,
+  RaiseStatement,
+  RegisterRef,
+  StoreStatement,
+  Temp,
+} from '../../isa/operation.ts';
 import { FunctionBody, I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
 import type { Block } from '../block.ts';
 import { handlerForm } from '../code-cache.ts';
@@ -56,7 +63,10 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
   }
 
   /** Emits all steps but the transfer of the last one, whose locals are returned. */
-  protected emitSteps(block: Block, steps: readonly Step[]): { condition?: number | undefined; target?: number | undefined } {
+  protected emitSteps(
+    block: Block,
+    steps: readonly Step[],
+  ): { condition?: number | undefined; target?: number | undefined } {
     const { body } = this;
     this.#pageBase = block.location.rip - block.location.pageOffset;
     const { after } = flagLiveness(steps.map((step) => this.#flagStep(step)));

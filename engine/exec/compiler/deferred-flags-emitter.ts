@@ -257,8 +257,24 @@ export abstract class DeferredFlagsEmitter extends OperationEmitter {
   }
 }
 
-const narrow = { add: op.i32Add, sub: op.i32Sub, and: op.i32And, xor: op.i32Xor, eq: op.i32Eq, eqz: op.i32Eqz, ltU: op.i32LtU };
-const wide = { add: op.i64Add, sub: op.i64Sub, and: op.i64And, xor: op.i64Xor, eq: op.i64Eq, eqz: op.i64Eqz, ltU: op.i64LtU };
+const narrow = {
+  add: op.i32Add,
+  sub: op.i32Sub,
+  and: op.i32And,
+  xor: op.i32Xor,
+  eq: op.i32Eq,
+  eqz: op.i32Eqz,
+  ltU: op.i32LtU,
+};
+const wide = {
+  add: op.i64Add,
+  sub: op.i64Sub,
+  and: op.i64And,
+  xor: op.i64Xor,
+  eq: op.i64Eq,
+  eqz: op.i64Eqz,
+  ltU: op.i64LtU,
+};
 const opcodes = (width: OperandWidth) => (width === 64 ? wide : narrow);
 
 const relationOpcode: Readonly<Record<Relation, readonly [number, number]>> = {

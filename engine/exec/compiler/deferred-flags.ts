@@ -16,7 +16,11 @@ const LOGIC = 9;
 export const WORDS_KIND = 0;
 
 export type DeferredKind = 'subtraction' | 'addition' | 'logic';
-const firstKind: Readonly<Record<DeferredKind, number>> = { subtraction: SUBTRACTION, addition: ADDITION, logic: LOGIC };
+const firstKind: Readonly<Record<DeferredKind, number>> = {
+  subtraction: SUBTRACTION,
+  addition: ADDITION,
+  logic: LOGIC,
+};
 
 /** `a` and `b` are zero-extended operands; `logic` has its result in `a`. */
 export const kindNumber = (kind: DeferredKind, width: number): number => firstKind[kind] + Math.log2(width / 8);

@@ -75,7 +75,12 @@ export class HotSpots {
     const before = this.#before;
     let isNew = !this.#seen.has(block);
     this.#seen.add(block);
-    if (before && !before.targets.has(rip) && before.targets.size < MAX_TARGETS && endOfBlock(before).kind === 'indirect') {
+    if (
+      before &&
+      !before.targets.has(rip) &&
+      before.targets.size < MAX_TARGETS &&
+      endOfBlock(before).kind === 'indirect'
+    ) {
       before.targets.add(rip);
       isNew = true;
     }

@@ -217,7 +217,11 @@ class RegionEmitter extends BlockEmitter {
     const [only] = targets;
     if (targets.size === 1 && this.#region.indexOf.has(only as number)) {
       const before = this.flags;
-      body.get(target).i64(BigInt(only as number)).emit(op.i64Eq).if();
+      body
+        .get(target)
+        .i64(BigInt(only as number))
+        .emit(op.i64Eq)
+        .if();
       this.#emitEdge(index, only as number);
       body.end();
       this.flags = before;
@@ -233,9 +237,21 @@ class RegionEmitter extends BlockEmitter {
     const entry = body.local(I32);
     const rec = body.local(I32);
     body.get(target).emit(op.i32WrapI64).tee(entry).get(entry).i32(12).emit(op.i32ShrU, op.i32Xor);
-    body.i32(JUMP_CACHE_ENTRIES - 1).emit(op.i32And).i32(Math.log2(JUMP_CACHE_ENTRY_BYTES)).emit(op.i32Shl).tee(entry);
-    body.memory(memoryOp.i64Load, JUMP_CACHE_ADDRESS + jumpCacheEntry.rip).get(target).emit(op.i64Eq).if();
-    body.get(entry).memory(memoryOp.i32Load, JUMP_CACHE_ADDRESS + jumpCacheEntry.record).tee(rec);
+    body
+      .i32(JUMP_CACHE_ENTRIES - 1)
+      .emit(op.i32And)
+      .i32(Math.log2(JUMP_CACHE_ENTRY_BYTES))
+      .emit(op.i32Shl)
+      .tee(entry);
+    body
+      .memory(memoryOp.i64Load, JUMP_CACHE_ADDRESS + jumpCacheEntry.rip)
+      .get(target)
+      .emit(op.i64Eq)
+      .if();
+    body
+      .get(entry)
+      .memory(memoryOp.i32Load, JUMP_CACHE_ADDRESS + jumpCacheEntry.record)
+      .tee(rec);
     body.memory(memoryOp.i32Load, record.handler).i32(this.#slot).emit(op.i32Eq).if();
     this.#takeBudget(
       () => body.get(rec).memory(memoryOp.i32Load16U, record.blockCount).emit(op.i64ExtendI32U),

@@ -1,13 +1,13 @@
 /** The compiled regions: which blocks they hold, which of these enter them, and when they may run. */
 import { PAGE_BYTES, REGION_KEYS_ADDRESS } from '../../cpu/memory-map.ts';
-import { CS } from '../../cpu/state.ts';
 import type { CpuState } from '../../cpu/state.ts';
+import { CS } from '../../cpu/state.ts';
 import type { Mmu } from '../../mmu/mmu.ts';
 import { type Block, endOf } from '../block.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HandlerLibrary } from '../handler-library.ts';
-import { compileRegion } from './region-emitter.ts';
 import { isCompilable, type Region, regionFrom } from './region.ts';
+import { compileRegion } from './region-emitter.ts';
 
 /** Regions beyond this many make room by dropping all: what is hot comes back soon. */
 const MAX_REGIONS = 1024;
