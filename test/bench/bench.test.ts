@@ -4,6 +4,7 @@ import { stopFilters } from '../../engine/index.ts';
 import { bootSource } from '../support/source-guests.ts';
 import { ArmedRun, armaments, NOTHING_ARMED, readViews } from './armament.ts';
 import { compare, describeRegression, ratiosOf } from './baseline.ts';
+import { ownMs, processMs } from './clock.ts';
 import type { Emulator, GuestRun } from './emulator.ts';
 import { type Feature, type Guest, guests } from './guests.ts';
 import { measureGuest } from './measure.ts';
@@ -58,7 +59,7 @@ describe('measuring', () => {
     peakMib: seconds * 1000,
   });
   const measure = (...emulators: Emulator[]) =>
-    measureGuest(guest, { size: 'full', rounds: 3, emulators, pathOf: () => '', progress: () => {} });
+    measureGuest(guest, { size: 'full', rounds: 3, clock: 'wall', emulators, pathOf: () => '', progress: () => {} });
 
   test('speeds are medians, and ratios say how many times as fast Ringside is', async () => {
     const measured = await measure(
@@ -115,7 +116,14 @@ describe('measuring', () => {
     const lacking = { ...machine('Peer', run(1)), lacks: ['VMX'] satisfies Feature[] };
     const { samples } = await measureGuest(
       { ...guest, needs: ['VMX'] },
-      { size: 'full', rounds: 1, emulators: [machine('Ringside', run(1)), lacking], pathOf: () => '', progress() {} },
+      {
+        size: 'full',
+        rounds: 1,
+        clock: 'wall',
+        emulators: [machine('Ringside', run(1)), lacking],
+        pathOf: () => '',
+        progress() {},
+      },
     );
     expect([...(samples[0]?.seconds.keys() ?? [])]).toEqual(['Ringside']);
   });
@@ -136,6 +144,31 @@ describe('measuring', () => {
   });
 });
 
+describe('clocks', () => {
+  const spin = (ms: number): void => {
+    for (const end = ownMs('wall') + ms; ownMs('wall') < end; );
+  };
+  /** Uses at least so many milliseconds of the processor. */
+  const use = (ms: number): void => {
+    for (const before = ownMs('cpu'); ownMs('cpu') < before + ms; ) spin(2);
+  };
+
+  test('processor time goes on as it is used', () => {
+    const before = ownMs('cpu');
+    use(10);
+    expect(ownMs('cpu')).toBeGreaterThanOrEqual(before + 10);
+  });
+
+  test.runIf(process.platform === 'linux')('that of another process is told by the system', () => {
+    const [own, told] = [ownMs('cpu'), processMs('cpu', process.pid)];
+    use(100);
+    const part = (processMs('cpu', process.pid) - told) / (ownMs('cpu') - own);
+    // Threads that have ended are in the one figure only.
+    expect(part).toBeGreaterThan(0.25);
+    expect(part).toBeLessThan(4);
+  });
+});
+
 describe('options', () => {
   test('by default all guests are measured beside all peers', () => {
     const options = parseOptions([]);
@@ -150,13 +183,15 @@ describe('options', () => {
     expect(parseOptions(['--only', 'alu64', '--sections', 'armed'])).toMatchObject({ sections: ['armed'] });
   });
 
-  test('quick runs are not held against the baseline', () => {
+  test('quick runs are not held against the baseline, nor timed in processor time', () => {
     expect(() => parseOptions(['--quick', '--check'])).toThrow('expected no --quick');
+    expect(() => parseOptions(['--quick', '--clock', 'cpu'])).toThrow('expected no --quick');
   });
 
   test('names that do not exist are told', () => {
     expect(() => parseOptions(['--only', 'alu64,pdp11'])).toThrow('found: pdp11');
     expect(() => parseOptions(['--sections', 'speed,lunch'])).toThrow('found: lunch');
+    expect(() => parseOptions(['--clock', 'sun'])).toThrow('found: sun');
     expect(() => parseOptions(['--rounds', '0'])).toThrow('expected a number from 1');
   });
 });

@@ -88,7 +88,7 @@ function installedPeers(wanted: readonly string[], root: string): Emulator[] {
 async function measureGuests(
   wanted: readonly Guest[],
   emulatorsOf: (guest: Guest) => Emulator[],
-  { size, rounds }: BenchOptions,
+  { size, rounds, clock }: BenchOptions,
   { root }: BenchFiles,
 ): Promise<Measurements> {
   const all: Measurements[] = [];
@@ -96,6 +96,7 @@ async function measureGuests(
     const measured = await measureGuest(guest, {
       size,
       rounds,
+      clock,
       emulators: emulatorsOf(guest),
       pathOf: ({ name }) => path.join(root, `test/bench/guests/${name}.elf`),
       progress: (text) => console.error(`… ${text}`),
@@ -105,8 +106,10 @@ async function measureGuests(
   return joined(all);
 }
 
-function report({ peers, speed, armed, latencies }: Results, { size, rounds }: BenchOptions): void {
-  const how = rounds === 1 ? `${size} size, one round` : `${size} size, medians of ${rounds} rounds, taken in turn`;
+function report({ peers, speed, armed, latencies }: Results, { size, rounds, clock }: BenchOptions): void {
+  const time = clock === 'cpu' ? ', processor time' : '';
+  const turns = rounds === 1 ? 'one round' : `medians of ${rounds} rounds, taken in turn`;
+  const how = `${size} size, ${turns}${time}`;
   const section = (title: string, table: string) => console.log(`${title}\n\n${table}\n`);
   const { samples, memory } = speed;
   if (samples.length > 0) section(`Millions of guest instructions a second (${how})`, guestTable(speed, peers));

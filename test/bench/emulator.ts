@@ -1,6 +1,7 @@
 /** What the benchmark asks of anything that can run a guest: Ringside, and the machines it is compared with. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { type Clock, processMs } from './clock.ts';
 import type { Feature } from './guests.ts';
 import { type Work, WorkMarks } from './work-marks.ts';
 
@@ -24,21 +25,31 @@ export interface Emulator {
   /** Programs that must be installed. */
   readonly programs: readonly string[];
   readonly lacks: readonly Feature[];
-  run(guest: GuestImage, limitSeconds: number): Promise<GuestRun>;
+  run(guest: GuestImage, settings: RunSettings): Promise<GuestRun>;
+}
+
+export interface RunSettings {
+  readonly clock: Clock;
+  /** No run takes longer, on the wall. */
+  readonly limitSeconds: number;
 }
 
 /** RAM of every machine: the guests use up to 256 MiB. */
 export const MEMORY_MIB = 256;
 
 /** Starts a program whose standard output is the guest's console, and ends it when the guest says that it exits. */
-export function runConsole(program: string, options: readonly string[], limitSeconds: number): Promise<GuestRun> {
+export function runConsole(
+  program: string,
+  options: readonly string[],
+  { clock, limitSeconds }: RunSettings,
+): Promise<GuestRun> {
   return new Promise((resolve, reject) => {
     const marks = new WorkMarks();
     const child = spawn(program, options, { stdio: ['ignore', 'pipe', 'pipe'] });
     const limit = endAfter(child, limitSeconds);
     let peakMib: number | undefined;
     child.stdout.setEncoding('latin1').on('data', (text: string) => {
-      marks.feed(text, { ms: performance.now(), instructions: undefined });
+      marks.feed(text, { ms: processMs(clock, child.pid), instructions: undefined });
       if (marks.exitCode === undefined) return;
       peakMib ??= peakMemoryMib(child.pid);
       child.kill('SIGKILL');

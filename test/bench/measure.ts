@@ -1,4 +1,5 @@
 /** Runs guests on all emulators in turn, and holds what they compute against what is right. */
+import type { Clock } from './clock.ts';
 import type { Emulator, GuestImage, GuestRun } from './emulator.ts';
 import type { Group, Guest, Size } from './guests.ts';
 import type { Work } from './work-marks.ts';
@@ -39,6 +40,7 @@ export interface Measurements {
 export interface MeasureOptions {
   readonly size: Size;
   readonly rounds: number;
+  readonly clock: Clock;
   /** The first is Ringside. */
   readonly emulators: readonly Emulator[];
   pathOf(guest: Guest): string;
@@ -60,10 +62,11 @@ export async function measureGuest(guest: Guest, options: MeasureOptions): Promi
   const failures = new Map<string, Failure>();
   const able = options.emulators.filter(({ lacks }) => !guest.needs.some((feature) => lacks.includes(feature)));
   const image: GuestImage = { elf: options.pathOf(guest), commandLine: guest.commandLine[options.size] };
+  const settings = { clock: options.clock, limitSeconds: LIMIT_SECONDS[options.size] };
   for (let round = 1; round <= options.rounds; round++) {
     for (const emulator of able.filter(({ name }) => !failures.has(name))) {
       options.progress(`${guest.name} on ${emulator.name}, round ${round} of ${options.rounds}`);
-      const run = await emulator.run(image, LIMIT_SECONDS[options.size]);
+      const run = await emulator.run(image, settings);
       if (run.peakMib !== undefined) add(memory.peakMib, emulator.name, run.peakMib);
       const message = takeRun(run, guest, options.size, emulator.name, samples);
       if (message !== undefined) failures.set(emulator.name, { guest: guest.name, emulator: emulator.name, message });

@@ -5,22 +5,25 @@ import { parseElf } from '../../debug-adapter/program/elf.ts';
 import { elfSegments } from '../../debug-adapter/program/load-elf.ts';
 import { endOf } from '../../debug-adapter/program/loaded-program.ts';
 import { assemble, inTemporaryFolder } from '../samples/judges.ts';
-import { type Emulator, type GuestImage, MEMORY_MIB, runConsole } from './emulator.ts';
+import { type Emulator, type GuestImage, MEMORY_MIB, type RunSettings, runConsole } from './emulator.ts';
 
-/** QEMU loads Multiboot kernels itself. It has no VMX without hardware that has. */
+/**
+ * QEMU loads Multiboot kernels itself. It has no VMX without hardware that has. It stays when the guest powers off, so that
+ * its memory and time can still be read.
+ */
 export const qemu: Emulator = {
   name: 'QEMU TCG',
   programs: ['qemu-system-x86_64'],
   lacks: ['VMX'],
-  run: ({ elf, commandLine }, limitSeconds) =>
+  run: ({ elf, commandLine }, settings) =>
     runConsole(
       'qemu-system-x86_64',
       [
         ...['-accel', 'tcg', '-cpu', 'max', '-m', `${MEMORY_MIB}`],
         ...['-display', 'none', '-no-reboot', '-nodefaults', '-debugcon', 'stdio'],
-        ...['-device', 'isa-debug-exit,iobase=0xf4,iosize=1', '-kernel', elf, '-append', commandLine],
+        ...['-no-shutdown', '-kernel', elf, '-append', commandLine],
       ],
-      limitSeconds,
+      settings,
     ),
 };
 
@@ -30,7 +33,7 @@ export function bochs(benchFolder: string): Emulator {
     name: 'Bochs',
     programs: ['bochs', 'nasm'],
     lacks: [],
-    run: (guest, limitSeconds) => inTemporaryFolder((folder) => runBochs(guest, limitSeconds, benchFolder, folder)),
+    run: (guest, settings) => inTemporaryFolder((folder) => runBochs(guest, settings, benchFolder, folder)),
   };
 }
 
@@ -41,19 +44,19 @@ export function v86(benchFolder: string): Emulator {
     name: 'v86',
     programs: ['node'],
     lacks: ['64-bit code', 'VMX'],
-    run: ({ elf, commandLine }, limitSeconds) =>
-      runConsole(process.execPath, [script, elf, commandLine, `${MEMORY_MIB}`], limitSeconds),
+    run: ({ elf, commandLine }, settings) =>
+      runConsole(process.execPath, [script, elf, commandLine, `${MEMORY_MIB}`], settings),
   };
 }
 
-function runBochs(guest: GuestImage, limitSeconds: number, benchFolder: string, folder: string) {
+function runBochs(guest: GuestImage, settings: RunSettings, benchFolder: string, folder: string) {
   buildRom(guest, path.join(benchFolder, 'bochs-rom.asm'), folder);
   writeFileSync(path.join(folder, 'vgarom'), new Uint8Array(32 * 1024));
   writeFileSync(path.join(folder, 'bochsrc'), configuration(folder));
   // Debian's Bochs has its debugger built in, which wants to be told to start.
   writeFileSync(path.join(folder, 'commands'), 'continue\n');
   const options = ['-q', '-f', path.join(folder, 'bochsrc'), '-rc', path.join(folder, 'commands')];
-  return runConsole('bochs', options, limitSeconds);
+  return runConsole('bochs', options, settings);
 }
 
 function buildRom({ elf, commandLine }: GuestImage, source: string, folder: string): void {

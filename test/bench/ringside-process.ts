@@ -1,17 +1,18 @@
 /**
  * The process that runs one guest under Ringside, so that every run begins with nothing compiled and a guest that
- * hangs can be killed: `node ringside-process.mjs ELF COMMAND-LINE ARMAMENT`. Each finished work is a line of JSON on stdout; the
+ * hangs can be killed: `node ringside-process.mjs ELF COMMAND-LINE CLOCK ARMAMENT`. Each finished work is a line of JSON on stdout; the
  * last line says how the guest ended.
  */
 import { bootGuest, MIB } from '../support/guests.ts';
 import { type Armament, ArmedRun } from './armament.ts';
+import { type Clock, ownMs } from './clock.ts';
 import { MEMORY_MIB } from './emulator.ts';
 import { WorkMarks } from './work-marks.ts';
 
 /** A work's marks are printed by as many instructions that are events. */
 const EVENTS_OF_A_MARK = 500;
 
-const [elf = '', commandLine = '', armament = ''] = process.argv.slice(2);
+const [elf = '', commandLine = '', clock = '', armament = ''] = process.argv.slice(2);
 const guest = await bootGuest(elf, { commandLine, memoryBytes: MEMORY_MIB * MIB });
 const { machine } = guest;
 const armed = new ArmedRun(machine, JSON.parse(armament) as Armament);
@@ -23,7 +24,7 @@ function report(value: unknown): void {
 }
 
 machine.onOutput = (_source, bytes) => {
-  const now = { ms: performance.now(), instructions: machine.instructionCount };
+  const now = { ms: ownMs(clock as Clock), instructions: machine.instructionCount };
   marks.feed(String.fromCharCode(...bytes), now);
   for (; reported < marks.works.length; reported++) report(marks.works[reported]);
 };

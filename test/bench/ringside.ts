@@ -1,21 +1,21 @@
 /** Ringside as one of the emulators: a process of node for each run. */
 import { spawn } from 'node:child_process';
 import type { Armament } from './armament.ts';
-import { type Emulator, endAfter, type GuestImage, type GuestRun, lastLines } from './emulator.ts';
+import { type Emulator, endAfter, type GuestImage, type GuestRun, lastLines, type RunSettings } from './emulator.ts';
 import type { Work } from './work-marks.ts';
 
 type Line = Work | { readonly ended: true; readonly failure?: string; readonly peakMib: number };
 
 /** @param program the bundle of ringside-process.ts */
 export function ringside(program: string, name: string, armament: Armament): Emulator {
-  const run = (guest: GuestImage, limit: number) =>
-    runProcess([program, guest.elf, guest.commandLine], armament, limit);
+  const run = (guest: GuestImage, { clock, limitSeconds }: RunSettings) =>
+    runProcess([program, guest.elf, guest.commandLine, clock, JSON.stringify(armament)], limitSeconds);
   return { name, programs: [], lacks: [], run };
 }
 
-function runProcess(command: readonly string[], armament: Armament, limitSeconds: number): Promise<GuestRun> {
+function runProcess(command: readonly string[], limitSeconds: number): Promise<GuestRun> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...command, JSON.stringify(armament)], {
+    const child = spawn(process.execPath, command, {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const limit = endAfter(child, limitSeconds);
