@@ -13,6 +13,12 @@ export const STATE_BYTES = 0x1000;
  */
 export const WATCHED_ADDRESS = 0x2000;
 
+/**
+ * u32: 1 more than the host-physical address of the VMCS that compiled code may write to, as its page counts as written
+ * already and holds no decoded code; 0: none.
+ */
+export const WRITABLE_VMCS_ADDRESS = 0x2080;
+
 /** Direct-mapped cache from RIP to decoded block, 16 bytes an entry; see exec/jump-cache.ts. */
 export const JUMP_CACHE_ADDRESS = 0x1_0000;
 export const JUMP_CACHE_ENTRIES = 4096;
@@ -39,6 +45,10 @@ export const PASSED_VMCS_COUNT = 16;
 /** By the table index of a compiled region, 4 bytes each: the key of the jump cache under which it was last found valid. */
 export const REGION_KEYS_ADDRESS = 0x9_0000;
 export const REGION_KEYS = 16384;
+
+/** u16 each: offsets of the fields in a VMCS region by encoding, 0 for none; see vmx/vmcs.ts. */
+export const VMCS_OFFSETS_ADDRESS = 0x2_0000;
+export const VMCS_ENCODINGS = 0x7000;
 
 /** Decoded instruction records. */
 export const CODE_CACHE_ADDRESS = 0x10_0000;

@@ -314,6 +314,7 @@ export class CodeCache {
       this.#writer.handler(at, systemHandler(instruction));
       // The vector of INT n, for the handler of its own that it has.
       this.#writer.write32(at, record.immediate, Number(instruction.operands[0]?.value ?? 0n) & 0xff);
+      this.#writer.registers(at, instruction);
       return true;
     }
     const handler = handlerForm(instruction, form);

@@ -11,18 +11,26 @@ import { emitFallThrough, emitHandler, emitMarkHandler, type HandlerForm, handle
 import { DefinedFunctionList } from './module-parts.ts';
 import { emitInt, emitIretq, emitSyscall, emitSysretq, emitSystemHandler } from './ring-transitions.ts';
 import { SharedType } from './shared-functions.ts';
+import { emitVmread, emitVmwrite } from './vmcs-handlers.ts';
 
 /** Table slots of the handlers that belong to no form. */
 export const FALL_THROUGH_HANDLER = 0;
 export const SYSTEM_HANDLER = 1;
 export const MARK_HANDLER = 2;
 
-/** System instructions with a handler of their own, by mnemonic: its slot, for 64-bit code. */
-const transitionHandlers: Readonly<Record<string, number>> = { Syscall: 3, Sysretq: 4, Int: 5, Iretq: 6 };
+/** System instructions of 64-bit code with a handler of their own, by mnemonic: its slot. */
+const ownHandlers: Readonly<Record<string, number>> = {
+  Syscall: 3,
+  Sysretq: 4,
+  Int: 5,
+  Iretq: 6,
+  Vmread: 7,
+  Vmwrite: 8,
+};
 
-/** Slot of the handler of a system instruction. */
-export function systemHandler({ codeSize, mnemonic }: Pick<DecodedInstruction, 'codeSize' | 'mnemonic'>): number {
-  return (codeSize === 64 ? transitionHandlers[mnemonic] : undefined) ?? SYSTEM_HANDLER;
+/** Slot of the handler of a system instruction. Those that have one of their own take no memory operand there. */
+export function systemHandler({ codeSize, mnemonic, memory }: DecodedInstruction): number {
+  return (codeSize === 64 && !memory ? ownHandlers[mnemonic] : undefined) ?? SYSTEM_HANDLER;
 }
 
 /** Slots from here on are for compiled regions. */
@@ -40,6 +48,8 @@ const bodies: Uint8Array[] = [
   emitSysretq(),
   emitInt(),
   emitIretq(),
+  emitVmread(),
+  emitVmwrite(),
 ];
 const slots = new Map<string, number>();
 let settledModule: { readonly module: WebAssembly.Module; readonly count: number } | undefined;

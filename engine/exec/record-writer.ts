@@ -48,6 +48,13 @@ export class RecordWriter {
     this.write32(at, record.fallThrough, next < PAGE_BYTES ? LINK_UNRESOLVED : LINK_DISPATCH);
   }
 
+  /** Operands that are general-purpose registers. */
+  registers(at: number, { operands }: DecodedInstruction): void {
+    operands.forEach(({ register }, position) => {
+      if (register?.kind === 'gpr') this.write32(at, record.register + 4 * position, gprAddress(register.number));
+    });
+  }
+
   /** Operands, links. */
   operands(at: number, instruction: DecodedInstruction, handler: HandlerForm, pageBase: number): void {
     let immediates = 0;

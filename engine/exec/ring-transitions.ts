@@ -25,7 +25,8 @@ const RING_3 = 3 << 5;
 /** Handler of a system instruction: a TypeScript function, after which execution goes on at `state.rip`. */
 export const emitSystemHandler = (): Uint8Array => emitSlowWay(new FunctionBody(1));
 
-function emitSlowWay(f: FunctionBody): Uint8Array {
+/** Ends a handler with the instruction's function. */
+export function emitSlowWay(f: FunctionBody): Uint8Array {
   const exit = f.local(I32);
   f.get(REC).call(SharedFunction.system).tee(exit).if();
   f.get(exit).i32(1).emit(op.i32Sub, op.return).end();

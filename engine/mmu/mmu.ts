@@ -1,5 +1,5 @@
 /** The MMU of the loaded vCPU: typed accesses to linear memory, on top of translation. */
-import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { PAGE_BYTES, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { CS } from '../cpu/state.ts';
 import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
@@ -52,10 +52,16 @@ export class Mmu extends TranslationControl {
   /** A snapshot was taken: writes must mark pages dirty anew. */
   dropWriteTags(): void {
     this.fast.dropWriteTags();
+    this.#dropWritableVmcs();
   }
   /** A RAM page now holds decoded code: writes to it must be noticed. */
   dropWriteTagsOfPage(ramPage: number): void {
     this.fast.dropRamPage(ramPage, false);
+    this.#dropWritableVmcs();
+  }
+  /** The next VMWRITE has to look at its page again. */
+  #dropWritableVmcs(): void {
+    this.state.view.setUint32(WRITABLE_VMCS_ADDRESS, 0, true);
   }
 
   /** Translates for an access that stays in its page, tells who watches, and fills the fast TLB. */
@@ -296,6 +302,7 @@ export class Mmu extends TranslationControl {
     this.vcpu.pdptes.set(saved.pdptes);
     this.vcpu.vpid = saved.vpid;
     this.vcpu.ept = saved.ept;
+    this.#dropWritableVmcs();
     this.contextChanged();
   }
 }

@@ -3,7 +3,7 @@
  * ours: revision identifier at 0, VMX-abort indicator at 4, launch state at 8, and from 64 on every field of the table,
  * in its order, 8 bytes each, little-endian, zero-extended.
  */
-import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { PAGE_BYTES, VMCS_ENCODINGS, VMCS_OFFSETS_ADDRESS, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { type CpuState, readSigned, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
@@ -39,10 +39,9 @@ export const supportedFields: readonly VmcsField[] = vmcsFields.filter(fieldExis
 const byName = new Map<string, VmcsField>(vmcsFields.map((field) => [field.name, field]));
 export const fieldByName = (name: string): VmcsField | undefined => byName.get(name);
 
-const LAST_ENCODING = 0x6fff;
 /** Offset by encoding; 0 for an encoding that names no supported field. */
 const offsetByEncoding = (() => {
-  const all = new Uint16Array(LAST_ENCODING + 1);
+  const all = new Uint16Array(VMCS_ENCODINGS);
   for (const field of supportedFields) {
     const offset = offsets[field.name as VmcsFieldName];
     all[field.encoding] = offset;
@@ -51,6 +50,11 @@ const offsetByEncoding = (() => {
   }
   return all;
 })();
+
+/** Puts the offsets where compiled code finds them. */
+export function writeOffsets(buffer: ArrayBuffer): void {
+  new Uint16Array(buffer, VMCS_OFFSETS_ADDRESS, VMCS_ENCODINGS).set(offsetByEncoding);
+}
 
 /** Bytes from the start of the region to the field or half that an encoding names; 0 if the CPU has none. */
 export const offsetOfEncoding = (encoding: number): number => offsetByEncoding[encoding] ?? 0;
@@ -154,6 +158,8 @@ export class Vmcs {
     if (bytes === 2) this.#view.setUint16(at, low & 0xffff, true);
     else this.#view.setUint32(at, low, true);
     if (bytes === 8) this.#view.setUint32(at + 4, this.#state.gprHigh32(register), true);
+    const holdsCode = this.#physical.codePages[at >>> 12] !== 0;
+    this.#state.view.setUint32(WRITABLE_VMCS_ADDRESS, holdsCode ? 0 : this.#at + 1, true);
   }
   /** Stores what VMWRITE writes: as many low bits as the field has. */
   writeEncoding(encoding: number, value: bigint): void {

@@ -25,7 +25,7 @@ import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
 import { StateCopies } from './state-copies.ts';
-import { LAUNCH_STATE_OFFSET, LaunchState, Vmcs } from './vmcs.ts';
+import { LAUNCH_STATE_OFFSET, LaunchState, Vmcs, writeOffsets } from './vmcs.ts';
 import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts } from './vmx-parts.ts';
 
 /** A VM entry as a watcher is told of it, after it happened. */
@@ -77,6 +77,7 @@ export class Vmx {
   constructor(processor: Processor, mmu: Mmu, physical: PhysicalMemory, memory: WebAssembly.Memory) {
     const { state } = processor;
     const vmcs = new Vmcs(state, physical);
+    writeOffsets(memory.buffer);
     this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical, memory) };
     this.#intercepts = new NonRootIntercepts(this.#parts);
     this.#checked = new CheckedVmcs(this.#parts, memory);
