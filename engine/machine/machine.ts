@@ -228,7 +228,8 @@ export class Machine implements MachineControl, ExecutorOwner {
     else if (event instanceof VmExit) {
       this.stops.passed();
       this.virtualizer.exit(event);
-      this.#deviceAccessed();
+      // Only the built-in hypervisor reaches devices while it handles the exit.
+      if (this.config.virtualization !== 'none') this.#deviceAccessed();
     } else if (event instanceof Unimplemented) {
       this.requestStop({ kind: 'unimplemented', vcpu: this.currentVcpu, what: event.what });
     } else throw this.#internal(event);

@@ -5,7 +5,7 @@ import { type CpuEvent, EventType, type Intercepts } from '../cpu/processor.ts';
 import { BLOCKING } from '../cpu/register-bits.ts';
 import { checkControlsAndHost, checkGuestState } from './entry-checks/check-vm-entry.ts';
 import type { CheckedVmcs } from './entry-checks/checked-vmcs.ts';
-import { INTERRUPTION_ERROR_CODE, INTERRUPTION_VALID } from './exit.ts';
+import { INTERRUPTION_ERROR_CODE } from './exit.ts';
 import { ExitReason } from './exit-reasons.ts';
 import { loadGuestState, wakeGuest } from './guest-state.ts';
 import { loadMsrs } from './msr-areas.ts';
@@ -59,10 +59,9 @@ function check(parts: VmxParts): EntryResult | undefined {
   return { kind: 'failure', reason, qualification: BigInt(invalid.qualification ?? 0) };
 }
 
-/** Injects the event of the VM-entry interruption-information field, if it holds one. May throw `VmExit`. */
+/** Injects the event that the VM-entry interruption-information field holds. May throw `VmExit`. */
 export function injectEvent({ processor, state, vmcs }: VmxParts): void {
   const information = vmcs.u32(INTERRUPTION);
-  if ((information & INTERRUPTION_VALID) === 0) return;
   const type = (information >>> 8) & 7;
   if (!isEventType(type)) throw new VmExit(ExitReason['Monitor trap flag']);
   wakeGuest(state);

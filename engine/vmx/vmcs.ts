@@ -4,7 +4,7 @@
  * in its order, 8 bytes each, little-endian, zero-extended.
  */
 import { PAGE_BYTES, VMCS_ENCODINGS, VMCS_OFFSETS_ADDRESS, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
-import { type CpuState, readSigned, writeInteger } from '../cpu/state.ts';
+import { type CpuState, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { isControlSupported } from './controls.ts';
@@ -69,11 +69,14 @@ export function bytesOfEncoding(encoding: number): 2 | 4 | 8 {
 /** Highest index (bits 9:1) of the encodings of supported fields, for IA32_VMX_VMCS_ENUM. */
 export const highestFieldIndex = Math.max(...supportedFields.map(({ encoding }) => (encoding >> 1) & 0x1ff));
 
-const CURRENT = fieldAddress.currentVmcs;
+const CURRENT_WORD = fieldAddress.currentVmcs / 4;
 
 /** Access to the fields of the current VMCS by their offsets. There must be one; it lies in RAM. */
 export class Vmcs {
   readonly #view: DataView;
+  /** The whole memory that holds the state and RAM, in words. */
+  readonly #words: Int32Array;
+  readonly #ramWord: number;
   readonly #physical: PhysicalMemory;
   readonly #state: CpuState;
 
@@ -81,6 +84,8 @@ export class Vmcs {
     this.#state = state;
     this.#physical = physical;
     this.#view = physical.view;
+    this.#words = new Int32Array(state.view.buffer);
+    this.#ramWord = physical.view.byteOffset >>> 2;
   }
 
   /** Host-physical address of the current VMCS. */
@@ -89,7 +94,11 @@ export class Vmcs {
   }
   /** The same; as it lies in RAM, 32 bits are enough. */
   get #at(): number {
-    return this.#state.view.getUint32(CURRENT, true);
+    return (this.#words[CURRENT_WORD] as number) >>> 0;
+  }
+  /** Index of the word at an offset. */
+  #word(offset: number): number {
+    return this.#ramWord + (((this.#words[CURRENT_WORD] as number) + offset) >>> 2);
   }
 
   /** To be called once before the fields are written: snapshots and decoded code must notice. */
@@ -99,28 +108,29 @@ export class Vmcs {
 
   /** Low 32 bits, unsigned. */
   u32(offset: number): number {
-    return this.#view.getUint32(this.#at + offset, true);
+    return (this.#words[this.#word(offset)] as number) >>> 0;
   }
   /** Some of the low 32 bits; checks of VM entry depend on no others then. */
   bits(offset: number, mask: number): number {
-    return this.#view.getUint32(this.#at + offset, true) & mask;
+    return (this.#words[this.#word(offset)] as number) & mask;
   }
   /** High 32 bits, unsigned. */
   high(offset: number): number {
-    return this.#view.getUint32(this.#at + offset + 4, true);
+    return (this.#words[this.#word(offset + 4)] as number) >>> 0;
   }
   /** 64 bits as a signed number: exact for canonical and physical addresses. */
   number(offset: number): number {
-    return readSigned(this.#view, this.#at + offset);
+    const word = this.#word(offset);
+    return (this.#words[word + 1] as number) * 0x1_0000_0000 + ((this.#words[word] as number) >>> 0);
   }
   u64(offset: number): bigint {
     return this.#view.getBigUint64(this.#at + offset, true);
   }
   /** Stores 32 bits and clears the upper half. */
   setU32(offset: number, value: number): void {
-    const at = this.#at + offset;
-    this.#view.setUint32(at, value, true);
-    this.#view.setUint32(at + 4, 0, true);
+    const word = this.#word(offset);
+    this.#words[word] = value;
+    this.#words[word + 1] = 0;
   }
   /** Stores an integer as 64 bits, two's complement. */
   setNumber(offset: number, value: number): void {

@@ -25,7 +25,7 @@ import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
 import { StateCopies } from './state-copies.ts';
-import { LAUNCH_STATE_OFFSET, LaunchState, Vmcs, writeOffsets } from './vmcs.ts';
+import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, Vmcs, writeOffsets } from './vmcs.ts';
 import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts } from './vmx-parts.ts';
 
 /** A VM entry as a watcher is told of it, after it happened. */
@@ -55,6 +55,7 @@ export interface VmEntryFailure {
 /** What became of a pending interrupt. */
 export type InterruptOutcome = 'blocked' | 'delivered' | 'vm-exit';
 
+const ENTRY_INTERRUPTION = offsetOf('VM-entry interruption-information field');
 const SHADOW = BLOCKING.STI | BLOCKING.MOV_SS;
 
 export class Vmx {
@@ -121,7 +122,7 @@ export class Vmx {
       processor.transferred = true;
       return;
     }
-    this.#deliver(() => injectEvent(parts), 0);
+    if (parts.vmcs.u32(ENTRY_INTERRUPTION) & INTERRUPTION_VALID) this.#deliver(() => injectEvent(parts), 0);
     if (!this.onVmEntry || !state.nonRoot) return;
     this.onVmEntry({ launch, vmcs: state.currentVmcs, rip: BigInt.asUintN(64, BigInt(state.rip)) });
   }
