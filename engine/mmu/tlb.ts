@@ -36,13 +36,10 @@ export interface Mapping extends Readonly<MappingTag> {
 export interface InvalidationScope {
   readonly vpid?: number;
   readonly pcid?: number;
-  readonly eptRoot?: number;
   /** Global mappings stay. */
   readonly keepGlobal?: boolean;
   /** Mappings of VPID 0000H stay. */
   readonly keepVpid0?: boolean;
-  /** Only combined mappings; linear mappings stay. */
-  readonly combinedOnly?: boolean;
 }
 
 const PAGE_SHIFTS = [12, 21, 22, 30] as const;
@@ -76,6 +73,8 @@ export class MappingStore {
   readonly #liveOfSet: Uint8Array;
   /** Live mappings that EPT had a part in, by set and in all. */
   readonly #combinedOfSet: Uint8Array;
+  /** The same bytes, of four sets together. */
+  readonly #combinedOfFour: Uint32Array;
   #combined = 0;
   /** Live mappings that are part of a larger guest page. */
   #fragments = 0;
@@ -98,6 +97,7 @@ export class MappingStore {
     this.#next = new Uint8Array(sets);
     this.#liveOfSet = new Uint8Array(sets);
     this.#combinedOfSet = new Uint8Array(sets);
+    this.#combinedOfFour = new Uint32Array(this.#combinedOfSet.buffer);
   }
 
   /** Slot of the mapping that translates the address under the tag, or -1. */
@@ -238,12 +238,28 @@ export class MappingStore {
     }
   }
 
+  /** Drops the mappings that EPT had a part in: those of one EPTRTA, or all. Looks only where there are such mappings. */
+  dropCombined(eptRoot: number | undefined): void {
+    for (let four = 0; four < this.#combinedOfFour.length && this.#combined > 0; four++) {
+      if (this.#combinedOfFour[four] === 0) continue;
+      for (let set = four * 4; set < four * 4 + 4; set++) {
+        if (this.#combinedOfSet[set] !== 0) this.#dropCombinedOf(set, eptRoot);
+      }
+    }
+  }
+  #dropCombinedOf(set: number, eptRoot: number | undefined): void {
+    const end = (set + 1) * this.#ways;
+    for (let slot = set * this.#ways; slot < end; slot++) {
+      if (Number.isNaN(this.#page[slot])) continue;
+      const root = this.#eptRoot[slot];
+      if (root !== NO_EPT && (eptRoot === undefined || root === eptRoot)) this.#drop(slot);
+    }
+  }
+
   /** Drops all mappings within the scope. */
   dropAll(scope: InvalidationScope): void {
-    const isCombined = scope.combinedOnly || (scope.eptRoot !== undefined && scope.eptRoot !== NO_EPT);
-    if ((isCombined ? this.#combined : this.size) === 0) return;
-    const live = isCombined ? this.#combinedOfSet : this.#liveOfSet;
-    for (let set = 0; set < this.#sets; set++) if (live[set] !== 0) this.#dropSet(set, scope);
+    if (this.size === 0) return;
+    for (let set = 0; set < this.#sets; set++) if (this.#liveOfSet[set] !== 0) this.#dropSet(set, scope);
   }
 
   #dropSet(set: number, scope: InvalidationScope): void {
@@ -257,9 +273,6 @@ export class MappingStore {
     const vpid = this.#vpid[slot] as number;
     if (scope.vpid !== undefined && vpid !== scope.vpid) return false;
     if (scope.keepVpid0 && vpid === 0) return false;
-    const eptRoot = this.#eptRoot[slot] as number;
-    if (scope.eptRoot !== undefined && eptRoot !== scope.eptRoot) return false;
-    if (scope.combinedOnly && eptRoot === NO_EPT) return false;
     const isGlobal = ((this.#flags[slot] as number) & MappingFlag.Global) !== 0;
     return isGlobal ? !scope.keepGlobal : scope.pcid === undefined || this.#pcid[slot] === scope.pcid;
   }

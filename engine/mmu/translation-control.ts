@@ -158,12 +158,12 @@ export class TranslationControl extends Translation {
 
   /** INVEPT: guest-physical and combined mappings. */
   invept(type: number, eptp: number): void {
-    const scope: InvalidationScope = type === InveptType.SingleContext ? { eptRoot: eptContext(eptp).root } : {};
+    const root = type === InveptType.SingleContext ? eptContext(eptp).root : undefined;
     if (type !== InveptType.SingleContext && type !== InveptType.AllContexts) {
       throw new Error(`INVEPT: expected type 1 or 2, found ${type}`);
     }
-    this.tlb.linear.dropAll({ ...scope, combinedOnly: true });
-    this.tlb.guestPhysical.dropAll(scope);
+    this.tlb.linear.dropCombined(root);
+    this.tlb.guestPhysical.dropCombined(root);
   }
 
   /**
