@@ -68,6 +68,8 @@ export class Executor {
   /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
   #events = 0;
   #skipMarkAt: number | undefined;
+  /** The block that ran last was cut to the rest of the slice: what follows it begins where no code leads to. */
+  #wasCut = false;
   /** An event was dealt with since compiled code was entered: where it led is often known to the jump cache. */
   #afterEvent = false;
 
@@ -365,8 +367,9 @@ export class Executor {
     let block = this.#cache.find(location, nextPage, limit);
     if (endOfFirst(block) - 1 > end) throw GP(0);
     const left = this.#budgetLeft;
-    if (limit === undefined) this.#hotSpots.met(block);
-    if (block.count > left) block = this.#cache.find(location, nextPage, left);
+    if (limit === undefined && !this.#wasCut) this.#hotSpots.met(block);
+    this.#wasCut = block.count > left;
+    if (this.#wasCut) block = this.#cache.find(location, nextPage, left);
     else if (limit === undefined) this.#link(block);
     const state = this.#state;
     state.linkSite = 0;

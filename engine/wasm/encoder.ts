@@ -122,27 +122,41 @@ export class FunctionBody {
   }
 
   emit(...opcodes: number[]): this {
-    this.#code.push(...opcodes);
+    for (const opcode of opcodes) this.#code.push(opcode);
+    return this;
+  }
+  /** An opcode and an unsigned immediate. */
+  #with(opcode: number, immediate: number): this {
+    const code = this.#code;
+    code.push(opcode);
+    let rest = immediate >>> 0;
+    for (; rest > 0x7f; rest >>>= 7) code.push((rest & 0x7f) | 0x80);
+    code.push(rest);
     return this;
   }
   i32(value: number): this {
-    return this.emit(0x41, ...signedLeb32(value));
+    this.#code.push(0x41);
+    for (const byte of signedLeb32(value)) this.#code.push(byte);
+    return this;
   }
   i64(value: bigint): this {
-    return this.emit(0x42, ...signedLeb(BigInt.asIntN(64, value)));
+    this.#code.push(0x42);
+    for (const byte of signedLeb(BigInt.asIntN(64, value))) this.#code.push(byte);
+    return this;
   }
   get(local: number): this {
-    return this.emit(0x20, ...unsignedLeb(local));
+    return this.#with(0x20, local);
   }
   set(local: number): this {
-    return this.emit(0x21, ...unsignedLeb(local));
+    return this.#with(0x21, local);
   }
   tee(local: number): this {
-    return this.emit(0x22, ...unsignedLeb(local));
+    return this.#with(0x22, local);
   }
   /** A load or store; the address (and the value) are on the stack. Alignment is only a hint: none is given. */
   memory(opcode: number, offset = 0): this {
-    return this.emit(opcode, 0, ...unsignedLeb(offset));
+    this.#code.push(opcode);
+    return this.#with(0, offset);
   }
   /** `memory.copy` inside the one memory: destination, source and length in bytes are on the stack. They may overlap. */
   memoryCopy(): this {
@@ -188,16 +202,16 @@ export class FunctionBody {
     const rest = this.#code;
     this.#code = [];
     write();
-    for (const byte of rest) this.#code.push(byte);
+    this.#code = this.#code.concat(rest);
   }
   branch(depth: number): this {
-    return this.emit(0x0c, ...unsignedLeb(depth));
+    return this.#with(0x0c, depth);
   }
   branchIf(depth: number): this {
-    return this.emit(0x0d, ...unsignedLeb(depth));
+    return this.#with(0x0d, depth);
   }
   call(functionIndex: number): this {
-    return this.emit(0x10, ...unsignedLeb(functionIndex));
+    return this.#with(0x10, functionIndex);
   }
   /** Call through table 0; the arguments and the table index are on the stack. */
   callIndirect(typeIndex: number): this {
@@ -205,7 +219,7 @@ export class FunctionBody {
   }
   /** Tail call of a function of the module; the arguments are on the stack. */
   returnCall(functionIndex: number): this {
-    return this.emit(0x12, ...unsignedLeb(functionIndex));
+    return this.#with(0x12, functionIndex);
   }
   /** Tail call through table 0; the arguments and the table index are on the stack. */
   returnCallIndirect(typeIndex: number): this {

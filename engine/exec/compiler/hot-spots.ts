@@ -19,8 +19,6 @@ export const DEFAULT_HOT_SPOTS: HotSpotOptions = { hotAfter: 3, watchedBlocks: 2
 /** Blocks that are watched at most, in multiples of those without news. */
 const PATIENCE = 20;
 
-/** A block inside of a region is entered by interpretation; that is worth a region of its own only if it is often. */
-const MEMBER_FACTOR = 4;
 /** An indirect transfer with more targets is not followed any further. */
 const MAX_TARGETS = 24;
 
@@ -31,7 +29,8 @@ export class HotSpots {
   /** Blocks that may still be watched, and how many of them have nothing new. */
   #left = 0;
   #quiet = 0;
-  #seen = new Set<Block>();
+  /** How often control came from below, by block. */
+  #seen = new Map<Block, number>();
   #before: Block | undefined;
 
   constructor(regions: Regions, options: HotSpotOptions) {
@@ -49,12 +48,13 @@ export class HotSpots {
     if (this.#hot) return;
     const { hotAfter, watchedBlocks } = this.#options;
     if (++block.heat < hotAfter || this.#regions.isEntry(block)) return;
-    if (block.heat < hotAfter * MEMBER_FACTOR && this.#regions.isMember(block)) return;
+    // Where a slice ends inside of a region, interpretation soon leads to an entry: unless it is in an inner loop.
+    if (this.#regions.isMember(block) && !this.#regions.isLoopHeader(block)) return;
     block.heat = 0;
     this.#hot = block;
     this.#left = watchedBlocks * PATIENCE;
     this.#quiet = 0;
-    this.#seen = new Set();
+    this.#seen = new Map();
     this.#before = undefined;
   }
 
@@ -64,17 +64,28 @@ export class HotSpots {
     this.#before = block;
     this.#left--;
     if (this.#left > 0 && this.#quiet < this.#options.watchedBlocks) return;
-    const hot = this.#hot as Block;
+    const start = this.#start();
     this.#hot = undefined;
-    this.#regions.compile(hot);
+    this.#regions.compile(start);
+  }
+
+  /** The head of the loop that goes round most often, so that all samples of a loop lead to one region; or the hot block. */
+  #start(): Block {
+    const hot = this.#hot as Block;
+    if (this.#regions.isMember(hot)) return hot;
+    let [best, most] = [hot, 0];
+    for (const [block, times] of this.#seen) if (times > most) [best, most] = [block, times];
+    return this.#regions.isEntry(best) ? hot : best;
   }
 
   /** Notes where the block before leads; false if nothing was learnt. */
   #isNew(block: Block): boolean {
     const { rip } = block.location;
     const before = this.#before;
-    let isNew = !this.#seen.has(block);
-    this.#seen.add(block);
+    const times = this.#seen.get(block);
+    let isNew = times === undefined;
+    const isBack = before !== undefined && rip <= before.location.rip && !block.single;
+    this.#seen.set(block, (times ?? 0) + (isBack ? 1 : 0));
     if (
       before &&
       !before.targets.has(rip) &&

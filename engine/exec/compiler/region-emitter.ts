@@ -27,6 +27,8 @@ export interface CompiledRegion {
   readonly module: Uint8Array;
   /** Indices of the nodes that can be entered, in the order of the numbers that records carry. */
   readonly entries: readonly number[];
+  /** Indices of the nodes that begin a loop. */
+  readonly loopHeaders: readonly number[];
 }
 
 /** `slot`: the table index that the region is going to have. */
@@ -34,7 +36,7 @@ export function compileRegion(region: Region, slot: number): CompiledRegion {
   const emitter = new RegionEmitter(region, slot);
   const parts = new DefinedFunctionList({ withDispatcher: false });
   parts.add({ type: SharedType.handler, body: emitter.run(), export: 'run' });
-  return { module: parts.encode(), entries: emitter.entries };
+  return { module: parts.encode(), entries: emitter.entries, loopHeaders: emitter.loopHeaders };
 }
 
 class RegionEmitter extends BlockEmitter {
@@ -64,6 +66,10 @@ class RegionEmitter extends BlockEmitter {
 
   get entries(): readonly number[] {
     return this.#flow.entries;
+  }
+
+  get loopHeaders(): number[] {
+    return [...this.#region.nodes.keys()].filter((node) => this.#flow.isLoopHeader(node));
   }
 
   #directSuccessors({ end, block }: RegionNode): number[] {

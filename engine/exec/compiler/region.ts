@@ -3,8 +3,8 @@ import { PAGE_BYTES } from '../../cpu/memory-map.ts';
 import { formOf } from '../../isa/form.ts';
 import { type Block, endOf } from '../block.ts';
 
-export const MAX_REGION_BLOCKS = 96;
-const MAX_REGION_INSTRUCTIONS = 800;
+const MAX_REGION_BLOCKS = 64;
+const MAX_REGION_INSTRUCTIONS = 500;
 
 /** How a block ends. RIPs. */
 export interface BlockEnd {

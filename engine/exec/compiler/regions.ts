@@ -15,6 +15,7 @@ const MAX_REGIONS = 1024;
 interface Compiled {
   readonly region: Region;
   readonly slot: number;
+  readonly loopHeaders: ReadonlySet<Block>;
 }
 
 export class Regions {
@@ -39,6 +40,11 @@ export class Regions {
   isMember(block: Block): boolean {
     return this.#members.has(block);
   }
+  /** Whether some region has a loop that begins with the block. */
+  isLoopHeader(block: Block): boolean {
+    for (const { loopHeaders } of this.#members.get(block) ?? []) if (loopHeaders.has(block)) return true;
+    return false;
+  }
   isEntry(block: Block): boolean {
     return this.#entered.has(block);
   }
@@ -49,10 +55,14 @@ export class Regions {
     if (this.#all.size >= MAX_REGIONS) this.clear();
     const region = regionFrom(start, (from, rip) => this.#find(from, rip));
     const slot = this.#library.reserveSlot();
-    const { module, entries } = compileRegion(region, slot);
+    const { module, entries, loopHeaders } = compileRegion(region, slot);
     this.#library.installRegion(slot, module);
     this.#state.view.setUint32(REGION_KEYS_ADDRESS + 4 * slot, 0, true);
-    const compiled = { region, slot };
+    const compiled = {
+      region,
+      slot,
+      loopHeaders: new Set(loopHeaders.map((index) => region.nodes[index]?.block as Block)),
+    };
     this.#all.add(compiled);
     this.compiledSoFar++;
     for (const { block } of region.nodes) {
