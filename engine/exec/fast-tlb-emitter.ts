@@ -1,5 +1,5 @@
 /** Emits look-ups in the fast TLB. The index is that of mmu/fast-tlb.ts. */
-import { FAST_TLB_ENTRIES, FAST_TLB_ENTRY_BYTES } from '../cpu/memory-map.ts';
+import { FAST_TLB_ENTRIES, FAST_TLB_ENTRY_BYTES, FAST_TLB_INDEX_BITS } from '../cpu/memory-map.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 
@@ -21,7 +21,7 @@ export function emitFastTlbLookup(
 ): void {
   const page = body.local(I32);
   body.get(linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(page);
-  body.get(page).i32(10).emit(op.i32ShrU, op.i32Xor);
+  body.get(page).i32(FAST_TLB_INDEX_BITS).emit(op.i32ShrU, op.i32Xor);
   body.i32(FAST_TLB_ENTRIES - 1).emit(op.i32And);
   body.release(I32, page);
   body.i32(Math.log2(FAST_TLB_ENTRY_BYTES)).emit(op.i32Shl);

@@ -6,6 +6,7 @@
 import {
   FAST_TLB_ENTRIES,
   FAST_TLB_ENTRY_BYTES,
+  FAST_TLB_INDEX_BITS,
   JUMP_CACHE_ADDRESS,
   JUMP_CACHE_ENTRIES,
   JUMP_CACHE_ENTRY_BYTES,
@@ -205,7 +206,14 @@ export function hostAddressFunction(): Uint8Array {
   const entry = f.local(I32);
   f.get(linear).emit(op.i32WrapI64).i32(0xfff).emit(op.i32And).get(length).emit(op.i32Add).i32(0x1000);
   f.emit(op.i32GtU).if().i32(0).emit(op.return).end();
-  f.get(linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(page).get(page).i32(10).emit(op.i32ShrU, op.i32Xor);
+  f.get(linear)
+    .emit(op.i32WrapI64)
+    .i32(12)
+    .emit(op.i32ShrU)
+    .tee(page)
+    .get(page)
+    .i32(FAST_TLB_INDEX_BITS)
+    .emit(op.i32ShrU, op.i32Xor);
   f.i32(FAST_TLB_ENTRIES - 1)
     .emit(op.i32And)
     .i32(FAST_TLB_ENTRY_BYTES)

@@ -10,6 +10,7 @@ import {
   FAST_TLB_ADDRESS,
   FAST_TLB_ENTRIES,
   FAST_TLB_ENTRY_BYTES,
+  FAST_TLB_INDEX_BITS,
   FAST_TLB_SET_BYTES,
   FAST_TLB_SETS,
   FAST_TLB_SETS_OF_WORLD,
@@ -37,7 +38,7 @@ export interface FastTlbEntry {
  */
 export function fastTlbIndex(linear: number): number {
   const page = linear >>> 12;
-  return (page ^ (page >>> 10)) & (FAST_TLB_ENTRIES - 1);
+  return (page ^ (page >>> FAST_TLB_INDEX_BITS)) & (FAST_TLB_ENTRIES - 1);
 }
 
 /** The two worlds of VMX: root operation (or VMX off), and non-root operation. */
@@ -52,7 +53,7 @@ const WRITE = 2;
 const ADDEND = 4;
 const INVALID = 1;
 /** Up to so many filled slots are remembered one by one; beyond, dropping everything sweeps the table. */
-const LOG_CAPACITY = 512;
+const LOG_CAPACITY = 2048;
 
 export class FastTlb {
   readonly #words: Int32Array;
