@@ -26,8 +26,8 @@ export const JUMP_CACHE_ENTRY_BYTES = 16;
 export const JUMP_CACHE_BYTES = JUMP_CACHE_ENTRIES * JUMP_CACHE_ENTRY_BYTES;
 
 /** The fast TLB: the wasm-readable, direct-mapped subset of the architectural TLB; see mmu/fast-tlb.ts. */
-export const FAST_TLB_ADDRESS = 0x4_0000;
-export const FAST_TLB_INDEX_BITS = 12;
+export const FAST_TLB_ADDRESS = 0x310_0000;
+export const FAST_TLB_INDEX_BITS = 14;
 export const FAST_TLB_ENTRIES = 1 << FAST_TLB_INDEX_BITS;
 export const FAST_TLB_ENTRY_BYTES = 32;
 /**
@@ -39,12 +39,12 @@ export const FAST_TLB_SETS = 2 * FAST_TLB_SETS_OF_WORLD;
 export const FAST_TLB_SET_BYTES = FAST_TLB_ENTRIES * FAST_TLB_ENTRY_BYTES;
 
 /** What is known of VMCSs that have passed the checks of VM entry; see vmx/entry-checks/passed-vmcs.ts. */
-export const PASSED_VMCS_ADDRESS = 0x310_0000;
+export const PASSED_VMCS_ADDRESS = 0x340_0000;
 export const PASSED_VMCS_BYTES = 4096;
 export const PASSED_VMCS_COUNT = 16;
 
 /** By the table index of a compiled region, 4 bytes each: the key of the jump cache under which it was last found valid. */
-export const REGION_KEYS_ADDRESS = 0x320_0000;
+export const REGION_KEYS_ADDRESS = 0x350_0000;
 export const REGION_KEYS = 16384;
 
 /** u16 each: offsets of the fields in a VMCS region by encoding, 0 for none; see vmx/vmcs.ts. */

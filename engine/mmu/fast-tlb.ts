@@ -53,7 +53,7 @@ const WRITE = 2;
 const ADDEND = 4;
 const INVALID = 1;
 /** Up to so many filled slots are remembered one by one; beyond, dropping everything sweeps the table. */
-const LOG_CAPACITY = 2048;
+const LOG_CAPACITY = 8192;
 
 export class FastTlb {
   readonly #words: Int32Array;
