@@ -177,9 +177,10 @@ describe('dropping', () => {
     expect(b.mmu.cachedMapping(0x5000)).toBeUndefined();
   });
   it('sweeps everything after more fills than it remembers one by one', () => {
-    const b = bench();
-    for (let page = 0; page < 2000; page++) b.mmu.writeU8(page * 0x1000, 1);
-    expect(b.mmu.fast.entries().length).toBe(1024);
+    const pages = 10_000;
+    const b = bench(pages * 0x1000);
+    for (let page = 0; page < pages; page++) b.mmu.writeU8(page * 0x1000, 1);
+    expect(b.mmu.fast.entries().length).toBe(pages);
     b.mmu.contextChanged();
     expect(b.mmu.fast.entries()).toEqual([]);
   });

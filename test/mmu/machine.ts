@@ -1,7 +1,7 @@
 /** A bare CPU state, memory and MMU, and helpers that build paging structures by the manual's formats. */
 
 import { GuestFault, Vector, VmExit } from '../../engine/cpu/events.ts';
-import { FAST_TLB_ENTRIES, RAM_ADDRESS } from '../../engine/cpu/memory-map.ts';
+import { FAST_TLB_ENTRIES, FAST_TLB_INDEX_BITS, RAM_ADDRESS } from '../../engine/cpu/memory-map.ts';
 import { CpuState } from '../../engine/cpu/state.ts';
 import { Mmu } from '../../engine/mmu/mmu.ts';
 import { Cr0, Cr4, Efer, PagingMode } from '../../engine/mmu/paging-structures.ts';
@@ -32,11 +32,11 @@ export interface Bench {
   readonly buffer: ArrayBuffer;
 }
 
-export function bench(): Bench {
-  const buffer = new ArrayBuffer(RAM_ADDRESS + RAM_BYTES);
+export function bench(ramBytes = RAM_BYTES): Bench {
+  const buffer = new ArrayBuffer(RAM_ADDRESS + ramBytes);
   const state = new CpuState(buffer);
   state.flagsOther = 2;
-  const memory = new PhysicalMemory(buffer, RAM_BYTES);
+  const memory = new PhysicalMemory(buffer, ramBytes);
   return { state, memory, mmu: new Mmu(state, memory), buffer };
 }
 
@@ -130,7 +130,7 @@ export function exitOf(run: () => unknown): VmExit {
 export function fastLookup(b: Bench, linear: number, sizeBytes: number, isWrite: boolean): number | undefined {
   const view = new DataView(b.buffer);
   const page = Number((BigInt.asUintN(32, BigInt(linear)) >> 12n) & 0xf_ffffn);
-  const index = (page ^ Math.floor(page / 1024)) % FAST_TLB_ENTRIES;
+  const index = (page ^ (page >>> FAST_TLB_INDEX_BITS)) % FAST_TLB_ENTRIES;
   const entry = b.state.tlbBase + index * 32;
   const tag = view.getBigInt64(entry + (isWrite ? 8 : 0), true);
   if (BigInt.asIntN(64, (BigInt(linear) + BigInt(sizeBytes - 1)) & ~0xfffn) !== tag) return undefined;
