@@ -71,7 +71,7 @@ export interface PageTablesResponse {
   /** The table that was read; absent if there is none: no paging, no EPT. */
   readonly table?: WirePagingTable;
   readonly nodes: readonly WirePagingNode[];
-  /** Why there is no table. */
+  /** Why there is no table; of a table, whose it is if it is not in use now. */
   readonly reason?: string;
 }
 

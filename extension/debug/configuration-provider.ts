@@ -20,9 +20,9 @@ const offeredPrograms = 20;
 
 export class ConfigurationProvider implements vscode.DebugConfigurationProvider {
   async resolveDebugConfiguration(
-    folder: vscode.WorkspaceFolder | undefined,
+    _folder: vscode.WorkspaceFolder | undefined,
     configuration: vscode.DebugConfiguration,
-  ): Promise<vscode.DebugConfiguration | null | undefined> {
+  ): Promise<vscode.DebugConfiguration | undefined> {
     const isEmpty = !configuration.type && !configuration.request && !configuration.name;
     const isOpenFile = configuration.program === openFile;
     if (!isEmpty && !isOpenFile) return { ...launchDefaults(), ...configuration };
@@ -32,14 +32,9 @@ export class ConfigurationProvider implements vscode.DebugConfigurationProvider 
     const program = activeProgram();
     if (program && isOpenFile) return { ...launchDefaults(), ...configuration };
     if (program) return debugConfigurationFor(program);
-    const openSample = 'Open a Sample';
-    const answer = await vscode.window.showInformationMessage(
-      'Ringside: expected an open guest program (.asm, .elf or .bin), or a launch.json that names one.',
-      openSample,
-    );
-    if (answer === openSample) await vscode.commands.executeCommand('ringside.openSample');
-    // Null lets VS Code open launch.json; undefined ends the launch.
-    return folder && !answer ? null : undefined;
+    // Not waited for: VS Code starts nothing else before this launch has ended.
+    void offerSample();
+    return undefined;
   }
 
   resolveDebugConfigurationWithSubstitutedVariables(
@@ -49,6 +44,15 @@ export class ConfigurationProvider implements vscode.DebugConfigurationProvider 
     const base = folder ?? vscode.workspace.workspaceFolders?.[0];
     return resolveFiles(configuration, base && folderOf(base.uri));
   }
+}
+
+async function offerSample(): Promise<void> {
+  const openSample = 'Open a Sample';
+  const answer = await vscode.window.showInformationMessage(
+    'Ringside: expected an open guest program (.asm, .elf or .bin), or a launch.json that names one.',
+    openSample,
+  );
+  if (answer === openSample) await vscode.commands.executeCommand('ringside.openSample');
 }
 
 /** Offers the programs of the workspace in the list of debug configurations. */

@@ -20,7 +20,7 @@ function rootRow(ask: Ask, kind: Kind, label: string, { table, nodes, reason }: 
   const place = table.depth < 0 ? 'PDPTE registers' : hex(table.address);
   return {
     ...common,
-    description: place,
+    description: reason === undefined ? place : `${place} · ${reason}`,
     value: place,
     expanded: true,
     ...memoryOf(table),

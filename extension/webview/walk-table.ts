@@ -33,7 +33,7 @@ export function walkSections(translation: WireTranslation): WalkSection[] {
   const row = (step: GuestStep | EptStep): WalkRow => walkRow(step, step === fault);
   const { steps, finalSteps, guestPhysical, eptp } = translation;
   if (eptp === undefined) {
-    return steps.length === 0 ? [] : [{ heading: 'The guest’s paging structures, from CR3', rows: steps.map(row) }];
+    return steps.length === 0 ? [] : [{ heading: 'Paging structures, from CR3', rows: steps.map(row) }];
   }
   const sections = steps.flatMap((step) => guestSections(step, row, translation));
   if (finalSteps.length === 0) return sections;

@@ -96,6 +96,17 @@ describe('a hypervisor of the user’s', () => {
     expect(await dap.evaluate(fields[0]?.evaluateName ?? '')).toBeTruthy();
   });
 
+  it('shows the guest’s EPT to the handler too, and says that it is not in use', async () => {
+    const dap = await stoppedAt(GUEST_CPUID);
+    const inGuest = await dap.request('ringside/pageTables', { kind: 'ept' });
+    expect(inGuest).toMatchObject({ table: { structure: 'EPT' } });
+    expect(inGuest.reason).toBeUndefined();
+    await dap.stepIn();
+    expect(await operation(dap)).toBe('root');
+    const inHandler = await dap.request('ringside/pageTables', { kind: 'ept' });
+    expect(inHandler).toEqual({ ...inGuest, reason: 'of the guest, by the current VMCS' });
+  });
+
   it('lets its fields be changed', async () => {
     const dap = await stoppedAt('push    rax                     ; STOP HERE: every VM exit');
     const { value } = await dap.request('ringside/setVmcsField', { field: 'guest_rip', value: 'guest_code + 4' });

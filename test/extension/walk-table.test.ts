@@ -22,7 +22,7 @@ const explained = ({ mmu }: Bench, access: Access = Access.Read) =>
 describe('the walk of a translation as a table', () => {
   it('lists the four entries of a walk without EPT, with their places and values', () => {
     const sections = walkSections(explained(paged()));
-    expect(sections.map(({ heading }) => heading)).toEqual(['The guest’s paging structures, from CR3']);
+    expect(sections.map(({ heading }) => heading)).toEqual(['Paging structures, from CR3']);
     expect(sections[0]?.rows.map(({ entry, place }) => `${entry} at ${place}`)).toEqual([
       'PML4E 0 at 0x1000',
       'PDPTE 0 at 0x2000',

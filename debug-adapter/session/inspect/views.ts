@@ -1,4 +1,4 @@
-import type { PagingTable } from '../../engine-target.ts';
+import type { PagingTable, Vcpu } from '../../engine-target.ts';
 import { UserError } from '../../errors.ts';
 import { findVmcsField } from '../../expression/names.ts';
 import { hex } from '../../program/byte-reader.ts';
@@ -7,6 +7,22 @@ import { evaluateText } from '../evaluate-text.ts';
 import type { Handlers } from '../handlers.ts';
 import { formatReference } from '../memory-reference.ts';
 import { toWire } from './to-wire.ts';
+
+const ACTIVATE_SECONDARY_CONTROLS = 31n;
+const ENABLE_EPT = 1n;
+const TABLE_ADDRESS = 0xf_ffff_ffff_f000n;
+
+/** In root operation no EPT is in use; a hypervisor's handler works on the guest's, which the current VMCS names. */
+function eptOfGuest(vcpu: Vcpu): PagingTable | undefined {
+  const bit = (field: string, index: bigint) => (((vcpu.readVmcs(field) ?? 0n) >> index) & 1n) === 1n;
+  const isEnabled =
+    bit('Primary processor-based VM-execution controls', ACTIVATE_SECONDARY_CONTROLS) &&
+    bit('Secondary processor-based VM-execution controls', ENABLE_EPT);
+  const pointer = vcpu.readVmcs('EPT pointer');
+  return !isEnabled || pointer === undefined
+    ? undefined
+    : { structure: 'EPT', level: 'PML4E', depth: 0, address: Number(pointer & TABLE_ADDRESS), first: 0 };
+}
 
 /** The custom requests of the editor's views. */
 export const views: Handlers = {
@@ -40,11 +56,16 @@ export const views: Handlers = {
   'ringside/pageTables'({ vcpu, kind, table }, session) {
     const target = session.vcpu(vcpu);
     // A table's properties are numbers and strings, which travel as they are.
-    const read = (table as PagingTable | undefined) ?? target.pagingRoots()[kind];
+    const inUse = (table as PagingTable | undefined) ?? target.pagingRoots()[kind];
+    const read = inUse ?? (kind === 'ept' ? eptOfGuest(target) : undefined);
     if (read === undefined) {
       return { nodes: [], reason: kind === 'ept' ? 'EPT is not in use' : 'Paging is off (CR0.PG = 0)' };
     }
-    return { table: toWire(read), nodes: target.pagingChildren(read).map((node) => toWire(node)) };
+    return {
+      table: toWire(read),
+      nodes: target.pagingChildren(read).map((node) => toWire(node)),
+      ...(inUse === undefined ? { reason: 'of the guest, by the current VMCS' } : {}),
+    };
   },
 
   'ringside/tlb'({ vcpu } = {}, session) {

@@ -51,6 +51,15 @@ test('F5 on an open source, or a part of it, takes the configuration beside it',
   }
 });
 
+test('F5 without a program ends at once, whatever becomes of the message, so that the next F5 works', async () => {
+  await vscode.commands.executeCommand('workbench.action.closeAllEditors');
+  const started = await vscode.debug.startDebugging(samplesFolder(), 'Debug the open program');
+  assertEqual(started, false, 'whether a session has started');
+  await openSource('rings/rings.asm');
+  const session = await Session.start(() => vscode.debug.startDebugging(samplesFolder(), 'Debug the open program'));
+  await session.end();
+});
+
 test('paging: the stale TLB entry is marked; the Translation panel and the page tables show the walk', async () => {
   const document = await openSource('paging/paging.asm');
   breakAt(document, 'STOP HERE: the TLB view marks the entry as stale');
