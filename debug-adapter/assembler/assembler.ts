@@ -9,6 +9,7 @@ import type { Code } from './forms.ts';
 import { MAXIMUM_IMAGE_BYTES, Section } from './section.ts';
 import { Diagnostics, type Expansion, type SourceRange } from './source.ts';
 import { align, includeBinary, reserve, startField } from './space.ts';
+import { orphanedLabel } from './statement-parser.ts';
 import { SymbolTable } from './symbol-table.ts';
 import type { InstructionBody, Statement, StatementBody } from './syntax.ts';
 import { addValues, constantValue, isSimple, termValue, UNKNOWN, type Value } from './value.ts';
@@ -188,6 +189,8 @@ export class Assembler {
     if (body.kind === 'equ') this.#defineEqu(statement, body.value);
     else {
       if (label) this.defineLabel(label.name, label.range);
+      const orphan = body.kind === 'empty' && !this.diagnostics.isFull ? orphanedLabel(label) : undefined;
+      if (label && orphan !== undefined) this.warning(label.range, orphan);
       const times = this.#times(statement);
       if (times !== 0) this.executeBody(body, times);
     }

@@ -222,7 +222,7 @@ class Reader {
       const name = tokens[start];
       if (name?.kind !== 'identifier' || !this.#macros.has(name.text.toLowerCase())) continue;
       const first = tokens[0];
-      const label = start > 0 && first ? { name: first.text, range: first.range } : undefined;
+      const label = start > 0 && first ? { name: first.text, range: first.range, hasColon: labelled } : undefined;
       const call = { kind: 'macro-call' as const, name, arguments: tokens.slice(start + 1), range: rangeOf(line) };
       return label ? { ...call, label } : call;
     }

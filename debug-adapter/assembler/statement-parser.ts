@@ -111,7 +111,16 @@ function parseLabel(cursor: Cursor): Label | undefined {
   cursor.next();
   if (colon) cursor.next();
   const name = token.text.startsWith('$') ? token.text.slice(1) : token.text;
-  return { name, range: token.range };
+  return { name, range: token.range, hasColon: colon };
+}
+
+/** What is wrong with a label alone on its line: without a colon it is more often a mistyped instruction. */
+export function orphanedLabel(label: Label | undefined): string | undefined {
+  if (label === undefined || label.hasColon) return undefined;
+  const { name } = label;
+  const near = name.startsWith('.') ? undefined : closest(name, statementNames());
+  const hint = near === undefined ? '' : `; did you mean '${near}'?`;
+  return `'${name}' is taken for a label: write '${name}:' if it is one${hint}`;
 }
 
 function parseBody(cursor: Cursor, labelled: boolean): StatementBody {

@@ -101,6 +101,7 @@ export interface Label {
   /** As written, without the colon. */
   readonly name: string;
   readonly range: SourceRange;
+  readonly hasColon: boolean;
 }
 
 /** One line of assembly after preprocessing, or one line as written when parsed for an editor. */

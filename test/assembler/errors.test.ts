@@ -98,6 +98,21 @@ describe('an error says what was expected, what was found and where', () => {
     expect(diagnostics).toMatchObject([{ file: 'folder/other.inc', line: 2, column: 5, severity: 'error' }]);
   });
 
+  it('warns of a word alone on its line, which nasm takes for a label', () => {
+    const source = { path, text: 'start:\n.local:\n  htl\nlabel nop\n.loop\n' };
+    const { diagnostics, image } = assemble(source, { readFile: () => undefined });
+    expect(image).toEqual(Uint8Array.of(0x90));
+    expect(diagnostics).toMatchObject([
+      {
+        severity: 'warning',
+        line: 3,
+        column: 3,
+        message: "'htl' is taken for a label: write 'htl:' if it is one; did you mean 'hlt'?",
+      },
+      { severity: 'warning', line: 5, message: "'.loop' is taken for a label: write '.loop:' if it is one" },
+    ]);
+  });
+
   it('warns of a value that is cut off', () => {
     const { diagnostics, image } = assemble(
       { path, text: 'org 0x12345\nhere: dw here' },
