@@ -12,7 +12,16 @@ import { align, includeBinary, reserve, startField } from './space.ts';
 import { orphanedLabel } from './statement-parser.ts';
 import { SymbolTable } from './symbol-table.ts';
 import type { InstructionBody, Statement, StatementBody } from './syntax.ts';
-import { addValues, constantValue, isSimple, termValue, UNKNOWN, type Value } from './value.ts';
+import {
+  addValues,
+  constantValue,
+  cutOffMessage,
+  isCutOff,
+  isSimple,
+  termValue,
+  UNKNOWN,
+  type Value,
+} from './value.ts';
 
 /** Reads a file that the source includes; undefined when there is none. `path` is as written or resolved. */
 export type ReadFile = (path: string) => Uint8Array | string | undefined;
@@ -318,7 +327,8 @@ export class Assembler {
   #emitBytes(encoding: Encoding | EncodedData, times: number): boolean {
     const { location } = this;
     const range = this.#statement?.range ?? { file: '', line: 1, column: 1, length: 1 };
-    const { bytes, fixups } = encoding;
+    const { bytes, fixups, cutOff } = encoding;
+    if (cutOff) this.warning(range, cutOffMessage(cutOff));
     if (bytes.length === 0) return true;
     if (location.kind === 'absolute') {
       this.error(range, 'only reservations (RESB …) and labels can stand in absolute space, not code or data');
@@ -375,15 +385,13 @@ export class Assembler {
 
   #checkRange(fixup: { sizeBytes: number; relative: boolean; range: SourceRange }, value: bigint): void {
     const bits = fixup.sizeBytes * 8;
-    if (bits >= 64) return;
-    const wrapped = BigInt.asIntN(bits, value);
-    if (fixup.relative && bits === 8 && wrapped !== value) {
+    if (fixup.relative && bits === 8 && BigInt.asIntN(8, value) !== value) {
       this.diagnostics.error(
         fixup.range,
         `short jump is out of range: the target is ${value} bytes away, at most -128 to 127 fit`,
       );
-    } else if (wrapped !== value && BigInt.asUintN(bits, value) !== value && !fixup.relative) {
-      this.diagnostics.warning(fixup.range, `value ${value} does not fit ${bits} bits and is cut off`);
+    } else if (!fixup.relative && isCutOff(value, bits)) {
+      this.diagnostics.warning(fixup.range, cutOffMessage({ constant: value, bits }));
     }
   }
 }

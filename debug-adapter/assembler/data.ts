@@ -5,11 +5,13 @@ import { encodeFloat } from './float.ts';
 import { bytesOfString } from './literals.ts';
 import { MAXIMUM_IMAGE_BYTES } from './section.ts';
 import type { DataItem } from './syntax.ts';
-import { isDistance, isRelocatable } from './value.ts';
+import { type CutOff, isCutOff, isDistance, isRelocatable } from './value.ts';
 
 export interface EncodedData {
   readonly bytes: number[];
   readonly fixups: Fixup[];
+  /** The first one. */
+  cutOff?: CutOff | undefined;
 }
 
 /** Bytes of `db`, `dw`, `dd`, `dq`, `dt`, `do` … with units of `unitBytes`. */
@@ -42,6 +44,7 @@ function appendRepeated(
   const count = evaluate(item.count, context);
   if (count.unknown !== 0) return;
   const once = encodeData(unitBytes, item.items, context);
+  data.cutOff ??= once.cutOff;
   if (
     count.terms.length > 0 ||
     count.constant < 0n ||
@@ -79,6 +82,8 @@ function appendValue(data: EncodedData, unitBytes: number, expression: Expressio
     context.error(expression.range, 'expected a number or one address; a sum of addresses or a register is neither');
   } else if (value.terms.length > 0) {
     data.fixups.push({ offset: data.bytes.length, sizeBytes: Math.min(8, unitBytes), value, relative: false });
+  } else if (isCutOff(value.constant, unitBytes * 8)) {
+    data.cutOff ??= { constant: value.constant, bits: unitBytes * 8 };
   }
   appendConstant(data.bytes, value.constant, unitBytes);
 }

@@ -2,7 +2,7 @@ import { type AddressParts, type Bits, type EncodedAddress, encodeAddress } from
 import { EncodingKind, type Form, mandatoryByte, type OperandSpec, TupleType } from './forms.ts';
 import type { RegisterInfo } from './registers.ts';
 import type { MemoryOperand, RoundingOperand } from './syntax.ts';
-import type { Value } from './value.ts';
+import { type CutOff, isCutOff, type Value } from './value.ts';
 
 /** A field of the output whose value depends on where sections are put. */
 export interface Fixup {
@@ -49,6 +49,7 @@ export interface ExplicitPrefixes {
 export interface Encoding {
   readonly bytes: number[];
   readonly fixups: readonly Fixup[];
+  readonly cutOff?: CutOff | undefined;
 }
 
 interface Fields {
@@ -274,7 +275,15 @@ function appendOperands(
   if (form.encoding === EncodingKind.D3NOW) bytes.push(form.opcode);
   if (operands.some((operand) => operand.spec.role === 'is4')) bytes.push(is4Byte(fields, operands));
   for (const operand of operands) appendImmediate(operand, put, bits);
-  return { bytes, fixups };
+  return { bytes, fixups, cutOff: operands.map(cutOffOf).find((found) => found !== undefined) };
+}
+
+/** An immediate that is a number, but not one of the operand's size. Addresses are known when sections are placed. */
+function cutOffOf(operand: BoundOperand): CutOff | undefined {
+  if (operand.kind !== 'value' || operand.spec.role !== 'immediate' || operand.value.terms.length > 0) return undefined;
+  const { constant } = operand.value;
+  const bits = operand.spec.effectiveBits;
+  return isCutOff(constant, bits) ? { constant, bits } : undefined;
 }
 
 /** Two-byte opcodes such as 0F 01 C8 contain their ModRM byte. */

@@ -114,6 +114,20 @@ export function scaleValue(value: Value, factor: bigint): Value {
   };
 }
 
+/** A constant of which the encoding keeps only the low bits. */
+export interface CutOff {
+  readonly constant: bigint;
+  readonly bits: number;
+}
+
+/** Whether a constant is neither a signed nor an unsigned number of so many bits. */
+export function isCutOff(constant: bigint, bits: number): boolean {
+  return bits < 64 && BigInt.asIntN(bits, constant) !== constant && BigInt.asUintN(bits, constant) !== constant;
+}
+
+export const cutOffMessage = ({ constant, bits }: CutOff): string =>
+  `value ${constant} does not fit ${bits} bits and is cut off`;
+
 export function sameValue(a: Value, b: Value): boolean {
   return (
     a.constant === b.constant &&

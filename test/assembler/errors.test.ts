@@ -98,6 +98,21 @@ describe('an error says what was expected, what was found and where', () => {
     expect(diagnostics).toMatchObject([{ file: 'folder/other.inc', line: 2, column: 5, severity: 'error' }]);
   });
 
+  it.each([
+    ['in al, 0x3f8', 'value 1016 does not fit 8 bits and is cut off'],
+    ['mov ax, 0x12345', 'value 74565 does not fit 16 bits and is cut off'],
+    ['db 1, 256, 257', 'value 256 does not fit 8 bits and is cut off'],
+    ['dw 2 dup (-32769)', 'value -32769 does not fit 16 bits and is cut off'],
+    ['mov al, -128', undefined],
+    ['add eax, 0xffffffff', undefined],
+    ['add ax, 0xfff0', undefined],
+    ['mov rax, -1', undefined],
+    ['db 255, -128', undefined],
+  ])('warns of numbers that are cut off: %s', (line, message) => {
+    const { diagnostics } = assemble({ path, text: `bits 64\n${line}\n` }, { readFile: () => undefined });
+    expect(diagnostics).toMatchObject(message === undefined ? [] : [{ severity: 'warning', line: 2, message }]);
+  });
+
   it('warns of a word alone on its line, which nasm takes for a label', () => {
     const source = { path, text: 'start:\n.local:\n  htl\nlabel nop\n.loop\n' };
     const { diagnostics, image } = assemble(source, { readFile: () => undefined });
