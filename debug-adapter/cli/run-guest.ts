@@ -70,9 +70,8 @@ function finish(stop: Stop, control: MachineControl, { report }: GuestStreams): 
   if (stop.kind === 'exited') {
     return stop.code & 0xff;
   }
-  report(
-    `ringside: ${reasonOf(stop)} at RIP ${hex(control.vcpus[vcpuOf(stop, control)]?.rip ?? 0n)} after ${control.instructionCount} instructions`,
-  );
+  const rip = hex(control.vcpus[vcpuOf(stop, control)]?.rip ?? 0n);
+  report(`ringside: ${reasonOf(stop).replace(/\.$/, '')} at RIP ${rip} after ${control.instructionCount} instructions`);
   return 1;
 }
 

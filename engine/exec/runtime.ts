@@ -118,7 +118,8 @@ export class Runtime {
   }
 
   #notExecutable(decoded: DecodedInstruction): GuestFault | Unimplemented {
-    if (decoded.mnemonic !== 'INVALID') return new Unimplemented(`instruction ${decoded.mnemonic} (${decoded.codeName})`);
+    if (decoded.mnemonic !== 'INVALID')
+      return new Unimplemented(`instruction ${decoded.mnemonic.toUpperCase()} (${decoded.codeName})`);
     const { state } = this.#parts.processor;
     const linear = is64Bit(state) ? state.rip : (state.segment(CS).base + state.rip) >>> 0;
     return isOverlong(this.#parts.mmu.peek(linear, 30), decoded.codeSize) ? GP(0) : UD();
