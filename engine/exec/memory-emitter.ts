@@ -88,7 +88,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   protected emitLinear(address: AddressRef, width: OperandWidth, forWrite: boolean): number {
     const { body } = this;
     const linear = body.local(I64);
-    this.#emitOffset(address);
+    this.emitOffset(address);
     if (this.form.segmentation === 'legacy') {
       body.set(linear);
       this.#checkSegment(address, linear, width, forWrite);
@@ -102,7 +102,8 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     return linear;
   }
 
-  #emitOffset(address: AddressRef): void {
+  /** Pushes the offset of an access in its segment (i64), cut to the address size. */
+  protected emitOffset(address: AddressRef): void {
     if (address.kind === 'computed') return this.emit(address.offset);
     this.emitEffectiveAddress(address.position);
     if (!address.plus) return;

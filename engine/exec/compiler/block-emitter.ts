@@ -3,10 +3,11 @@
  * do itself (devices, watched pages, exceptions, system instructions) it leaves to the interpreter, at the record of
  * the instruction, which has then changed nothing.
  */
+import { DS } from '../../cpu/state.ts';
 import { fieldAddress, gprAddress } from '../../cpu/state-layout.ts';
 import { evaluate } from '../../expr/evaluate.ts';
 import type { Expr } from '../../expr/expr.ts';
-import type { DecodedInstruction } from '../../isa/decode.ts';
+import type { DecodedInstruction, MemoryOperand } from '../../isa/decode.ts';
 import { formOf, type InstructionForm } from '../../isa/form.ts';
 import type { OperandWidth } from '../../isa/operand.ts';
 import type {
@@ -57,8 +58,13 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
   #step: Step | undefined;
   #pageBase = 0;
 
-  constructor() {
+  /** Segments outside 64-bit code that reach from 0 to 4 GiB, and those of them that the region relies on. */
+  protected readonly flat: ReadonlySet<number>;
+  protected readonly flatUsed = new Set<number>();
+
+  constructor(flat: ReadonlySet<number>) {
     super(new FunctionBody(1), NO_FORM);
+    this.flat = flat;
     this.entryLocal = this.body.local(I32);
   }
 
@@ -231,6 +237,7 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
     const { body } = this;
     if (!memory) throw new Error(`${codeName} has no memory operand`);
     const { base, index, shift, displacement } = memory;
+    if (this.form.addressSize === 32 && base !== 'ip') return this.#emitEffectiveAddress32(memory);
     if (base === 'ip') body.i64(displacement + BigInt(this.#nextIp()));
     else {
       body.i64(displacement);
@@ -243,9 +250,34 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
     }
     if (this.form.addressSize < 64) body.i64((1n << BigInt(this.form.addressSize)) - 1n).emit(op.i64And);
   }
-  #segmentAddress(address: AddressRef): number {
+  #emitEffectiveAddress32({ base, index, shift, displacement }: MemoryOperand): void {
+    const { body } = this;
+    body.i32(Number(BigInt.asIntN(32, displacement)));
+    if (typeof base === 'number') body.get(this.#local(base)).emit(op.i32WrapI64, op.i32Add);
+    if (index !== undefined) {
+      body.get(this.#local(index)).emit(op.i32WrapI64);
+      if (shift > 0) body.i32(shift).emit(op.i32Shl);
+      body.emit(op.i32Add);
+    }
+    body.emit(op.i64ExtendI32U);
+  }
+  #segmentIndex(address: AddressRef): number {
     const fixed = address.kind === 'computed' && address.segment.kind === 'fixed' ? address.segment.index : undefined;
-    return fixedSegmentAddress(fixed ?? this.#current.instruction.memory?.segment ?? 3, this.form);
+    return fixed ?? this.#current.instruction.memory?.segment ?? DS;
+  }
+  #segmentAddress(address: AddressRef): number {
+    return fixedSegmentAddress(this.#segmentIndex(address), this.form);
+  }
+
+  /** An offset in a flat segment is a linear address; one that wraps around leaves its page, and so the fast TLB. */
+  protected override emitLinear(address: AddressRef, width: OperandWidth, forWrite: boolean): number {
+    const segment = this.#segmentIndex(address);
+    if (this.form.segmentation === 'long' || !this.flat.has(segment)) return super.emitLinear(address, width, forWrite);
+    this.flatUsed.add(segment);
+    const linear = this.body.local(I64);
+    this.emitOffset(address);
+    this.body.set(linear);
+    return linear;
   }
   protected override emitSegmentBase(address: AddressRef): void {
     const at = this.#segmentAddress(address);

@@ -9,7 +9,7 @@ import {
   JUMP_CACHE_ENTRY_BYTES,
   REGION_KEYS_ADDRESS,
 } from '../../cpu/memory-map.ts';
-import { fieldAddress } from '../../cpu/state-layout.ts';
+import { fieldAddress, segmentAddress, segmentLayout } from '../../cpu/state-layout.ts';
 import { I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
 import { Exit } from '../exits.ts';
 import { DefinedFunctionList } from '../module-parts.ts';
@@ -18,7 +18,7 @@ import { jumpCacheEntry, SharedFunction, SharedType } from '../shared-functions.
 import { BlockEmitter, type Step, stepsOf } from './block-emitter.ts';
 import { ControlFlow } from './control-flow.ts';
 import { CARRIED, type FlagState } from './flag-state.ts';
-import type { Region, RegionNode } from './region.ts';
+import { FLAT_LIMIT, type Region, type RegionNode } from './region.ts';
 
 const REC = 0;
 
@@ -53,7 +53,7 @@ class RegionEmitter extends BlockEmitter {
   #dispatcher = 0;
 
   constructor(region: Region, slot: number) {
-    super();
+    super(region.flat);
     this.#region = region;
     this.#slot = slot;
     this.#steps = region.nodes.map(({ block }) => stepsOf(block));
@@ -98,6 +98,7 @@ class RegionEmitter extends BlockEmitter {
   #prologue(): void {
     const { body } = this;
     if (this.#region.pages.length > 1 || this.#region.codeSize !== 64) this.#checkTranslations();
+    if (this.flatUsed.size > 0) this.#checkFlatness();
     body.get(REC).memory(memoryOp.i32Load, record.entry).set(this.#next);
     body.i32(fieldAddress.budget).memory(memoryOp.i64Load).set(this.#budget);
     this.emitLoadState();
@@ -109,8 +110,30 @@ class RegionEmitter extends BlockEmitter {
     body.i32(REGION_KEYS_ADDRESS + 4 * this.#slot).memory(memoryOp.i32Load);
     body.i32(fieldAddress.jumpKey).memory(memoryOp.i32Load).emit(op.i32Ne).if();
     body.get(REC).call(SharedFunction.enterRegion).emit(op.i32Eqz).if();
-    body.i32(fieldAddress.exitRecord).get(REC).memory(memoryOp.i32Store);
-    body.i32(Exit.Resume).emit(op.return).end().end();
+    this.#refuse();
+    body.end().end();
+  }
+
+  /** Segments are loaded by instructions outside of regions, so those that are flat at first stay flat. */
+  #checkFlatness(): void {
+    const { body } = this;
+    for (const [position, segment] of [...this.flatUsed].entries()) {
+      const at = segmentAddress(segment);
+      body.i32(at).memory(memoryOp.i64Load, segmentLayout.base);
+      for (const limit of [segmentLayout.fastReadLimit, segmentLayout.fastWriteLimit]) {
+        body.i32(at).memory(memoryOp.i64Load, limit).i64(FLAT_LIMIT).emit(op.i64Xor, op.i64Or);
+      }
+      if (position > 0) body.emit(op.i64Or);
+    }
+    body.i64(0n).emit(op.i64Ne).if();
+    this.#refuse();
+    body.end();
+  }
+
+  /** Has the block interpreted that was to enter the region. */
+  #refuse(): void {
+    this.body.i32(fieldAddress.exitRecord).get(REC).memory(memoryOp.i32Store);
+    this.body.i32(Exit.Resume).emit(op.return);
   }
 
   #writeBudget(): void {

@@ -49,7 +49,12 @@ export interface Region {
   /** Nodes that control may reach other than by the direct edges: the start, returns, targets of indirect transfers. */
   readonly entries: readonly number[];
   readonly codeSize: 16 | 32 | 64;
+  /** Data segments (0 = ES …) whose offsets are linear addresses, of any 32 bits. */
+  readonly flat: ReadonlySet<number>;
 }
+
+/** The fast limits of a segment register of a flat segment. */
+export const FLAT_LIMIT = 0xffff_ffffn;
 
 export interface RegionPage {
   readonly linear: number;
@@ -60,7 +65,7 @@ export interface RegionPage {
 export type FindBlock = (from: Block, rip: number) => Block | undefined;
 
 /** The region that starts with a block: what is decoded and can be reached from it, the nearest first. */
-export function regionFrom(start: Block, find: FindBlock): Region {
+export function regionFrom(start: Block, find: FindBlock, flat: ReadonlySet<number>): Region {
   const nodes: RegionNode[] = [];
   const indexOf = new Map<number, number>();
   const expected = new Set<number>();
@@ -82,7 +87,7 @@ export function regionFrom(start: Block, find: FindBlock): Region {
     }
   }
   const entries = [0, ...[...expected].flatMap((rip) => indexOf.get(rip) ?? [])];
-  return { nodes, indexOf, pages: pagesOf(nodes), entries, codeSize: start.location.codeSize };
+  return { nodes, indexOf, pages: pagesOf(nodes), entries, codeSize: start.location.codeSize, flat };
 }
 
 /** A block that begins with what cannot be compiled has nothing to offer; one on two pages may change with either. */

@@ -1,12 +1,12 @@
 /** The compiled regions: which blocks they hold, which of these enter them, and when they may run. */
 import { PAGE_BYTES, REGION_KEYS_ADDRESS } from '../../cpu/memory-map.ts';
-import type { CpuState } from '../../cpu/state.ts';
-import { CS } from '../../cpu/state.ts';
+import { type CpuState, CS, DS, ES, SS } from '../../cpu/state.ts';
+import { segmentAddress, segmentLayout } from '../../cpu/state-layout.ts';
 import type { Mmu } from '../../mmu/mmu.ts';
 import { type Block, endOf } from '../block.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HandlerLibrary } from '../handler-library.ts';
-import { isCompilable, type Region, regionFrom } from './region.ts';
+import { FLAT_LIMIT, isCompilable, type Region, regionFrom } from './region.ts';
 import { compileRegion } from './region-emitter.ts';
 
 /** Regions beyond this many make room by dropping all: what is hot comes back soon. */
@@ -53,7 +53,7 @@ export class Regions {
   compile(start: Block): void {
     if (!isCompilable(start) || !start.valid || this.isEntry(start)) return;
     if (this.#all.size >= MAX_REGIONS) this.clear();
-    const region = regionFrom(start, (from, rip) => this.#find(from, rip));
+    const region = regionFrom(start, (from, rip) => this.#find(from, rip), this.#flatSegments());
     const slot = this.#library.reserveSlot();
     const { module, entries, loopHeaders } = compileRegion(region, slot);
     this.#library.installRegion(slot, module);
@@ -109,6 +109,18 @@ export class Regions {
     const page = isSamePage ? fromPhysical - pageOffset : this.#mmu.servedFetch(linear - offset);
     if (page < 0) return undefined;
     return this.#cache.peek({ physical: page + offset, linear, rip, pageOffset: offset, codeSize, stackSize });
+  }
+
+  #flatSegments(): Set<number> {
+    const { view } = this.#state;
+    return new Set(
+      [ES, SS, DS].filter((index) => {
+        const at = segmentAddress(index);
+        const limits = [segmentLayout.fastReadLimit, segmentLayout.fastWriteLimit];
+        const isWhole = limits.every((limit) => view.getBigInt64(at + limit, true) === FLAT_LIMIT);
+        return isWhole && view.getBigInt64(at + segmentLayout.base, true) === 0n;
+      }),
+    );
   }
 
   #forget(block: Block): void {
