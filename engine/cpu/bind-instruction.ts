@@ -24,6 +24,7 @@ const repPrefixes = { none: undefined, rep: 'rep', repe: 'rep', repne: 'repne' }
  */
 export function bindInstruction(state: CpuState, decoded: Decoded, ip: number): DecodedInstruction {
   const nextIp = decoded.codeSize === 64 ? ip + decoded.lengthBytes : (ip + decoded.lengthBytes) >>> 0;
+  const fixed = decoded.operands.map(bindFixed);
   return {
     code: decoded.code,
     mnemonic: decoded.mnemonic,
@@ -36,22 +37,22 @@ export function bindInstruction(state: CpuState, decoded: Decoded, ip: number): 
     repPrefix: repPrefixes[decoded.repeat],
     segment: decoded.memory?.segment ?? DS,
     operandCount: decoded.operands.length,
-    operand: (index) => bindOperand(state, decoded, index, nextIp),
+    operand: (index) => fixed[index] ?? bindMemoryOperand(state, decoded, index, nextIp),
   };
 }
 
-function bindOperand(state: CpuState, decoded: Decoded, index: number, nextIp: number): DecodedOperand {
-  const operand = decoded.operands[index];
-  if (operand === undefined) throw new Error(`internal: ${decoded.codeName} has no operand ${index}`);
-  if (operand.kind === 'memory' && decoded.memory) return bindMemory(state, decoded, decoded.memory, nextIp);
-  if (operand.kind === 'register') return bindRegister(decoded, operand);
+/** What an operand is if it does not depend on the registers' values; undefined for memory. */
+function bindFixed(operand: SymbolicOperand): DecodedOperand | undefined {
+  if (operand.kind === 'memory') return undefined;
+  if (operand.kind === 'register') return bindRegister(operand);
   if (operand.kind === 'far-branch') {
     return { kind: 'far-pointer', selector: operand.selector ?? 0, offset: Number(operand.value ?? 0n) };
   }
   return { kind: 'immediate', value: Number(operand.value ?? 0n) };
 }
 
-function bindRegister(decoded: Decoded, { register }: SymbolicOperand): DecodedOperand {
+/** Undefined for registers that no system instruction has. */
+function bindRegister({ register }: SymbolicOperand): DecodedOperand | undefined {
   switch (register?.kind) {
     case 'gpr':
       return { kind: 'register', index: register.number, sizeBytes: register.width / 8 };
@@ -60,8 +61,15 @@ function bindRegister(decoded: Decoded, { register }: SymbolicOperand): DecodedO
     case 'debug':
       return { kind: register.kind, index: register.number };
     default:
-      throw new Error(`internal: ${decoded.codeName}: register ${register?.name} is not one of the system's`);
+      return undefined;
   }
+}
+
+function bindMemoryOperand(state: CpuState, decoded: Decoded, index: number, nextIp: number): MemoryOperand {
+  const operand = decoded.operands[index];
+  if (operand?.kind === 'memory' && decoded.memory) return bindMemory(state, decoded, decoded.memory, nextIp);
+  const found = operand ? `is ${operand.register?.name ?? operand.kind}` : 'does not exist';
+  throw new Error(`internal: ${decoded.codeName}: operand ${index} ${found}`);
 }
 
 function bindMemory(state: CpuState, decoded: Decoded, memory: Symbolic, nextIp: number): MemoryOperand {
@@ -77,10 +85,26 @@ function bindMemory(state: CpuState, decoded: Decoded, memory: Symbolic, nextIp:
   };
 }
 
+/** Sums of so large addresses are not exact as numbers. */
+const EXACT = 2 ** 50;
+
 function effectiveAddress(state: CpuState, bits: 16 | 32 | 64, memory: Symbolic, nextIp: number): number {
+  const { base, index } = memory;
+  const wide = bits === 64;
+  const from = (register: number) => (wide ? state.gprLinear(register) : state.gpr32(register));
+  const baseValue = base === 'ip' ? nextIp : base === undefined ? 0 : from(base);
+  const indexValue = index === undefined ? 0 : from(index);
+  if (wide && (Math.abs(baseValue) > EXACT || Math.abs(indexValue) > EXACT)) return wideAddress(state, memory, nextIp);
+  const sum = Number(memory.displacement) + baseValue + indexValue * 2 ** memory.shift;
+  if (wide) return sum;
+  return bits === 32 ? sum >>> 0 : sum & 0xffff;
+}
+
+/** The 64-bit address of registers that hold anything. */
+function wideAddress(state: CpuState, memory: Symbolic, nextIp: number): number {
   let sum = memory.displacement;
   if (memory.base === 'ip') sum += BigInt(nextIp);
   else if (memory.base !== undefined) sum += state.gpr(memory.base);
   if (memory.index !== undefined) sum += state.gpr(memory.index) << BigInt(memory.shift);
-  return Number(bits === 64 ? BigInt.asIntN(64, sum) : BigInt.asUintN(bits, sum));
+  return Number(BigInt.asIntN(64, sum));
 }

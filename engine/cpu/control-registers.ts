@@ -10,7 +10,10 @@ import type { Processor } from './processor.ts';
 import { ACCESS, CR0, CR4, EFER, hasBit } from './register-bits.ts';
 import { CS, TR } from './state.ts';
 
-const NO_FLUSH = 1n << 63n;
+/** Bit 63 of what is moved to CR3, in its upper half. */
+const NO_FLUSH_HIGH = 2 ** 31;
+/** The upper half of the first address beyond MAXPHYADDR. */
+const ADDRESS_END_HIGH = 2 ** (PHYSICAL_ADDRESS_BITS - 32);
 
 const CR0_DEFINED =
   (CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.ET | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG) >>> 0;
@@ -97,14 +100,20 @@ function eferForPaging({ state }: Processor, value: number): number {
 
 /** Writes CR3. Bit 63 asks to keep the cached translations of the PCID. */
 export function writeCr3(processor: Processor, wide: bigint): void {
+  writeCr3Halves(processor, Number(wide & 0xffff_ffffn), Number(wide >> 32n));
+}
+
+/** The same, without a bigint: unsigned halves. */
+function writeCr3Halves(processor: Processor, low: number, high: number): void {
   const { state, tlb } = processor;
   const before = state.cr3;
   const pcide = hasBit(state.cr4, CR4.PCIDE);
-  const noFlush = pcide && (wide & NO_FLUSH) !== 0n;
-  const value = pcide ? wide & ~NO_FLUSH : wide;
-  if (value >> BigInt(PHYSICAL_ADDRESS_BITS) !== 0n) throw GP(0);
-  tlb.writeCr3(Number(value), noFlush);
-  processor.hooks.controlRegisterWritten('CR3', before, Number(value));
+  const noFlush = pcide && high >= NO_FLUSH_HIGH;
+  const high31 = noFlush ? high - NO_FLUSH_HIGH : high;
+  if (high31 >= ADDRESS_END_HIGH) throw GP(0);
+  const value = high31 * 0x1_0000_0000 + low;
+  tlb.writeCr3(value, noFlush);
+  processor.hooks.controlRegisterWritten('CR3', before, value);
 }
 
 /** Writes CR4 with all checks and effects. */
@@ -162,9 +171,11 @@ export function readControlRegister({ state }: Processor, register: number): big
   }
 }
 
+const EXISTING: readonly number[] = [0, 2, 3, 4];
+
 /** #UD for a register that does not exist precedes the privilege check. */
 function checkControlRegister({ state }: Processor, register: number): void {
-  const exists = [0, 2, 3, 4].includes(register) || (register === 8 && is64Bit(state));
+  const exists = register === 8 ? is64Bit(state) : EXISTING.includes(register);
   if (!exists) throw UD();
   if (state.cpl !== 0) throw GP(0);
 }
@@ -181,6 +192,9 @@ export const MOV_TO_CR: SystemInstruction = (cpu, insn) => {
   const register = specialRegister(insn, 0);
   const gpr = registerIndex(insn, 1);
   checkControlRegister(cpu, register);
+  if (register === 3 && !cpu.intercepts?.onWriteCr && is64Bit(cpu.state)) {
+    return writeCr3Halves(cpu, cpu.state.gpr32(gpr), cpu.state.gprHigh32(gpr));
+  }
   const source = is64Bit(cpu.state) ? cpu.state.gpr(gpr) : BigInt(cpu.state.gpr32(gpr));
   const value = cpu.intercepts?.onWriteCr?.(register, gpr, source) ?? source;
   writeControlRegister(cpu, register, value);

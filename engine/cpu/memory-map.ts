@@ -8,10 +8,26 @@ export const STATE_ADDRESS = 0x1000;
 export const STATE_BYTES = 0x1000;
 
 /**
- * u32, common to all vCPUs: not 0 while a filter wants to be told of ring changes or of system instructions, so that they
- * must take the slow way.
+ * u32, common to all vCPUs: not 0 while a filter wants to be told of ring changes, exceptions or system instructions, so
+ * that they must take the slow way.
  */
 export const WATCHED_ADDRESS = 0x2000;
+/** u32 each: bytes of RAM, and the wasm address of its page tables (see mmu/physical-memory.ts), 0 if they lie outside. */
+export const RAM_BYTES_ADDRESS = 0x2004;
+export const PAGE_TABLES_ADDRESS = 0x2008;
+/** u32: wasm address of the linear mappings of the loaded vCPU (see mmu/tlb.ts), 0 if they lie outside. */
+export const LINEAR_TLB_ADDRESS = 0x200c;
+/** f64 each: look-ups of the architectural TLB that it answered, and that took a walk. */
+export const TLB_STATISTICS_ADDRESS = 0x2010;
+
+/**
+ * The page fault that a refill found (exec/tlb-refill.ts): u32, not 0 until it is dealt with; u32: error code; i64: linear
+ * address.
+ */
+export const PAGE_FAULT_ADDRESS = 0x2020;
+export const pageFaultField = { isPending: 0, errorCode: 4, linear: 8 } as const;
+/** u32: events dealt with in the current run of the run loop. */
+export const EVENTS_ADDRESS = 0x2030;
 
 /**
  * u32: 1 more than the host-physical address of the VMCS that compiled code may write to, as its page counts as written
@@ -37,6 +53,18 @@ export const FAST_TLB_ENTRY_BYTES = 32;
 export const FAST_TLB_SETS_OF_WORLD = 3;
 export const FAST_TLB_SETS = 2 * FAST_TLB_SETS_OF_WORLD;
 export const FAST_TLB_SET_BYTES = FAST_TLB_ENTRIES * FAST_TLB_ENTRY_BYTES;
+
+/** What is kept about the slots of the fast TLB: the RAM page of each; by world, slots that were filled, and how many. */
+export const FAST_TLB_SLOTS = FAST_TLB_SETS * FAST_TLB_ENTRIES;
+export const FAST_TLB_PAGES_ADDRESS = 0x360_0000;
+export const FAST_TLB_LOG_ENTRIES = 8192;
+export const FAST_TLB_LOGS_ADDRESS = FAST_TLB_PAGES_ADDRESS + FAST_TLB_SLOTS * 4;
+export const FAST_TLB_FILLED_ADDRESS = FAST_TLB_LOGS_ADDRESS + 2 * FAST_TLB_LOG_ENTRIES * 4;
+
+/** The linear mappings of the first vCPUs; those of further ones lie outside of this memory. */
+export const LINEAR_TLBS_ADDRESS = 0x370_0000;
+export const LINEAR_TLB_BYTES = 0x1_1000;
+export const LINEAR_TLBS = 64;
 
 /** What is known of VMCSs that have passed the checks of VM entry; see vmx/entry-checks/passed-vmcs.ts. */
 export const PASSED_VMCS_ADDRESS = 0x340_0000;

@@ -2,11 +2,16 @@
  * The delivery of INT n and of exceptions in 64-bit mode through interrupt and trap gates, as WebAssembly: what
  * cpu/interrupt-gate.ts does, where nothing about it is out of the ordinary (see ring-transitions.ts).
  */
+import { Vector } from '../cpu/events.ts';
+import { EVENTS_ADDRESS, PAGE_FAULT_ADDRESS, pageFaultField } from '../cpu/memory-map.ts';
 import { CpuMode } from '../cpu/modes.ts';
 import { ACCESS, RFLAGS } from '../cpu/register-bits.ts';
 import { CS, SS, TR } from '../cpu/state.ts';
-import { segmentAddress } from '../cpu/state-layout.ts';
-import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
+import { fieldAddress, segmentAddress } from '../cpu/state-layout.ts';
+import { FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
+import { MAX_EVENTS } from './exits.ts';
+import { record } from './record.ts';
+import { SharedFunction } from './shared-functions.ts';
 import { type DescriptorLocals, FOR_WRITING, type Frame, RSP, TransitionEmitter } from './transition-emitter.ts';
 
 /** What kind of event is delivered. */
@@ -37,6 +42,46 @@ export function deliverEventFunction(): Uint8Array {
   t.unless(() => t.field('mode').i32(CpuMode.long64).emit(op.i32Eq));
   deliver(t);
   f.end();
+  return f.i32(0).bytes();
+}
+
+/**
+ * (unused) → 1, or 0 if it is the run loop's: deals with the page fault that a refill found, as the run loop would, after
+ * compiled code left with Exit.Event.
+ */
+export function deliverPageFaultFunction(): Uint8Array {
+  const f = new FunctionBody(1);
+  const at = f.local(I32);
+  const word = (address: number) => f.i32(address).memory(memoryOp.i32Load);
+  f.block();
+  f.i32(PAGE_FAULT_ADDRESS).memory(memoryOp.i32Load, pageFaultField.isPending).emit(op.i32Eqz).branchIf(0);
+  // With all of the budget taken, the run loop goes block by block, or ends.
+  f.i32(fieldAddress.budget).memory(memoryOp.i64Load).i64(0n).emit(op.i64LeS).branchIf(0);
+  word(EVENTS_ADDRESS)
+    .i32(MAX_EVENTS - 1)
+    .emit(op.i32GeU)
+    .branchIf(0);
+  word(fieldAddress.exitRecord).set(at);
+  f.i32(fieldAddress.rip).i32(fieldAddress.pageBase).memory(memoryOp.i64Load);
+  f.get(at).memory(memoryOp.i64Load32U, record.nextOffset).emit(op.i64Add);
+  f.get(at).memory(memoryOp.i64Load16U, record.length).emit(op.i64Sub).memory(memoryOp.i64Store);
+  f.i32(Vector.PF).i32(PAGE_FAULT_ADDRESS).memory(memoryOp.i32Load, pageFaultField.errorCode);
+  f.i32(EventKind.Fault | EventKind.ErrorCode)
+    .call(SharedFunction.deliverEvent)
+    .emit(op.i32Eqz)
+    .branchIf(0);
+  f.i32(PAGE_FAULT_ADDRESS).i32(0).memory(memoryOp.i32Store, pageFaultField.isPending);
+  f.i32(fieldAddress.cr2)
+    .i32(PAGE_FAULT_ADDRESS)
+    .memory(memoryOp.i64Load, pageFaultField.linear)
+    .memory(memoryOp.i64Store);
+  f.i32(fieldAddress.linkSite).i32(0).memory(memoryOp.i32Store);
+  f.i32(EVENTS_ADDRESS);
+  word(EVENTS_ADDRESS).i32(1).emit(op.i32Add).memory(memoryOp.i32Store);
+  // The event takes one from the budget, and what the block did not execute goes back.
+  f.i32(fieldAddress.budget).i32(fieldAddress.budget).memory(memoryOp.i64Load);
+  f.get(at).memory(memoryOp.i64Load16U, record.blockCount).emit(op.i64Add).i64(1n).emit(op.i64Sub);
+  f.memory(memoryOp.i64Store).i32(1).emit(op.return).end();
   return f.i32(0).bytes();
 }
 

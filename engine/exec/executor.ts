@@ -4,11 +4,11 @@
  */
 import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { GP, type VmExit } from '../cpu/events.ts';
-import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { EVENTS_ADDRESS, PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { ACTIVITY, BLOCKING, DR6, RFLAGS } from '../cpu/register-bits.ts';
-import { type CpuState, CS, readSigned } from '../cpu/state.ts';
+import { type CpuState, CS, readSigned, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';
 import type { World } from '../mmu/fast-tlb.ts';
@@ -18,7 +18,7 @@ import type { CodeCache } from './code-cache.ts';
 import { CodeWorld, WHOLE_LIMIT } from './code-world.ts';
 import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot-spots.ts';
 import { Regions } from './compiler/regions.ts';
-import { Exit } from './exits.ts';
+import { Exit, MAX_EVENTS } from './exits.ts';
 import { type HandlerLibrary, isRegion } from './handler-library.ts';
 import { record } from './record.ts';
 import type { Runtime } from './runtime.ts';
@@ -44,8 +44,8 @@ export interface ExecutorOwner {
 const INTERPRETED_STRETCH = 30_000;
 const COMPILED_STRETCH = 1_000_000;
 
-/** Events after which a run returns: each takes as long as hundreds of instructions. */
-const MAX_EVENTS = 1000;
+/** Keys of jump-cache entries in each generation: one for each mode and ring. */
+const KEYS_OF_GENERATION = 128;
 
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
@@ -57,7 +57,6 @@ export class Executor {
   readonly #library: HandlerLibrary;
   readonly #runtime: Runtime;
   readonly #owner: ExecutorOwner;
-  readonly #budget: BigInt64Array;
   readonly regions: Regions;
   readonly #hotSpots: HotSpots;
   /** What is left beyond the block under way, while the run loop goes block by block. */
@@ -65,8 +64,6 @@ export class Executor {
   /** What valid jump-cache entries were made for, in root and in non-root operation. */
   readonly #worlds = [new CodeWorld(), new CodeWorld()] as const;
   #limit = 0;
-  /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
-  #events = 0;
   #skipMarkAt: number | undefined;
   /** The block that ran last was cut to the rest of the slice: what follows it begins where no code leads to. */
   #wasCut = false;
@@ -89,7 +86,6 @@ export class Executor {
     this.#library = parts.library;
     this.#runtime = parts.runtime;
     this.#owner = parts.owner;
-    this.#budget = new BigInt64Array(this.#state.view.buffer, fieldAddress.budget, 1);
     this.regions = new Regions({ ...parts, state: this.#state });
     this.#hotSpots = new HotSpots(this.regions, parts.hotSpots ?? DEFAULT_HOT_SPOTS);
     parts.runtime.mayEnterRegion = (at) => this.regions.mayEnter(parts.cache.placeOf(at).block);
@@ -125,7 +121,9 @@ export class Executor {
   translationsChanged(world?: World): void {
     if (world !== 1) this.#worlds[0].begin();
     if (world !== 0) this.#worlds[1].begin();
-    this.refreshJumpKey();
+    const { jumpKey, nonRoot } = this.#state;
+    const { generation } = this.#worlds[nonRoot ? 1 : 0];
+    this.#state.jumpKey = generation * KEYS_OF_GENERATION + (jumpKey % KEYS_OF_GENERATION);
   }
 
   /** The key that jump-cache entries of the current mode carry. */
@@ -136,7 +134,7 @@ export class Executor {
     if (is64Bit(state)) world.follow(0, WHOLE_LIMIT);
     else world.follow(state.segment(CS).base, state.segment(CS).limit);
     const sizes = (codeSize(state) >> 5) * 3 + (stackSize(state) >> 5);
-    state.jumpKey = world.generation * 128 + (nonRoot << 6) + sizes * 4 + state.cpl;
+    state.jumpKey = world.generation * KEYS_OF_GENERATION + (nonRoot << 6) + sizes * 4 + state.cpl;
   }
 
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */
@@ -149,10 +147,13 @@ export class Executor {
     this.refreshJumpKey();
     this.#state.linkSite = 0;
     while (this.#budgetLeft > 0 && this.#events < MAX_EVENTS) {
-      const { rip } = this.#state;
+      const { rip, cpl } = this.#state;
       if (this.#owner.interrupted()) return 'stop-requested';
       // A link may only be patched with the block its branch asked for, not with an interrupt's handler.
-      if (this.#state.rip !== rip) this.#elsewhere();
+      if (this.#state.rip !== rip || this.#state.cpl !== cpl) {
+        this.#elsewhere();
+        this.refreshJumpKey();
+      }
       const end = this.#enter();
       if (end) return end;
     }
@@ -168,11 +169,18 @@ export class Executor {
   get #view(): DataView {
     return this.#state.view;
   }
+  /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
+  get #events(): number {
+    return this.#view.getUint32(EVENTS_ADDRESS, true);
+  }
+  set #events(value: number) {
+    this.#view.setUint32(EVENTS_ADDRESS, value, true);
+  }
   get #budgetLeft(): number {
-    return Number(this.#budget[0]) + this.#reserve;
+    return readSigned(this.#state.view, fieldAddress.budget) + this.#reserve;
   }
   set #budgetLeft(value: number) {
-    this.#budget[0] = BigInt(value - this.#reserve);
+    writeInteger(this.#state.view, fieldAddress.budget, value - this.#reserve);
   }
 
   /** A trap of the last instruction is delivered before anything else happens, but not in the shadow of MOV SS. */
@@ -254,7 +262,7 @@ export class Executor {
     const left = this.#budgetLeft;
     if (left <= instructions) return this.#library.enter(at);
     this.#reserve = left - instructions;
-    this.#budget[0] = BigInt(instructions);
+    writeInteger(this.#state.view, fieldAddress.budget, instructions);
     const exit = this.#library.enter(at);
     const rest = this.#budgetLeft;
     this.#reserve = 0;
@@ -304,9 +312,7 @@ export class Executor {
   }
 
   #event(): void {
-    const event = this.#runtime.pendingEvent;
-    this.#runtime.pendingEvent = undefined;
-    this.#deal(event);
+    this.#deal(this.#runtime.takeEvent());
   }
 
   /**
@@ -405,7 +411,7 @@ export class Executor {
     if (linkSite && block.count > 0 && block.pages.length === 1) view.setUint32(linkSite, block.record, true);
     if (block.count === 0) return;
     const entry = jumpCacheAddress(rip);
-    view.setBigInt64(entry + jumpCacheEntry.rip, BigInt(rip), true);
+    writeInteger(view, entry + jumpCacheEntry.rip, rip);
     view.setUint32(entry + jumpCacheEntry.record, block.record, true);
     view.setUint32(entry + jumpCacheEntry.key, jumpKey, true);
   }

@@ -19,6 +19,9 @@ export const Exit = {
 } as const;
 export type Exit = (typeof Exit)[keyof typeof Exit];
 
+/** Events after which a run returns: each takes as long as hundreds of instructions. */
+export const MAX_EVENTS = 1000;
+
 /** What the slow path of a memory access answers. */
 export const SlowStatus = {
   Done: 0,

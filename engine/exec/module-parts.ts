@@ -1,7 +1,7 @@
 /** Modules of compiled code: the shared functions first, at the indices that all code relies on. */
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { type DefinedFunction, encodeModule, FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
-import { deliverEventFunction } from './event-delivery.ts';
+import { deliverEventFunction, deliverPageFaultFunction } from './event-delivery.ts';
 import { Exit } from './exits.ts';
 import { record } from './record.ts';
 import {
@@ -32,6 +32,7 @@ export class DefinedFunctionList {
     if (!withTransitions) return;
     this.#functions.push({ type: SharedType.hostAddress, body: hostAddressFunction() });
     this.#functions.push({ type: SharedType.deliverEvent, body: deliverEventFunction(), export: 'deliverEvent' });
+    this.#functions.push({ type: SharedType.handler, body: deliverPageFaultFunction() });
     this.#functions.push({ type: SharedType.handler, body: enterFunction(), export: 'enter' });
   }
 
@@ -51,12 +52,14 @@ export class DefinedFunctionList {
 
 /**
  * (record) → Exit: what the run loop calls. Handlers tail-call one another, so that this is the only frame below them;
- * compiled regions, which cannot see the table, come back here to go on.
+ * compiled regions, which cannot see the table, come back here to go on, and so do page faults of the ordinary kind.
  */
 function enterFunction(): Uint8Array {
   const f = new FunctionBody(1);
   const [rec, exit] = [0, f.local(I32)];
   f.get(rec).call(SharedFunction.enterBlock).set(exit).loop();
+  f.get(exit).i32(Exit.Event).emit(op.i32Eq).if();
+  f.get(rec).call(SharedFunction.deliverPageFault).if().i32(Exit.Dispatch).set(exit).end().end();
   f.get(exit).i32(Exit.Dispatch).emit(op.i32LtU).if().get(exit).emit(op.return).end();
   f.get(exit).i32(Exit.Dispatch).emit(op.i32Eq).if();
   f.get(rec).call(SharedFunction.dispatch).set(exit).branch(1).end();

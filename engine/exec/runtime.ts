@@ -4,9 +4,9 @@
  */
 import { checkSegment } from '../cpu/access.ts';
 import { bindInstruction } from '../cpu/bind-instruction.ts';
-import { GP, GuestFault, SS_, UD, Unimplemented, Vector, type VmExit } from '../cpu/events.ts';
+import { GP, GuestFault, PF, SS_, UD, Unimplemented, Vector, type VmExit } from '../cpu/events.ts';
 import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu/instruction.ts';
-import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { PAGE_BYTES, PAGE_FAULT_ADDRESS, pageFaultField } from '../cpu/memory-map.ts';
 import { is64Bit } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { CS, readSigned, SS } from '../cpu/state.ts';
@@ -14,7 +14,7 @@ import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout
 import { systemInstructionKey } from '../cpu/system-table.ts';
 import { type DecodedInstruction, isOverlong } from '../isa/decode.ts';
 import { Access } from '../mmu/access.ts';
-import type { Mmu } from '../mmu/mmu.ts';
+import { FillResult, type Mmu } from '../mmu/mmu.ts';
 import type { CodeCache } from './code-cache.ts';
 import { Exit, FOR_WRITE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { record } from './record.ts';
@@ -33,7 +33,7 @@ interface Bound {
 }
 
 export class Runtime {
-  /** What ended the instruction: GuestFault, VmExit, Unimplemented. Anything else is an internal bug. */
+  /** What ended the instruction: GuestFault, VmExit, Unimplemented. Undefined if a refill found a page fault. */
   pendingEvent: unknown;
   /** Set to leave compiled code after the instruction that runs. */
   stopRequested = false;
@@ -82,13 +82,28 @@ export class Runtime {
     const { mmu, processor } = this.#parts;
     if ((linear & 0xfff) + (size & SIZE_MASK) > PAGE_BYTES) return Exit.Resume;
     const { jumpKey } = processor.state;
-    try {
-      const isFilled = mmu.fillFor(linear, size & FOR_WRITE ? Access.Write : Access.Read);
-      return isFilled && processor.state.jumpKey === jumpKey ? 0 : Exit.Resume;
-    } catch (event) {
-      this.#fail(event, recordAddress);
+    const filled = mmu.fillFor(linear, size & FOR_WRITE ? Access.Write : Access.Read);
+    if (filled === FillResult.Failed) {
+      this.#fail(mmu.takeFailure(), recordAddress);
       return Exit.Event;
     }
+    return filled === FillResult.Filled && processor.state.jumpKey === jumpKey ? 0 : Exit.Resume;
+  }
+
+  /** What ended the instruction that left compiled code with Exit.Event. Anything but the above is an internal bug. */
+  takeEvent(): unknown {
+    const event = this.pendingEvent ?? this.#refillFault();
+    this.pendingEvent = undefined;
+    return event;
+  }
+
+  #refillFault(): GuestFault {
+    const { view } = this.#parts.processor.state;
+    if (view.getUint32(PAGE_FAULT_ADDRESS + pageFaultField.isPending, true) === 0)
+      throw new Error('no event is pending');
+    view.setUint32(PAGE_FAULT_ADDRESS + pageFaultField.isPending, 0, true);
+    const errorCode = view.getUint32(PAGE_FAULT_ADDRESS + pageFaultField.errorCode, true);
+    return PF(errorCode, readSigned(view, PAGE_FAULT_ADDRESS + pageFaultField.linear));
   }
 
   #checkedSegment(recordAddress: number, offset: number, segment: number, size: number): number {
@@ -128,12 +143,24 @@ export class Runtime {
   /** A RAM page enters the fast TLB and the access is made there; what cannot be there is carried out here. */
   #access(linear: number, size: number, recordAddress: number, store: boolean): number {
     const bytes = size & SIZE_MASK;
-    const retries = (size & WITHOUT_RETRY) === 0 && (linear & 0xfff) + bytes <= PAGE_BYTES;
+    if ((size & WITHOUT_RETRY) === 0 && (linear & 0xfff) + bytes <= PAGE_BYTES) {
+      const { mmu } = this.#parts;
+      this.currentRecord = recordAddress;
+      const filled = mmu.fillFor(linear, store || size & FOR_WRITE ? Access.Write : Access.Read);
+      this.currentRecord = 0;
+      if (filled === FillResult.Filled) return SlowStatus.Retry;
+      if (filled === FillResult.Failed) {
+        this.#fail(mmu.takeFailure(), recordAddress);
+        return SlowStatus.Event;
+      }
+    }
+    return this.#carryOut(linear, size, recordAddress, store);
+  }
+
+  #carryOut(linear: number, size: number, recordAddress: number, store: boolean): number {
     this.currentRecord = recordAddress;
     try {
-      const access = store || size & FOR_WRITE ? Access.Write : Access.Read;
-      if (retries && this.#parts.mmu.fillFor(linear, access)) return SlowStatus.Retry;
-      if (store) this.#write(linear, bytes);
+      if (store) this.#write(linear, size & SIZE_MASK);
       else this.#read(linear, size);
     } catch (event) {
       this.#fail(event, recordAddress);

@@ -84,6 +84,8 @@ export const SharedFunction = {
   hostAddress: 14,
   /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
   deliverEvent: 15,
+  /** (unused) → 1 if the page fault that a refill found was dealt with. */
+  deliverPageFault: 16,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [

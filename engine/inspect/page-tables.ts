@@ -1,9 +1,8 @@
 /** The guest's and EPT's paging structures as a tree that is read level by level, as plain data. No side effects. */
 
 import { EptRight } from '../mmu/access.ts';
-import { PDPTE_REGISTER } from '../mmu/guest-walk.ts';
 import type { Mmu } from '../mmu/mmu.ts';
-import { type EntryFormat, type LevelName, PagingMode } from '../mmu/paging-structures.ts';
+import { type EntryFormat, type LevelName, PagingMode, PDPTE_REGISTER } from '../mmu/paging-structures.ts';
 import { type AddressSpace, Outcome, Walk } from '../mmu/walk.ts';
 import { type DecodedEntry, decodeEntry, entryMaps, isPresent, type Structure } from './paging-entry.ts';
 

@@ -1,8 +1,7 @@
 /** Records a walk without side effects as the list of steps it took. */
 import { ALL_GUEST_RIGHTS, EptRight, MappingFlag } from '../mmu/access.ts';
-import { PDPTE_REGISTER } from '../mmu/guest-walk.ts';
 import type { Mmu } from '../mmu/mmu.ts';
-import { Entry, type EntryFormat, PagingMode } from '../mmu/paging-structures.ts';
+import { Entry, type EntryFormat, PagingMode, PDPTE_REGISTER } from '../mmu/paging-structures.ts';
 import type { AddressSpace, WalkTrace } from '../mmu/walk.ts';
 import { type DecodeContext, type DecodedEntry, decodeEntry, flagOf, isPresent } from './paging-entry.ts';
 

@@ -4,7 +4,15 @@
  */
 import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import type { GuestFault } from '../cpu/events.ts';
-import { RAM_ADDRESS, STATE_ADDRESS, STATE_BYTES, WATCHED_ADDRESS } from '../cpu/memory-map.ts';
+import {
+  LINEAR_TLB_BYTES,
+  LINEAR_TLBS,
+  LINEAR_TLBS_ADDRESS,
+  RAM_ADDRESS,
+  STATE_ADDRESS,
+  STATE_BYTES,
+  WATCHED_ADDRESS,
+} from '../cpu/memory-map.ts';
 import { createCpuModel } from '../cpu/model.ts';
 import { type Hooks, type Intercepts, type Ports, Processor } from '../cpu/processor.ts';
 import { CpuState, writeInteger } from '../cpu/state.ts';
@@ -16,6 +24,7 @@ import { EventKind } from '../exec/event-delivery.ts';
 import { Executor, type ExecutorOwner } from '../exec/executor.ts';
 import { HandlerLibrary } from '../exec/handler-library.ts';
 import { Runtime } from '../exec/runtime.ts';
+import { withRefill } from '../exec/tlb-refill.ts';
 import { Mmu } from '../mmu/mmu.ts';
 import { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { TranslationContext } from '../mmu/translation.ts';
@@ -27,6 +36,11 @@ const WASM_PAGE_BYTES = 0x1_0000;
 
 /** Offset of a field in the copy of a state. */
 const parkedAt = (field: FieldName): number => fieldAddress[field] - STATE_ADDRESS;
+
+/** Where the linear mappings of a vCPU lie; undefined: outside of the wasm memory. */
+function linearTlbOf(buffer: ArrayBuffer, vcpu: number) {
+  return vcpu < LINEAR_TLBS ? { buffer, address: LINEAR_TLBS_ADDRESS + vcpu * LINEAR_TLB_BYTES } : undefined;
+}
 
 /** What of a vCPU is exchanged when another one runs. */
 interface Parked {
@@ -55,6 +69,8 @@ export class Host {
   readonly processor: Processor;
   readonly vmx: Vmx;
   readonly runtime: Runtime;
+  /** What compiled code calls back. */
+  readonly imports: Readonly<Record<string, unknown>>;
   readonly codeCache: CodeCache;
   readonly library: HandlerLibrary;
   readonly executor: Executor;
@@ -62,7 +78,7 @@ export class Host {
   #loaded = 0;
 
   constructor(config: HostConfig) {
-    const pages = Math.ceil((RAM_ADDRESS + config.ramBytes) / WASM_PAGE_BYTES);
+    const pages = Math.ceil((RAM_ADDRESS + PhysicalMemory.bytesFor(config.ramBytes)) / WASM_PAGE_BYTES);
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.state = new CpuState(memory.buffer);
     this.physical = new PhysicalMemory(memory.buffer, config.ramBytes);
@@ -85,7 +101,8 @@ export class Host {
       mmu: this.mmu,
       systemInstructions: { ...systemInstructions, ...this.vmx.instructions },
     });
-    this.library = new HandlerLibrary(memory, this.runtime.imports());
+    this.imports = withRefill(memory, this.runtime.imports(), this.mmu.physicalAddressBits);
+    this.library = new HandlerLibrary(memory, this.imports);
     this.codeCache = new CodeCache(this.physical, this.library);
     this.codeCache.onCodePage = (page) => this.mmu.dropWriteTagsOfPage(page);
     const { processor, mmu, codeCache: cache, library, runtime } = this;
@@ -99,13 +116,14 @@ export class Host {
       hotSpots: config.hotSpots,
     });
     this.mmu.onCodeMappingsChanged = (_linear, _lengthBytes, world) => this.executor.translationsChanged(world);
+    this.watchTransitions(true);
     this.clock.executing = () => this.#executing();
     for (let index = 0; index < config.cpus; index++) {
       const state = new Uint8Array(STATE_BYTES);
       new DataView(state.buffer).setUint32(parkedAt('initialApicId'), index, true);
       this.#parked.push({
         state,
-        translation: new TranslationContext(),
+        translation: new TranslationContext(linearTlbOf(memory.buffer, index)),
         intercepts: undefined,
       });
     }
@@ -158,7 +176,10 @@ export class Host {
     }
   }
 
-  /** With `watched`, ring changes and system instructions of all vCPUs go through the functions that tell the hooks. */
+  /**
+   * With `watched`, ring changes, exceptions and system instructions of all vCPUs go through the functions that tell the
+   * hooks. That is so until the owner says that nobody watches.
+   */
   watchTransitions(watched: boolean): void {
     this.state.view.setUint32(WATCHED_ADDRESS, watched ? 1 : 0, true);
   }

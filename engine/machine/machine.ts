@@ -32,6 +32,8 @@ import { type PhysicalWatch, Watches } from './watches.ts';
  */
 const DETOURS = 2000;
 const INSTRUCTIONS_PER_DETOUR = 200;
+/** Filters that want to be told of what the fast ring transitions do. */
+const TRANSITION_FILTERS = ['ring-change', 'page-fault', 'exception'] as const;
 /** Consecutive slices after which scattered handlers are put into one module. */
 const SETTLE_AFTER = 1_000_000;
 
@@ -109,6 +111,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       }),
     );
     this.host.runtime.afterSystem = () => this.#afterSystem();
+    this.#filtersChanged();
     this.virtualizer.start(config.program);
   }
 
@@ -386,7 +389,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   #filtersChanged(): void {
     this.virtualizer.filtersChanged();
     const wanted = this.stops.watches('sensitive-instruction') || this.stops.watches('privileged-instruction');
-    this.host.watchTransitions(wanted || this.stops.watches('ring-change'));
+    this.host.watchTransitions(wanted || TRANSITION_FILTERS.some((filter) => this.stops.watches(filter)));
     this.host.runtime.beforeSystem = wanted
       ? (instruction) => {
           for (const event of instructionEvent(instruction, this.host)) {

@@ -10,10 +10,14 @@ import {
   FAST_TLB_ADDRESS,
   FAST_TLB_ENTRIES,
   FAST_TLB_ENTRY_BYTES,
+  FAST_TLB_FILLED_ADDRESS,
   FAST_TLB_INDEX_BITS,
+  FAST_TLB_LOG_ENTRIES,
+  FAST_TLB_LOGS_ADDRESS,
+  FAST_TLB_PAGES_ADDRESS,
   FAST_TLB_SET_BYTES,
-  FAST_TLB_SETS,
   FAST_TLB_SETS_OF_WORLD,
+  FAST_TLB_SLOTS,
   PAGE_BYTES,
   RAM_ADDRESS,
 } from '../cpu/memory-map.ts';
@@ -46,25 +50,30 @@ export type World = 0 | 1;
 const WORLDS: readonly World[] = [0, 1];
 
 const SLOTS_OF_WORLD = FAST_TLB_SETS_OF_WORLD * FAST_TLB_ENTRIES;
-const SLOTS = FAST_TLB_SETS * FAST_TLB_ENTRIES;
+const SLOTS = FAST_TLB_SLOTS;
 const WORDS = FAST_TLB_ENTRY_BYTES / 4;
 const READ = 0;
 const WRITE = 2;
 const ADDEND = 4;
 const INVALID = 1;
 /** Up to so many filled slots are remembered one by one; beyond, dropping everything sweeps the table. */
-const LOG_CAPACITY = 8192;
+const LOG_CAPACITY = FAST_TLB_LOG_ENTRIES;
 
 export class FastTlb {
   readonly #words: Int32Array;
   /** RAM page number behind each slot, -1 for an empty one. */
-  readonly #pageOf = new Int32Array(SLOTS).fill(-1);
+  readonly #pageOf: Int32Array;
   /** By world: the slots filled, and how many. */
-  readonly #logs = [new Int32Array(LOG_CAPACITY), new Int32Array(LOG_CAPACITY)] as const;
-  readonly #filled: [number, number] = [0, 0];
+  readonly #logs: readonly [Int32Array, Int32Array];
+  readonly #filled: Int32Array;
 
   constructor(buffer: ArrayBuffer) {
     this.#words = new Int32Array(buffer, FAST_TLB_ADDRESS, SLOTS * WORDS);
+    this.#pageOf = new Int32Array(buffer, FAST_TLB_PAGES_ADDRESS, SLOTS).fill(-1);
+    const log = (world: World) =>
+      new Int32Array(buffer, FAST_TLB_LOGS_ADDRESS + world * LOG_CAPACITY * 4, LOG_CAPACITY);
+    this.#logs = [log(0), log(1)];
+    this.#filled = new Int32Array(buffer, FAST_TLB_FILLED_ADDRESS, 2);
     for (let slot = 0; slot < SLOTS; slot++) this.#invalidate(slot);
   }
 
@@ -102,7 +111,8 @@ export class FastTlb {
   #remember(slot: number): void {
     if (this.#pageOf[slot] !== -1) return;
     const world = slot < SLOTS_OF_WORLD ? 0 : 1;
-    const filled = this.#filled[world]++;
+    const filled = this.#filled[world] as number;
+    this.#filled[world] = filled + 1;
     if (filled < LOG_CAPACITY) this.#logs[world][filled] = slot;
   }
 
@@ -128,11 +138,16 @@ export class FastTlb {
 
   /** Empties the table; costs as much as was filled since the last time. */
   dropAll(): void {
-    for (const world of WORLDS) this.dropWorld(world);
+    this.dropWorld(0);
+    this.dropWorld(1);
   }
   /** The same for the sets of one world. */
   dropWorld(world: World): void {
-    this.#forEachFilled(world, (slot) => this.#dropSlot(slot));
+    const filled = this.#filled[world] as number;
+    if (filled === 0) return;
+    const log = this.#logs[world];
+    if (filled <= LOG_CAPACITY) for (let i = 0; i < filled; i++) this.#dropSlot(log[i] as number);
+    else for (let slot = world * SLOTS_OF_WORLD; slot < (world + 1) * SLOTS_OF_WORLD; slot++) this.#dropSlot(slot);
     this.#filled[world] = 0;
   }
 
@@ -141,9 +156,9 @@ export class FastTlb {
     if (this.#filled[world] === 0) return;
     const low = linear & ~0xfff;
     const high = Math.floor(linear / 0x1_0000_0000) | 0;
-    const first = world * FAST_TLB_SETS_OF_WORLD;
-    for (let set = first; set < first + FAST_TLB_SETS_OF_WORLD; set++) {
-      const at = (set * FAST_TLB_ENTRIES + fastTlbIndex(linear)) * WORDS;
+    const first = (world * SLOTS_OF_WORLD + fastTlbIndex(linear)) * WORDS;
+    for (let set = 0; set < FAST_TLB_SETS_OF_WORLD; set++) {
+      const at = first + set * FAST_TLB_ENTRIES * WORDS;
       if (this.#hasTag(at + READ, low, high)) this.#setTag(at + READ, INVALID, 0);
       if (this.#hasTag(at + WRITE, low, high)) this.#setTag(at + WRITE, INVALID, 0);
     }
@@ -168,7 +183,7 @@ export class FastTlb {
   }
 
   #forEachFilled(world: World, visit: (slot: number) => void): void {
-    const filled = this.#filled[world];
+    const filled = this.#filled[world] as number;
     const log = this.#logs[world];
     if (filled <= LOG_CAPACITY) for (let i = 0; i < filled; i++) visit(log[i] as number);
     else for (let slot = world * SLOTS_OF_WORLD; slot < (world + 1) * SLOTS_OF_WORLD; slot++) visit(slot);

@@ -17,9 +17,21 @@ import {
   Policy,
 } from './access.ts';
 import { EptWalker, type GuestPhysicalCache } from './ept-walk.ts';
-import { Entry, type EntryFormat, guestFormats, type PagingFormat, PagingMode, XD_HIGH } from './paging-structures.ts';
+import {
+  Entry,
+  type EntryFormat,
+  guestFormats,
+  type PagingFormat,
+  PagingMode,
+  PDPTE_REGISTER,
+  XD_HIGH,
+} from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
-import { type AddressSpace, Outcome, type Walk } from './walk.ts';
+import { type AddressSpace, type EptContext, Outcome, type Walk } from './walk.ts';
+
+const PRESENT_ACCESSED = Entry.P | Entry.A;
+/** The low half of an entry without its low 12 bits. */
+const PAGE_LOW = 0xffff_f000;
 
 /** What EPT must allow for each kind of access to the page. */
 const eptRightOf = [EptRight.Read, EptRight.Write, EptRight.Execute] as const;
@@ -29,8 +41,14 @@ export class GuestWalker {
   readonly formats: readonly PagingFormat[];
   readonly #physical: EntryMemory;
 
+  /** RAM that entries may be read from directly. */
+  readonly #view: DataView | undefined;
+  readonly #ramBytes: number;
+
   constructor(physical: EntryMemory, physicalAddressBits: number) {
     this.#physical = physical;
+    this.#view = physical.view;
+    this.#ramBytes = physical.view ? (physical.ramBytes ?? 0) : 0;
     this.formats = guestFormats(physicalAddressBits);
     this.ept = new EptWalker(physical, physicalAddressBits);
   }
@@ -58,12 +76,15 @@ export class GuestWalker {
       table = fromPdpteRegister(space, linear, walk);
       if (table < 0) return pageFault(walk, access, policy, 0);
     }
+    if (this.#walkOrdinary(space, table, linear, access, policy, walk)) return true;
     const format = this.formats[space.mode] as PagingFormat;
     const nxReserved = space.executeDisable ? 0 : XD_HIGH;
-    for (const level of format.levels) {
+    const { levels } = format;
+    for (let depth = 0; depth < levels.length; depth++) {
+      const level = levels[depth] as EntryFormat;
       const index = indexOf(linear, level);
       const address = table + index * level.entryBytes;
-      const host = this.#tableAccess(space, address, walk, cache);
+      const host = space.ept ? this.#tableAccess(space.ept, address, walk, cache) : address;
       if (host < 0) return false;
       const low = walk.read32(this.#physical, host);
       const high = level.entryBytes === 8 ? walk.read32(this.#physical, host + 4) : 0;
@@ -74,21 +95,90 @@ export class GuestWalker {
         return pageFault(walk, access, policy, PageFaultCode.P | PageFaultCode.RSVD);
       }
       walk.flags &= rightsOf(low, high);
-      if (mapsPage) {
-        if (!guestPermits(walk.flags, access, policy)) return pageFault(walk, access, policy, PageFaultCode.P);
-        const flags = Entry.A | (access === Access.Write ? Entry.D : 0);
-        if (!this.#setFlags(space, address, host, low, flags, walk, cache)) return false;
-        if (low & Entry.G && space.globalPages) walk.flags |= MappingFlag.Global;
-        walk.guestPageShift = level.shift;
-        const base = pageBase(level, format, low, high);
-        const guestPhysical = base + (linear & (level.bytes - 1));
-        const isDirty = access === Access.Write || (low & Entry.D) !== 0;
-        return this.#finish(space, guestPhysical, access, isDirty, walk, cache);
-      }
-      if (!this.#setFlags(space, address, host, low, Entry.A, walk, cache)) return false;
+      if (mapsPage) return this.#mapsPage(space, level, linear, access, policy, walk, cache, host, address, low, high);
+      if (!(low & Entry.A) && !this.#setFlags(space, address, host, low, Entry.A, walk, cache)) return false;
       table = (high & format.addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
     }
     throw new Error('guest page walk ran past the last level');
+  }
+
+  /**
+   * The walk that most are: 8-byte entries in RAM, without EPT, every entry present and accessed, no reserved bit set,
+   * the access allowed, nothing to be written. False, with no effect, for all others.
+   */
+  #walkOrdinary(
+    space: AddressSpace,
+    root: number,
+    linear: number,
+    access: Access,
+    policy: number,
+    walk: Walk,
+  ): boolean {
+    const { levels, addressMaskHigh } = this.formats[space.mode] as PagingFormat;
+    if (space.ept || !walk.effects || space.mode === PagingMode.Bits32) return false;
+    const view = this.#view as DataView;
+    const end = this.#ramBytes - 8;
+    const nxReserved = space.executeDisable ? 0 : XD_HIGH;
+    const linearLow = linear | 0;
+    const linearHigh = Math.floor(linear / 0x1_0000_0000) | 0;
+    if (root > end) return false;
+    let table = root >>> 0;
+    let allowed = -1;
+    let forbidden = 0;
+    for (let depth = 0; depth < levels.length; depth++) {
+      const level = levels[depth] as EntryFormat;
+      const { shift } = level;
+      const index = shift >= 32 ? linearHigh >>> (shift - 32) : (linearLow >>> shift) | (linearHigh << (32 - shift));
+      const address = table + (index & 511) * 8;
+      if (address > end) return false;
+      const low = view.getInt32(address, true);
+      const high = view.getInt32(address + 4, true);
+      const mapsPage = level.isLast || (level.mayMapPage && (low & Entry.PS) !== 0);
+      if ((low & PRESENT_ACCESSED) !== PRESENT_ACCESSED || hasReserved(level, mapsPage, low, high, nxReserved))
+        return false;
+      allowed &= low;
+      forbidden |= high;
+      if (mapsPage) {
+        const flags = rightsOf(allowed, forbidden);
+        if (!guestPermits(flags, access, policy) || (access === Access.Write && !(low & Entry.D))) return false;
+        const global = low & Entry.G && space.globalPages ? MappingFlag.Global : 0;
+        walk.flags = flags | ALL_EPT_RIGHTS | global | (low & Entry.D ? MappingFlag.Dirty : 0);
+        walk.guestPageShift = level.shift;
+        walk.pageShift = level.shift;
+        const base = (low & PAGE_LOW & ~(level.bytes - 1)) >>> 0;
+        walk.physical = (high & addressMaskHigh) * 0x1_0000_0000 + base + (linearLow & (level.bytes - 1));
+        walk.guestPhysical = walk.physical;
+        return true;
+      }
+      // There is no RAM above 4 GiB.
+      if (high & addressMaskHigh) return false;
+      table = (low & PAGE_LOW) >>> 0;
+    }
+    return false;
+  }
+
+  /** The entry of the level maps the page: rights, flags, and where the page is. */
+  #mapsPage(
+    space: AddressSpace,
+    level: EntryFormat,
+    linear: number,
+    access: Access,
+    policy: number,
+    walk: Walk,
+    cache: GuestPhysicalCache | undefined,
+    host: number,
+    address: number,
+    low: number,
+    high: number,
+  ): boolean {
+    if (!guestPermits(walk.flags, access, policy)) return pageFault(walk, access, policy, PageFaultCode.P);
+    const flags = Entry.A | (access === Access.Write ? Entry.D : 0);
+    if ((low & flags) !== flags && !this.#setFlags(space, address, host, low, flags, walk, cache)) return false;
+    if (low & Entry.G && space.globalPages) walk.flags |= MappingFlag.Global;
+    walk.guestPageShift = level.shift;
+    const base = pageBase(level, this.formats[space.mode] as PagingFormat, low, high);
+    const guestPhysical = base + (linear & (level.bytes - 1));
+    return this.#finish(space, guestPhysical, access, (low & Entry.D) !== 0 || access === Access.Write, walk, cache);
   }
 
   /** The last step: from the guest-physical address of the page to the host-physical one. */
@@ -116,12 +206,11 @@ export class GuestWalker {
   }
 
   /** Host-physical address of a guest paging-structure entry to be read; negative if reaching it causes a VM exit. */
-  #tableAccess(space: AddressSpace, address: number, walk: Walk, cache: GuestPhysicalCache | undefined): number {
-    if (!space.ept) return address;
+  #tableAccess(ept: EptContext, address: number, walk: Walk, cache: GuestPhysicalCache | undefined): number {
     // With A/D flags for EPT enabled, accesses to guest paging-structure entries are treated as writes.
-    const rights = space.ept.accessedDirty ? EptRight.Read | EptRight.Write : EptRight.Read;
+    const rights = ept.accessedDirty ? EptRight.Read | EptRight.Write : EptRight.Read;
     walk.inPageWalk = true;
-    return this.ept.translate(space.ept, address, rights, walk, cache) ? walk.eptPhysical : -1;
+    return this.ept.translate(ept, address, rights, walk, cache) ? walk.eptPhysical : -1;
   }
 
   /** Sets accessed and dirty flags: a read-modify-write that EPT must allow. */
@@ -134,7 +223,6 @@ export class GuestWalker {
     walk: Walk,
     cache: GuestPhysicalCache | undefined,
   ): boolean {
-    if ((low & flags) === flags) return true;
     walk.trace?.guestFlagsWrite(flags & ~low);
     walk.inPageWalk = true;
     const rights = EptRight.Read | EptRight.Write;
@@ -152,23 +240,9 @@ function fromPdpteRegister(space: AddressSpace, linear: number, walk: Walk): num
   return value % 2 === 1 ? value - (value % 4096) : -1;
 }
 
-/** The PDPTE registers as a level, for traces. */
-export const PDPTE_REGISTER: EntryFormat = {
-  name: 'PDPTE',
-  shift: 30,
-  bytes: 2 ** 30,
-  entries: 4,
-  entryBytes: 8,
-  mayMapPage: false,
-  isLast: false,
-  tableReservedLow: 0,
-  tableReservedHigh: 0,
-  pageReservedLow: 0,
-  pageReservedHigh: 0,
-};
-
 /** Index of the entry for a (signed) linear address in a table of the level. */
-const indexOf = (linear: number, level: EntryFormat): number => Math.floor(linear / level.bytes) & (level.entries - 1);
+const indexOf = (linear: number, level: EntryFormat): number =>
+  Math.floor(linear * level.inverse) & (level.entries - 1);
 
 const mayMapPage = (level: EntryFormat, space: AddressSpace): boolean =>
   level.mayMapPage && (level.entryBytes === 8 || space.pageSizeExtensions);

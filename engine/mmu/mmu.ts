@@ -16,6 +16,10 @@ const BYTE = 0x100;
 /** Told of an access to a watched page, before it is made. Addresses: linear (signed) and host-physical. */
 export type WatchListener = (linear: number, physical: number, lengthBytes: number, access: Access) => void;
 
+/** What became of filling the fast TLB. */
+export const FillResult = { Filled: 0, Slow: 1, Failed: 2 } as const;
+export type FillResult = (typeof FillResult)[keyof typeof FillResult];
+
 /** An access to a linear address may touch two pages: two physical addresses and the bytes in the first. */
 interface Split {
   readonly first: number;
@@ -25,8 +29,7 @@ interface Split {
 
 export class Mmu extends TranslationControl {
   onWatchedAccess: WatchListener = () => {};
-  /** Bits for each RAM page: 1 reads, 2 writes are watched. */
-  readonly #watched = new Uint8Array(Math.ceil(this.physical.ramBytes / PAGE_BYTES));
+  readonly #watched = this.physical.watchedPages;
 
   /** Watches the RAM page that holds a host-physical address; its accesses take the slow path from now on. */
   watch(physicalAddress: number, reads: boolean, writes: boolean): void {
@@ -82,19 +85,19 @@ export class Mmu extends TranslationControl {
   }
 
   /**
-   * Translates for an explicit access and puts its page into the fast TLB; false, with nothing done but the
+   * Translates for an explicit access and puts its page into the fast TLB; `Slow`, with nothing done but the
    * translation, if accesses to it must take the slow path (device memory, watched page, writes to decoded code).
-   *
-   * @throws what the access would throw
+   * Throws nothing: `takeFailure` tells why it failed.
    */
-  fillFor(linear: number, access: Access): boolean {
-    const physical = this.translate(linear, access);
+  fillFor(linear: number, access: Access): FillResult {
+    const physical = this.tryTranslate(linear, access);
+    if (physical < 0) return FillResult.Failed;
     const page = Math.floor(physical / PAGE_BYTES);
-    if ((page + 1) * PAGE_BYTES > this.physical.ramBytes) return false;
+    if ((page + 1) * PAGE_BYTES > this.physical.ramBytes) return FillResult.Slow;
     const watched = this.#watched[page] as number;
-    if (watched !== 0 || (access === Access.Write && this.physical.codePages[page] !== 0)) return false;
+    if (watched !== 0 || (access === Access.Write && this.physical.codePages[page] !== 0)) return FillResult.Slow;
     this.#fillFast(this.fastSet(), linear, physical, page, access, watched);
-    return true;
+    return FillResult.Filled;
   }
 
   #fillFast(set: number, linear: number, physical: number, page: number, access: Access, watched: number): void {

@@ -2,6 +2,8 @@
  * Formats of the paging structures, as tables: which bits of the address index which level, which bits are reserved,
  * and what the bits are called (SDM volume 3, chapters "Paging" and "VMX Support for Address Translation").
  */
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
+
 export const PagingMode = { None: 0, Bits32: 1, PAE: 2, Level4: 3 } as const;
 export type PagingMode = (typeof PagingMode)[keyof typeof PagingMode];
 export const pagingModeNames = ['no paging', '32-bit paging', 'PAE paging', '4-level paging'] as const;
@@ -31,6 +33,8 @@ export interface EntryFormat {
   readonly shift: number;
   /** 2^shift. */
   readonly bytes: number;
+  /** 2^-shift: an exact factor, where a division would be slow. */
+  readonly inverse: number;
   readonly entries: number;
   readonly entryBytes: 4 | 8;
   /** Whether bit 7 makes the entry map a page. */
@@ -62,59 +66,103 @@ const beyondPhysical = (physicalAddressBits: number): number => bits(51 - 32, ph
 /** Page-address bits of a large page that must be 0, down to and including bit `first`. */
 const unalignedPage = (shift: number, first: number): number => bits(shift - 1, first);
 
-function level4(physicalAddressBits: number): PagingFormat {
-  const high = beyondPhysical(physicalAddressBits);
-  const level = (name: LevelName, shift: number, more: Partial<EntryFormat>): EntryFormat => ({
+type FormatSpec = Pick<EntryFormat, 'name' | 'shift' | 'entryBytes' | 'mayMapPage' | 'isLast'> & {
+  readonly tableReserved: readonly [low: number, high: number];
+  readonly pageReserved: readonly [low: number, high: number];
+};
+
+/** All formats are made here, so that they have one shape: walks read them more than anything else. */
+function entryFormat(spec: FormatSpec): EntryFormat {
+  const { name, shift, entryBytes, mayMapPage, isLast, tableReserved, pageReserved } = spec;
+  return {
     name,
     shift,
     bytes: 2 ** shift,
-    entries: 512,
-    entryBytes: 8,
-    mayMapPage: shift === 30 || shift === 21,
-    isLast: shift === 12,
-    tableReservedLow: 0,
-    tableReservedHigh: high,
-    pageReservedLow: unalignedPage(shift, 13),
-    pageReservedHigh: high,
-    ...more,
-  });
-  return {
-    levels: [
-      level('PML4E', 39, { tableReservedLow: Entry.PS, pageReservedLow: 0 }),
-      level('PDPTE', 30, {}),
-      level('PDE', 21, {}),
-      level('PTE', 12, { pageReservedLow: 0 }),
-    ],
-    addressMaskHigh: 0xf_ffff & ~high,
+    inverse: 2 ** -shift,
+    entries: PAGE_BYTES / entryBytes,
+    entryBytes,
+    mayMapPage,
+    isLast,
+    tableReservedLow: tableReserved[0],
+    tableReservedHigh: tableReserved[1],
+    pageReservedLow: pageReserved[0],
+    pageReservedHigh: pageReserved[1],
   };
+}
+
+const LEVELS = [
+  { name: 'PML4E', shift: 39 },
+  { name: 'PDPTE', shift: 30 },
+  { name: 'PDE', shift: 21 },
+  { name: 'PTE', shift: 12 },
+] as const;
+type Level = (typeof LEVELS)[number];
+
+/** Levels of 8-byte entries; the reserved bits of the low half are those of the level. */
+function wideLevels(
+  levels: readonly Level[],
+  reservedHigh: number,
+  reservedLow: (level: Level) => { readonly table: number; readonly page: number },
+): EntryFormat[] {
+  return levels.map((level) => {
+    const { table, page } = reservedLow(level);
+    return entryFormat({
+      ...level,
+      entryBytes: 8,
+      mayMapPage: level.shift === 30 || level.shift === 21,
+      isLast: level.shift === 12,
+      tableReserved: [table, reservedHigh],
+      pageReserved: [page, reservedHigh],
+    });
+  });
+}
+
+const addressMaskHigh = (physicalAddressBits: number): number => 0xf_ffff & ~beyondPhysical(physicalAddressBits);
+
+/** Bit 7 is reserved in a PML4E; the entries of 4-KByte pages have no reserved low bits. */
+const guestReservedLow = ({ shift }: Level) => ({
+  table: shift === 39 ? Entry.PS : 0,
+  page: shift === 30 || shift === 21 ? unalignedPage(shift, 13) : 0,
+});
+
+function level4(physicalAddressBits: number): PagingFormat {
+  const levels = wideLevels(LEVELS, beyondPhysical(physicalAddressBits), guestReservedLow);
+  return { levels, addressMaskHigh: addressMaskHigh(physicalAddressBits) };
 }
 
 /** PAE paging below the PDPTE registers; bits 62:52 are reserved there, unlike in 4-level paging. */
 function pae(physicalAddressBits: number): PagingFormat {
-  const base = level4(physicalAddressBits);
-  const high = bits(62 - 32, physicalAddressBits - 32);
-  const levels = base.levels.slice(2).map((level) => ({ ...level, tableReservedHigh: high, pageReservedHigh: high }));
-  return { levels, addressMaskHigh: base.addressMaskHigh };
+  const levels = wideLevels(LEVELS.slice(2), bits(62 - 32, physicalAddressBits - 32), guestReservedLow);
+  return { levels, addressMaskHigh: addressMaskHigh(physicalAddressBits) };
 }
 
 /** 32-bit paging with PSE-36: bits (M-20):13 of a 4-MByte PDE are address bits (M-1):32, M = min(40, MAXPHYADDR). */
 function bits32(physicalAddressBits: number): PagingFormat {
-  const base = {
-    entries: 1024,
-    entryBytes: 4,
-    tableReservedLow: 0,
-    tableReservedHigh: 0,
-    pageReservedHigh: 0,
-  } as const;
+  const unreserved = [0, 0] as const;
+  const base = { entryBytes: 4, tableReserved: unreserved, pageReserved: unreserved } as const;
   const reserved = bits(21, Math.min(40, physicalAddressBits) - 19);
   return {
     levels: [
-      { name: 'PDE', shift: 22, bytes: 2 ** 22, mayMapPage: true, isLast: false, pageReservedLow: reserved, ...base },
-      { name: 'PTE', shift: 12, bytes: 4096, mayMapPage: false, isLast: true, pageReservedLow: 0, ...base },
+      entryFormat({ ...base, name: 'PDE', shift: 22, mayMapPage: true, isLast: false, pageReserved: [reserved, 0] }),
+      entryFormat({ ...base, name: 'PTE', shift: 12, mayMapPage: false, isLast: true }),
     ],
     addressMaskHigh: 0,
   };
 }
+
+/** The PDPTE registers of PAE paging as a level, for traces. */
+export const PDPTE_REGISTER: EntryFormat = {
+  ...entryFormat({
+    name: 'PDPTE',
+    shift: 30,
+    entryBytes: 8,
+    mayMapPage: false,
+    isLast: false,
+    tableReserved: [0, 0],
+    pageReserved: [0, 0],
+  }),
+  entries: 4,
+};
 
 /** Formats by PagingMode. `physicalAddressBits` is MAXPHYADDR, 36 to 48. */
 export function guestFormats(physicalAddressBits: number): readonly PagingFormat[] {
@@ -124,13 +172,11 @@ export function guestFormats(physicalAddressBits: number): readonly PagingFormat
 
 /** EPT with a page-walk length of 4 (SDM volume 3, "EPT Translation Mechanism"). */
 export function eptFormat(physicalAddressBits: number): PagingFormat {
-  const base = level4(physicalAddressBits);
-  const levels = base.levels.map((level) => ({
-    ...level,
-    tableReservedLow: level.shift === 39 ? bits(7, 3) : bits(6, 3),
-    pageReservedLow: unalignedPage(level.shift, 12),
+  const levels = wideLevels(LEVELS, beyondPhysical(physicalAddressBits), ({ shift }) => ({
+    table: shift === 39 ? bits(7, 3) : bits(6, 3),
+    page: unalignedPage(shift, 12),
   }));
-  return { levels, addressMaskHigh: base.addressMaskHigh };
+  return { levels, addressMaskHigh: addressMaskHigh(physicalAddressBits) };
 }
 
 /** PDPTE register of PAE paging: bits 2:1, 8:5 and those beyond MAXPHYADDR must be 0 if bit 0 is set. */

@@ -2,11 +2,14 @@
  * Host-physical memory: RAM in the wasm memory, MMIO through handlers. `read`/`write` have side effects on devices,
  * `peek`/`poke` have none (and see only RAM and what a device allows to be peeked).
  */
-import { PAGE_BYTES, RAM_ADDRESS } from '../cpu/memory-map.ts';
+import { PAGE_BYTES, PAGE_TABLES_ADDRESS, RAM_ADDRESS, RAM_BYTES_ADDRESS } from '../cpu/memory-map.ts';
 import { readSigned, writeInteger } from '../cpu/state.ts';
 
 /** RAM ends below 2^32, so its page numbers come from 32-bit shifts. */
 const PAGE_SHIFT = 12;
+
+/** The tables of RAM pages, a byte for each page, one after the other. */
+export const PAGE_TABLE = { code: 0, dirty: 1, watched: 2 } as const;
 
 /** What answers for physical addresses outside RAM. Sizes 1, 2 or 4 bytes; addresses are host-physical. */
 export interface MmioBus {
@@ -24,8 +27,9 @@ export const emptyBus: MmioBus = {
 
 const ones = (sizeBytes: number): number => (sizeBytes >= 4 ? 0xffff_ffff : 2 ** (sizeBytes * 8) - 1);
 
-/** The memory that walks read paging-structure entries from, and set their flags in. */
-export type EntryMemory = Pick<PhysicalMemory, 'readU32' | 'peekU32' | 'writeU32'>;
+/** The memory that walks read paging-structure entries from, and set their flags in; its RAM, where that is at hand. */
+export type EntryMemory = Pick<PhysicalMemory, 'readU32' | 'peekU32' | 'writeU32'> &
+  Partial<Pick<PhysicalMemory, 'view' | 'ramBytes'>>;
 
 export class PhysicalMemory {
   readonly ramBytes: number;
@@ -38,13 +42,29 @@ export class PhysicalMemory {
   onCodeWrite: (address: number, lengthBytes: number) => void = () => {};
   /** 1 for each RAM page written since the last snapshot. */
   readonly dirtyPages: Uint8Array;
+  /** Bits for each RAM page: 1 reads, 2 writes are watched. */
+  readonly watchedPages: Uint8Array;
 
   constructor(buffer: ArrayBuffer, ramBytes: number) {
     this.ramBytes = ramBytes;
     this.view = new DataView(buffer, RAM_ADDRESS, ramBytes);
     this.bytes = new Uint8Array(buffer, RAM_ADDRESS, ramBytes);
-    this.codePages = new Uint8Array(Math.ceil(ramBytes / PAGE_BYTES));
-    this.dirtyPages = new Uint8Array(Math.ceil(ramBytes / PAGE_BYTES));
+    const pages = Math.ceil(ramBytes / PAGE_BYTES);
+    const at = RAM_ADDRESS + pages * PAGE_BYTES;
+    const isInside = buffer.byteLength >= RAM_ADDRESS + PhysicalMemory.bytesFor(ramBytes);
+    const table = (index: number) =>
+      isInside ? new Uint8Array(buffer, at + index * pages, pages) : new Uint8Array(pages);
+    this.codePages = table(PAGE_TABLE.code);
+    this.dirtyPages = table(PAGE_TABLE.dirty);
+    this.watchedPages = table(PAGE_TABLE.watched);
+    const common = new DataView(buffer);
+    common.setUint32(RAM_BYTES_ADDRESS, ramBytes, true);
+    common.setUint32(PAGE_TABLES_ADDRESS, isInside ? at : 0, true);
+  }
+
+  /** Bytes of the wasm memory that RAM takes, with the tables of its pages behind it. */
+  static bytesFor(ramBytes: number): number {
+    return Math.ceil(ramBytes / PAGE_BYTES) * (PAGE_BYTES + Object.keys(PAGE_TABLE).length);
   }
 
   isRam(address: number, lengthBytes = 1): boolean {

@@ -4,7 +4,24 @@
  * Set-associative with first-in-first-out replacement, so that its contents are a function of the accesses made.
  * Stored in typed arrays: it is looked up whenever the fast TLB misses.
  */
+import { LINEAR_TLB_BYTES } from '../cpu/memory-map.ts';
 import { MappingFlag } from './access.ts';
+import {
+  ADDRESS,
+  ADDRESSES,
+  guestShiftOf,
+  kindOf,
+  LINEAR_LAYOUT,
+  LINEAR_SETS,
+  LINEAR_WAYS,
+  modeOf,
+  ownerOf,
+  pcidOf,
+  shiftOf,
+  vpidOf,
+  WORD,
+  WORDS,
+} from './tlb-layout.ts';
 
 /** EPTRTA of a mapping that was made without EPT. */
 export const NO_EPT = -1;
@@ -54,21 +71,16 @@ export class MappingStore {
 
   readonly #sets: number;
   readonly #ways: number;
-  /** NaN marks a free slot: it equals nothing. */
+  /** Page bases; NaN marks a free slot: it equals nothing. */
   readonly #page: Float64Array;
-  readonly #physical: Float64Array;
-  readonly #eptRoot: Float64Array;
-  readonly #root: Float64Array;
-  readonly #vpid: Uint16Array;
-  readonly #pcid: Uint16Array;
-  readonly #flags: Uint16Array;
-  readonly #shift: Uint8Array;
-  readonly #guestShift: Uint8Array;
-  readonly #mode: Uint8Array;
+  /** By slot, see ADDRESS. */
+  readonly #addresses: Float64Array;
+  /** By slot, see WORD. */
+  readonly #words: Int32Array;
   /** The way of each set that is replaced next. */
   readonly #next: Uint8Array;
   /** Live mappings by page shift. */
-  readonly #live = new Int32Array(31);
+  readonly #live: Int32Array;
   /** Live mappings by set, so that sweeps pass over the empty ones. */
   readonly #liveOfSet: Uint8Array;
   /** Live mappings that EPT had a part in, by set and in all. */
@@ -79,23 +91,23 @@ export class MappingStore {
   /** Live mappings that are part of a larger guest page. */
   #fragments = 0;
 
-  /** `sets` is a power of two. */
-  constructor(sets: number, ways: number) {
+  /** Wasm address of the arrays (see LINEAR_LAYOUT), 0 if they do not lie in the wasm memory. */
+  readonly address: number;
+
+  /** `sets` is a power of two. The arrays lie in `memory` if it is given. */
+  constructor(sets: number, ways: number, memory?: { readonly buffer: ArrayBuffer; readonly address: number }) {
     this.#sets = sets;
     this.#ways = ways;
     this.capacity = sets * ways;
-    this.#page = new Float64Array(this.capacity).fill(Number.NaN);
-    this.#physical = new Float64Array(this.capacity);
-    this.#eptRoot = new Float64Array(this.capacity);
-    this.#root = new Float64Array(this.capacity);
-    this.#vpid = new Uint16Array(this.capacity);
-    this.#pcid = new Uint16Array(this.capacity);
-    this.#flags = new Uint16Array(this.capacity);
-    this.#shift = new Uint8Array(this.capacity);
-    this.#guestShift = new Uint8Array(this.capacity);
-    this.#mode = new Uint8Array(this.capacity);
-    this.#next = new Uint8Array(sets);
-    this.#liveOfSet = new Uint8Array(sets);
+    this.address = memory?.address ?? 0;
+    const buffer = memory?.buffer ?? new ArrayBuffer(LINEAR_TLB_BYTES);
+    const at = (array: keyof typeof LINEAR_LAYOUT) => this.address + LINEAR_LAYOUT[array];
+    this.#page = new Float64Array(buffer, at('pages'), this.capacity).fill(Number.NaN);
+    this.#addresses = new Float64Array(buffer, at('addresses'), this.capacity * ADDRESSES);
+    this.#words = new Int32Array(buffer, at('words'), this.capacity * WORDS);
+    this.#live = new Int32Array(buffer, at('live'), 31);
+    this.#next = new Uint8Array(buffer, at('next'), sets);
+    this.#liveOfSet = new Uint8Array(buffer, at('liveOfSet'), sets);
     this.#combinedOfSet = new Uint8Array(sets);
     this.#combinedOfFour = new Uint32Array(this.#combinedOfSet.buffer);
   }
@@ -120,34 +132,45 @@ export class MappingStore {
   }
 
   #setOf(address: number, shift: number): number {
-    return Math.floor(address / (1 << shift)) & (this.#sets - 1);
+    // Of the larger pages the index does not lie in the low 32 bits.
+    const number = shift < 30 ? address >>> shift : Math.floor(address / 2 ** shift);
+    return number & (this.#sets - 1);
   }
 
   #probe(page: number, set: number, shift: number, tag: MappingTag): number {
+    if (this.#liveOfSet[set] === 0) return -1;
     const pages = this.#page;
     const end = (set + 1) * this.#ways;
     for (let slot = set * this.#ways; slot < end; slot++) {
-      if (pages[slot] === page && this.#shift[slot] === shift && this.#matches(slot, tag)) return slot;
+      if (pages[slot] === page && this.shiftAt(slot) === shift && this.#matches(slot, tag)) return slot;
     }
     return -1;
   }
 
   #matches(slot: number, tag: MappingTag): boolean {
-    if (this.#vpid[slot] !== tag.vpid || this.#eptRoot[slot] !== tag.eptRoot) return false;
-    return this.#pcid[slot] === tag.pcid || ((this.#flags[slot] as number) & MappingFlag.Global) !== 0;
+    if (this.#addresses[slot * ADDRESSES + ADDRESS.eptRoot] !== tag.eptRoot) return false;
+    const owner = this.#owner(slot);
+    if (owner === ownerOf(tag.vpid, tag.pcid)) return true;
+    return vpidOf(owner) === tag.vpid && (this.flagsAt(slot) & MappingFlag.Global) !== 0;
   }
 
   physicalOf(slot: number, address: number): number {
-    return (this.#physical[slot] as number) + (address - (this.#page[slot] as number));
+    return (this.#addresses[slot * ADDRESSES + ADDRESS.physical] as number) + (address - (this.#page[slot] as number));
   }
   flagsAt(slot: number): number {
-    return this.#flags[slot] as number;
+    return this.#words[slot * WORDS + WORD.flags] as number;
   }
   setFlags(slot: number, flags: number): void {
-    this.#flags[slot] = flags;
+    this.#words[slot * WORDS + WORD.flags] = flags;
   }
   shiftAt(slot: number): number {
-    return this.#shift[slot] as number;
+    return shiftOf(this.#kind(slot));
+  }
+  #kind(slot: number): number {
+    return this.#words[slot * WORDS + WORD.kind] as number;
+  }
+  #owner(slot: number): number {
+    return this.#words[slot * WORDS + WORD.owner] as number;
   }
 
   /** Adds the mapping of the page of 2^shift bytes that holds `address` to the one that holds `physical`. */
@@ -156,17 +179,18 @@ export class MappingStore {
     const page = address - offset;
     const set = this.#setOf(address, shift);
     const slot = this.#slotFor(page, set, shift, tag);
-    if (!Number.isNaN(this.#page[slot])) this.#drop(slot);
+    if (!Number.isNaN(this.#page[slot])) this.#drop(slot, set);
     this.#page[slot] = page;
-    this.#physical[slot] = physical - offset;
-    this.#eptRoot[slot] = tag.eptRoot;
-    this.#root[slot] = tag.root;
-    this.#vpid[slot] = tag.vpid;
-    this.#pcid[slot] = tag.pcid;
-    this.#flags[slot] = flags;
-    this.#shift[slot] = shift;
-    this.#guestShift[slot] = guestShift;
-    this.#mode[slot] = tag.mode;
+    const addresses = this.#addresses;
+    const address0 = slot * ADDRESSES;
+    addresses[address0 + ADDRESS.physical] = physical - offset;
+    addresses[address0 + ADDRESS.eptRoot] = tag.eptRoot;
+    addresses[address0 + ADDRESS.root] = tag.root;
+    const words = this.#words;
+    const word0 = slot * WORDS;
+    words[word0 + WORD.owner] = ownerOf(tag.vpid, tag.pcid);
+    words[word0 + WORD.flags] = flags;
+    words[word0 + WORD.kind] = kindOf(shift, guestShift, tag.mode);
     (this.#live[shift] as number)++;
     this.#count(set, tag.eptRoot, 1);
     if (guestShift > shift) this.#fragments++;
@@ -182,33 +206,39 @@ export class MappingStore {
 
   /** The slot of the same page and tag, else a free one, else the oldest of the set. */
   #slotFor(page: number, set: number, shift: number, tag: MappingTag): number {
-    const same = this.#probe(page, set, shift, tag);
-    if (same >= 0) return same;
+    const pages = this.#page;
     const first = set * this.#ways;
-    for (let slot = first; slot < first + this.#ways; slot++) if (Number.isNaN(this.#page[slot])) return slot;
+    const end = first + this.#ways;
+    let free = -1;
+    for (let slot = end - 1; slot >= first; slot--) if (Number.isNaN(pages[slot])) free = slot;
+    const known = this.#probe(page, set, shift, tag);
+    if (known >= 0 || free >= 0) return known >= 0 ? known : free;
     const way = this.#next[set] as number;
     this.#next[set] = (way + 1) % this.#ways;
     return first + way;
   }
 
-  #drop(slot: number): void {
+  #drop(slot: number, set: number): void {
     const page = this.#page[slot] as number;
-    const shift = this.#shift[slot] as number;
+    const kind = this.#kind(slot);
+    const shift = shiftOf(kind);
     this.#page[slot] = Number.NaN;
     (this.#live[shift] as number)--;
-    const eptRoot = this.#eptRoot[slot] as number;
-    this.#count(Math.floor(slot / this.#ways), eptRoot, -1);
-    if ((this.#guestShift[slot] as number) > shift) this.#fragments--;
-    this.onDrop(page, shift, this.#flags[slot] as number, eptRoot !== NO_EPT || this.#vpid[slot] !== 0);
+    const eptRoot = this.#addresses[slot * ADDRESSES + ADDRESS.eptRoot] as number;
+    this.#count(set, eptRoot, -1);
+    if (guestShiftOf(kind) > shift) this.#fragments--;
+    this.onDrop(page, shift, this.flagsAt(slot), eptRoot !== NO_EPT || vpidOf(this.#owner(slot)) !== 0);
   }
 
   /** Drops what `find` could answer for the address: all page sizes, global mappings included. */
   dropAddress(address: number, tag: MappingTag): void {
-    for (const shift of PAGE_SHIFTS) {
+    for (let i = 0; i < PAGE_SHIFTS.length; i++) {
+      const shift = PAGE_SHIFTS[i] as number;
       if (this.#live[shift] === 0) continue;
       const page = address - (address & ((1 << shift) - 1));
-      const slot = this.#probe(page, this.#setOf(address, shift), shift, tag);
-      if (slot >= 0) this.#drop(slot);
+      const set = this.#setOf(address, shift);
+      const slot = this.#probe(page, set, shift, tag);
+      if (slot >= 0) this.#drop(slot, set);
     }
   }
 
@@ -217,24 +247,32 @@ export class MappingStore {
    * (SDM volume 3, "Details of TLB Use": a page may be cached in several entries).
    */
   dropPage(address: number, scope: InvalidationScope): void {
-    for (const shift of PAGE_SHIFTS) {
-      if (this.#live[shift] === 0) continue;
-      const page = address - (address & ((1 << shift) - 1));
-      const first = this.#setOf(address, shift) * this.#ways;
-      for (let slot = first; slot < first + this.#ways; slot++) {
-        if (this.#page[slot] === page && this.#shift[slot] === shift && this.#inScope(slot, scope)) this.#drop(slot);
-      }
+    for (let i = 0; i < PAGE_SHIFTS.length; i++) {
+      const shift = PAGE_SHIFTS[i] as number;
+      if (this.#live[shift] !== 0) this.#dropPageOf(shift, address, scope);
     }
     if (this.#fragments > 0) this.#dropFragments(address, scope);
   }
 
+  #dropPageOf(shift: number, address: number, scope: InvalidationScope): void {
+    const pages = this.#page;
+    const page = address - (address & ((1 << shift) - 1));
+    const set = this.#setOf(address, shift);
+    const end = (set + 1) * this.#ways;
+    for (let slot = set * this.#ways; slot < end; slot++) {
+      if (pages[slot] === page && this.shiftAt(slot) === shift && this.#inScope(slot, scope)) this.#drop(slot, set);
+    }
+  }
+
   #dropFragments(address: number, scope: InvalidationScope): void {
     for (let slot = 0; slot < this.capacity; slot++) {
-      const shift = this.#guestShift[slot] as number;
+      const kind = this.#kind(slot);
+      const shift = guestShiftOf(kind);
       const page = this.#page[slot] as number;
-      if (shift <= (this.#shift[slot] as number) || Number.isNaN(page)) continue;
+      if (shift <= shiftOf(kind) || Number.isNaN(page)) continue;
       const mask = (1 << shift) - 1;
-      if (page - (page & mask) === address - (address & mask) && this.#inScope(slot, scope)) this.#drop(slot);
+      const covers = page - (page & mask) === address - (address & mask);
+      if (covers && this.#inScope(slot, scope)) this.#drop(slot, Math.floor(slot / this.#ways));
     }
   }
 
@@ -251,8 +289,8 @@ export class MappingStore {
     const end = (set + 1) * this.#ways;
     for (let slot = set * this.#ways; slot < end; slot++) {
       if (Number.isNaN(this.#page[slot])) continue;
-      const root = this.#eptRoot[slot];
-      if (root !== NO_EPT && (eptRoot === undefined || root === eptRoot)) this.#drop(slot);
+      const root = this.#addresses[slot * ADDRESSES + ADDRESS.eptRoot];
+      if (root !== NO_EPT && (eptRoot === undefined || root === eptRoot)) this.#drop(slot, set);
     }
   }
 
@@ -265,16 +303,17 @@ export class MappingStore {
   #dropSet(set: number, scope: InvalidationScope): void {
     const end = (set + 1) * this.#ways;
     for (let slot = set * this.#ways; slot < end; slot++) {
-      if (!Number.isNaN(this.#page[slot]) && this.#inScope(slot, scope)) this.#drop(slot);
+      if (!Number.isNaN(this.#page[slot]) && this.#inScope(slot, scope)) this.#drop(slot, set);
     }
   }
 
   #inScope(slot: number, scope: InvalidationScope): boolean {
-    const vpid = this.#vpid[slot] as number;
+    const owner = this.#owner(slot);
+    const vpid = vpidOf(owner);
     if (scope.vpid !== undefined && vpid !== scope.vpid) return false;
     if (scope.keepVpid0 && vpid === 0) return false;
-    const isGlobal = ((this.#flags[slot] as number) & MappingFlag.Global) !== 0;
-    return isGlobal ? !scope.keepGlobal : scope.pcid === undefined || this.#pcid[slot] === scope.pcid;
+    const isGlobal = (this.flagsAt(slot) & MappingFlag.Global) !== 0;
+    return isGlobal ? !scope.keepGlobal : scope.pcid === undefined || pcidOf(owner) === scope.pcid;
   }
 
   /** Number of mappings held. */
@@ -288,18 +327,21 @@ export class MappingStore {
   at(slot: number): Mapping | undefined {
     const page = this.#page[slot];
     if (page === undefined || Number.isNaN(page)) return undefined;
+    const kind = this.#kind(slot);
+    const owner = this.#owner(slot);
+    const address = (which: number) => this.#addresses[slot * ADDRESSES + which] as number;
     return {
       slot,
       page,
-      physical: this.#physical[slot] as number,
-      pageShift: this.#shift[slot] as number,
-      guestPageShift: this.#guestShift[slot] as number,
-      flags: this.#flags[slot] as number,
-      vpid: this.#vpid[slot] as number,
-      pcid: this.#pcid[slot] as number,
-      eptRoot: this.#eptRoot[slot] as number,
-      root: this.#root[slot] as number,
-      mode: this.#mode[slot] as number,
+      physical: address(ADDRESS.physical),
+      pageShift: shiftOf(kind),
+      guestPageShift: guestShiftOf(kind),
+      flags: this.flagsAt(slot),
+      vpid: vpidOf(owner),
+      pcid: pcidOf(owner),
+      eptRoot: address(ADDRESS.eptRoot),
+      root: address(ADDRESS.root),
+      mode: modeOf(kind),
     };
   }
 
@@ -314,10 +356,7 @@ export class MappingStore {
   }
 
   #arrays() {
-    return [
-      this.#page, this.#physical, this.#eptRoot, this.#root, this.#vpid, this.#pcid, this.#flags, this.#shift,
-      this.#guestShift, this.#mode, this.#next, this.#live,
-    ]; // biome-ignore format: one list
+    return [this.#page, this.#addresses, this.#words, this.#next, this.#live];
   }
 
   /** A copy of the contents, for `restore`. */
@@ -338,14 +377,19 @@ export class MappingStore {
   }
 }
 
-export type SavedMappings = readonly (Float64Array | Uint16Array | Uint8Array | Int32Array)[];
+export type SavedMappings = readonly (Float64Array | Uint8Array | Int32Array)[];
 
 /** The TLB of one vCPU: 1536 linear and combined mappings, 12 ways, and 512 guest-physical mappings, 8 ways. */
 export class ArchitecturalTlb {
   /** Linear mappings (no EPT) and combined mappings. */
-  readonly linear = new MappingStore(128, 12);
+  readonly linear: MappingStore;
   /** Guest-physical mappings, tagged by EPTRTA alone. */
   readonly guestPhysical = new MappingStore(64, 8);
+
+  /** With `memory`, the linear mappings lie there. */
+  constructor(memory?: { readonly buffer: ArrayBuffer; readonly address: number }) {
+    this.linear = new MappingStore(LINEAR_SETS, LINEAR_WAYS, memory);
+  }
 
   save(): { readonly linear: SavedMappings; readonly guestPhysical: SavedMappings } {
     return { linear: this.linear.save(), guestPhysical: this.guestPhysical.save() };

@@ -6,8 +6,8 @@
 import { GP } from '../cpu/events.ts';
 import { EptRight } from './access.ts';
 import { Cr0, Cr4, Efer, PagingMode, PDPTE_RESERVED_LOW, pagingMode, pdpteReservedHigh } from './paging-structures.ts';
+import { PeekableTranslation } from './peekable-translation.ts';
 import type { InvalidationScope } from './tlb.ts';
-import { Translation } from './translation.ts';
 import { type EptContext, eptContext } from './walk.ts';
 
 /** INVPCID types (SDM volume 2, "INVPCID"). */
@@ -33,7 +33,7 @@ const CR4_PAGING_BITS = Cr4.PAE | Cr4.PGE | Cr4.PSE | Cr4.SMEP;
 
 const VPID_0: InvalidationScope = { vpid: 0 };
 
-export class TranslationControl extends Translation {
+export class TranslationControl extends PeekableTranslation {
   #lastEpt: EptContext | undefined;
 
   /**

@@ -1,6 +1,6 @@
 /** From linear to host-physical addresses for the loaded vCPU: the TLB, the walks behind it, the faults. */
 import { GP, type GuestFault, PF, SS_, VmExit } from '../cpu/events.ts';
-import { FAST_TLB_SETS_OF_WORLD } from '../cpu/memory-map.ts';
+import { FAST_TLB_SETS_OF_WORLD, LINEAR_TLB_ADDRESS, TLB_STATISTICS_ADDRESS } from '../cpu/memory-map.ts';
 import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {
@@ -16,7 +16,7 @@ import {
 import { FastSet, FastTlb, fastSetAddress, type World } from './fast-tlb.ts';
 import { GuestWalker } from './guest-walk.ts';
 import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
-import { type PeekedTranslation, type PeekOptions, peeked, violationQualification } from './peeked-translation.ts';
+import { violationQualification } from './peeked-translation.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
 import { ArchitecturalTlb, type MappingTag, NO_EPT } from './tlb.ts';
 import { type AddressSpace, type EptContext, Outcome, Walk } from './walk.ts';
@@ -31,13 +31,39 @@ const EXIT_EPT_MISCONFIGURATION = 49;
 
 /** The part of a vCPU that lives in the MMU: what a run loop exchanges when it changes vCPU. */
 export class TranslationContext {
-  readonly tlb = new ArchitecturalTlb();
+  readonly tlb: ArchitecturalTlb;
   /** PDPTE registers of PAE paging; unsigned numbers. */
   readonly pdptes = new Float64Array(4);
   /** Current VPID; 0 in root operation and where VPIDs are not enabled. */
   vpid = 0;
   /** EPT in use, or undefined. */
   ept: EptContext | undefined;
+
+  /** `memory`: where in the wasm memory the linear mappings lie. */
+  constructor(memory?: { readonly buffer: ArrayBuffer; readonly address: number }) {
+    this.tlb = new ArchitecturalTlb(memory);
+  }
+}
+
+/** Counts in the wasm memory, where the refill counts too. */
+class TlbStatistics {
+  readonly #counts: Float64Array;
+
+  constructor(buffer: ArrayBuffer) {
+    this.#counts = new Float64Array(buffer, TLB_STATISTICS_ADDRESS, 2).fill(0);
+  }
+  get hits(): number {
+    return this.#counts[0] as number;
+  }
+  set hits(value: number) {
+    this.#counts[0] = value;
+  }
+  get misses(): number {
+    return this.#counts[1] as number;
+  }
+  set misses(value: number) {
+    this.#counts[1] = value;
+  }
 }
 
 export class Translation {
@@ -47,7 +73,7 @@ export class Translation {
   readonly walker: GuestWalker;
   readonly fast: FastTlb;
   /** Lookups of the architectural TLB that it answered, and that took a walk. Those the fast TLB answered are in neither. */
-  readonly statistics = { hits: 0, misses: 0 };
+  readonly statistics: TlbStatistics;
   /** Bit 12 of the exit qualification of EPT violations: set by IRET while it undoes blocking by NMI. */
   nmiUnblockingDueToIret = false;
   /**
@@ -59,6 +85,7 @@ export class Translation {
   #vcpu = new TranslationContext();
   /** What the fast translations of the two worlds were made for. */
   readonly #worlds = [new WorldRegisters(), new WorldRegisters()] as const;
+  #failure: GuestFault | VmExit | undefined;
   readonly #view: DataView;
   readonly #walk = new Walk(true);
   readonly #tag: MappingTag = { vpid: 0, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
@@ -74,6 +101,7 @@ export class Translation {
     this.walker = new GuestWalker(physical, physicalAddressBits);
     this.fast = new FastTlb(state.view.buffer as ArrayBuffer);
     this.#view = state.view;
+    this.statistics = new TlbStatistics(state.view.buffer as ArrayBuffer);
     this.vcpu = this.#vcpu;
   }
 
@@ -83,6 +111,7 @@ export class Translation {
   }
   set vcpu(vcpu: TranslationContext) {
     this.#vcpu = vcpu;
+    this.#view.setUint32(LINEAR_TLB_ADDRESS, vcpu.tlb.linear.address, true);
     const dropped = (page: number, pageShift: number, flags: number, guestsOnly: boolean) =>
       this.#mappingDropped(page, pageShift, flags, guestsOnly);
     vcpu.tlb.linear.onDrop = dropped;
@@ -168,11 +197,18 @@ export class Translation {
    * @throws GuestFault #PF, or #GP(0)/#SS(0) if the address is not canonical; VmExit 48 or 49 from EPT
    */
   translate(linear: number, access: Access, privilege: Privilege = Privilege.Current): number {
-    if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) throw nonCanonical(privilege);
+    const physical = this.tryTranslate(linear, access, privilege);
+    if (physical < 0) throw this.takeFailure();
+    return physical;
+  }
+
+  /** Does what `translate` does, but returns a negative number in place of throwing; `takeFailure` tells what. */
+  tryTranslate(linear: number, access: Access, privilege: Privilege = Privilege.Current): number {
+    if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return this.#fail(nonCanonical(privilege));
     if (!(this.#view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) {
       return this.#vcpu.ept ? this.#walkUnpaged(linear, access) : linear;
     }
-    const tag = this.#currentTag();
+    const tag = this.currentTag();
     const policy = this.policyOf(privilege);
     const store = this.#vcpu.tlb.linear;
     const slot = store.find(linear, tag);
@@ -189,27 +225,6 @@ export class Translation {
     return this.#walkAndCache(linear, access, policy, tag);
   }
 
-  /** Whether `translate` would answer without a walk, and so surely not throw. No side effects. */
-  protected isServed(linear: number, access: Access, privilege: Privilege): boolean {
-    if (!this.isCanonical(linear)) return false;
-    const { ept, tlb } = this.#vcpu;
-    if (!(this.#view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) return !ept;
-    const slot = tlb.linear.find(linear, this.#currentTag());
-    return slot >= 0 && mappingServes(tlb.linear.flagsAt(slot), access, this.policyOf(privilege));
-  }
-
-  /**
-   * Host-physical address of an instruction fetch that needs no walk, and whose going would be told of
-   * (`onCodeMappingsChanged`); else -1. No side effects.
-   */
-  servedFetch(linear: number): number {
-    if (!this.isServed(linear, Access.Execute, Privilege.Current)) return -1;
-    if (!(this.#view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) return linear;
-    const { linear: store } = this.#vcpu.tlb;
-    const slot = store.find(linear, this.#currentTag());
-    return store.flagsAt(slot) & MappingFlag.Executed ? store.physicalOf(slot, linear) : -1;
-  }
-
   /** Whether the address is canonical, for checks that come before the access. */
   isCanonical(linear: number): boolean {
     return linear >= -CANONICAL_LIMIT && linear < CANONICAL_LIMIT;
@@ -219,9 +234,9 @@ export class Translation {
     this.statistics.misses++;
     const walk = this.#walk;
     const store = this.#vcpu.tlb.linear;
-    if (!this.walker.walk(this.currentSpace(), linear, access, policy, walk, this.#cache())) {
+    if (!this.walker.walk(this.currentSpace(), linear, access, policy, walk, this.cache())) {
       store.dropAddress(linear, tag);
-      throw this.#failure(linear);
+      return this.#fail(this.#failureOf(linear));
     }
     const flags = walk.flags | (access === Access.Execute ? MappingFlag.Executed : 0);
     store.insert(linear, walk.physical, walk.pageShift, walk.guestPageShift, flags, tag);
@@ -231,7 +246,9 @@ export class Translation {
   /** Without paging, EPT alone translates, and guest-physical mappings are all that is cached. */
   #walkUnpaged(linear: number, access: Access): number {
     const walk = this.#walk;
-    if (!this.walker.walk(this.currentSpace(), linear, access, 0, walk, this.#cache())) throw this.#failure(linear);
+    if (!this.walker.walk(this.currentSpace(), linear, access, 0, walk, this.cache())) {
+      return this.#fail(this.#failureOf(linear));
+    }
     if (access === Access.Execute) {
       const store = this.#vcpu.tlb.guestPhysical;
       const slot = store.find(linear, this.#guestPhysicalTag);
@@ -240,8 +257,20 @@ export class Translation {
     return walk.physical;
   }
 
-  /** What to throw for the walk that just failed. Mappings for the address that faulted do not stay. */
-  #failure(linear: number): GuestFault | VmExit {
+  #fail(failure: GuestFault | VmExit): number {
+    this.#failure = failure;
+    return -1;
+  }
+  /** What ended the last `tryTranslate`. */
+  takeFailure(): GuestFault | VmExit {
+    const failure = this.#failure;
+    if (!failure) throw new Error('no translation failed');
+    this.#failure = undefined;
+    return failure;
+  }
+
+  /** What ends the walk that just failed. Mappings for the address that faulted do not stay. */
+  #failureOf(linear: number): GuestFault | VmExit {
     const { outcome, errorCode, guestPhysical } = this.#walk;
     if (outcome === Outcome.PageFault) return PF(errorCode, linear);
     this.#vcpu.tlb.guestPhysical.dropAddress(guestPhysical, this.#guestPhysicalTag);
@@ -264,7 +293,7 @@ export class Translation {
     const { ept } = this.#vcpu;
     if (!ept) return guestPhysical;
     const walk = this.#walk;
-    if (this.walker.ept.translate(ept, guestPhysical, rights, walk, this.#cache())) return walk.eptPhysical;
+    if (this.walker.ept.translate(ept, guestPhysical, rights, walk, this.cache())) return walk.eptPhysical;
     if (walk.outcome === Outcome.EptMisconfiguration) {
       throw new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
     }
@@ -290,7 +319,7 @@ export class Translation {
   }
 
   /** Tag of the mappings of the current context. One object, refreshed. */
-  #currentTag(): MappingTag {
+  protected currentTag(): MappingTag {
     const view = this.#view;
     const tag = this.#tag;
     const { vpid, ept } = this.#vcpu;
@@ -301,7 +330,7 @@ export class Translation {
     return tag;
   }
 
-  #cache() {
+  protected cache() {
     const { ept, tlb } = this.#vcpu;
     if (!ept) return undefined;
     const tag = this.#guestPhysicalTag;
@@ -350,60 +379,6 @@ export class Translation {
       executeDisable: (efer & Efer.NXE) !== 0,
       ept,
     };
-  }
-
-  /** Whether the mapping tags are those of the current context: VPID, EPTRTA, and PCID unless global. */
-  isCurrentTag(tag: Readonly<MappingTag>, isGlobal: boolean): boolean {
-    const current = this.#currentTag();
-    if (tag.vpid !== current.vpid || tag.eptRoot !== current.eptRoot) return false;
-    return isGlobal || tag.pcid === current.pcid;
-  }
-
-  /** What the TLB holds for a linear address in the current context; undefined if nothing, or without paging. */
-  cachedMapping(linear: number) {
-    const store = this.#vcpu.tlb.linear;
-    const slot = this.state.cr0 & Cr0.PG ? store.find(linear, this.#currentTag()) : -1;
-    return slot >= 0 ? store.at(slot) : undefined;
-  }
-
-  /** Translates without side effects: no flag is set, nothing cached, nothing thrown. */
-  peekTranslate(
-    linear: number,
-    access: Access,
-    privilege: Privilege = Privilege.Current,
-    options: PeekOptions = {},
-  ): PeekedTranslation {
-    const walk = new Walk(false);
-    if (!this.isCanonical(linear)) {
-      walk.outcome = Outcome.NonCanonical;
-      return peeked(walk, false);
-    }
-    const policy = this.policyOf(privilege);
-    const useTlb = options.mode !== 'walk' && options.space === undefined;
-    const mapping = useTlb ? this.cachedMapping(linear) : undefined;
-    if (mapping && mappingServes(mapping.flags, access, policy)) {
-      walk.physical = mapping.physical + (linear - mapping.page);
-      walk.guestPhysical = Number.NaN;
-      walk.pageShift = mapping.pageShift;
-      walk.flags = mapping.flags;
-      return peeked(walk, true);
-    }
-    this.walkPeek(linear, access, privilege, walk, options.space ?? this.currentSpace(), useTlb);
-    return peeked(walk, false);
-  }
-
-  /** A walk without side effects into `walk`, whose `effects` must be off; cached guest-physical mappings optional. */
-  walkPeek(
-    linear: number,
-    access: Access,
-    privilege: Privilege,
-    walk: Walk,
-    space: AddressSpace,
-    useCache = false,
-  ): boolean {
-    if (walk.effects) throw new Error('a peek must not have effects');
-    const cache = useCache ? this.#cache() : undefined;
-    return this.walker.walk(space, linear, access, this.policyOf(privilege), walk, cache);
   }
 }
 

@@ -29,14 +29,15 @@ export const op = {
   i64Clz: 0x79, i64Ctz: 0x7a, i64Popcnt: 0x7b, i64Add: 0x7c, i64Sub: 0x7d, i64Mul: 0x7e, i64DivU: 0x80,
   i64RemU: 0x82, i64And: 0x83, i64Or: 0x84, i64Xor: 0x85, i64Shl: 0x86, i64ShrS: 0x87, i64ShrU: 0x88,
   i64Rotl: 0x89, i64Rotr: 0x8a,
+  f64Eq: 0x61, f64Ne: 0x62, f64Lt: 0x63, f64Ge: 0x66, f64Add: 0xa0, f64Sub: 0xa1, i64TruncF64S: 0xb0,
   i32WrapI64: 0xa7, i64ExtendI32S: 0xac, i64ExtendI32U: 0xad, f64ConvertI64S: 0xb9,
   i32Extend8S: 0xc0, i32Extend16S: 0xc1, i64Extend8S: 0xc2, i64Extend16S: 0xc3, i64Extend32S: 0xc4,
 } as const; // biome-ignore format: grouped by operand type
 
 /** Opcodes of loads and stores. */
 export const memoryOp = {
-  i32Load: 0x28, i64Load: 0x29, i32Load8U: 0x2d, i32Load16U: 0x2f, i64Load8U: 0x31, i64Load16U: 0x33, i64Load32U: 0x35,
-  i32Store: 0x36, i64Store: 0x37, i32Store8: 0x3a, i32Store16: 0x3b, i64Store32: 0x3e,
+  i32Load: 0x28, i64Load: 0x29, i32Load8U: 0x2d, i32Load16U: 0x2f, i64Load8U: 0x31, i64Load16U: 0x33, i64Load32U: 0x35, f64Load: 0x2b,
+  i32Store: 0x36, i64Store: 0x37, i32Store8: 0x3a, i32Store16: 0x3b, i64Store32: 0x3e, f64Store: 0x39,
 } as const; // biome-ignore format: grouped by direction
 
 export function unsignedLeb(value: number): number[] {
@@ -143,6 +144,9 @@ export class FunctionBody {
     this.#code.push(0x42);
     for (const byte of signedLeb(BigInt.asIntN(64, value))) this.#code.push(byte);
     return this;
+  }
+  f64(value: number): this {
+    return this.emit(0x44, ...new Uint8Array(new Float64Array([value]).buffer));
   }
   get(local: number): this {
     return this.#with(0x20, local);
