@@ -143,8 +143,11 @@ export abstract class MappingEmitter {
     f.i32(MappingFlag.Global).emit(op.i32And, op.i32Eqz, op.i32Eqz, op.i32And, op.i32Or, op.i32And);
   }
 
-  /** Puts the mapping that was walked to into a free slot of its set; leaves if there is none. Inside one `else`. */
-  protected insert(): void {
+  /**
+   * Puts the mapping that was walked to into a free slot of its set; leaves if there is none. Inside one `else`. `prepare`
+   * comes before anything is changed, and may leave too.
+   */
+  protected insert(prepare: () => void): void {
     const f = this.f;
     const offset = f.local(I64);
     const shift = () => f.get(this.shift);
@@ -157,6 +160,7 @@ export abstract class MappingEmitter {
     f.emit(op.f64Ne).branchIf(1);
     f.get(this.slot).i32(1).emit(op.i32Add).tee(this.slot).get(this.end).emit(op.i32LtU).branchIf(0).end();
     f.branch(2).end();
+    prepare();
     f.get(this.linear).i64(1n).get(this.shift).emit(op.i64ExtendI32U, op.i64Shl).i64(1n).emit(op.i64Sub, op.i64And);
     f.set(offset);
     this.#setOfSlot('pages', 0, () => f.get(this.linear).get(offset).emit(op.i64Sub, op.f64ConvertI64S));

@@ -1,8 +1,8 @@
 /**
  * What fills the fast TLB for compiled code, as WebAssembly: a look into the linear mappings, else a walk of 4-level
  * paging, in root operation. It does what `Mmu.fillFor` does (mmu/mmu.ts), in the cases that are the rule: a mapping
- * that serves the access, or tables in RAM in which nothing has to be set and nothing is amiss, a free slot for the new
- * mapping, and a page of RAM that nobody watches. In all others nothing is changed, and the runtime's function is called.
+ * that serves the access, or tables in RAM in which nothing is amiss and no flag but of the page's own entry has to be set,
+ * a free slot for the new mapping, and a page of RAM that nobody watches. In all others nothing is changed, and the runtime's function is called.
  */
 import {
   FAST_TLB_ADDRESS,
@@ -37,7 +37,6 @@ const ADDEND = 16;
 const INVALID_TAG = 1n;
 /** What the refill answers: `No` asks for the slow way, `Fault` leaves a page fault in the memory. */
 const Refilled = { No: 0, Yes: 1, Fault: 2 } as const;
-const PRESENT_ACCESSED = Entry.P | Entry.A;
 
 /** Types, and indices of the functions: the imported ones come first. */
 const Type = { slowAccess: 0, refill: 1 } as const;
@@ -124,6 +123,10 @@ function slowAccess(slowly: number): Uint8Array {
 /** (linear, write) → Refilled. */
 class Refill extends MappingEmitter {
   readonly #physicalAddressBits: number;
+  /** Locals: wasm address of the entry that maps the page, its low half, and the flags that the access sets in it. */
+  readonly #entry = this.f.local(I32);
+  readonly #low = this.f.local(I32);
+  readonly #needed = this.f.local(I32);
 
   constructor(physicalAddressBits: number) {
     super(new FunctionBody(2));
@@ -145,7 +148,7 @@ class Refill extends MappingEmitter {
     f.get(found).if();
     this.#count(0);
     f.else();
-    this.insert();
+    this.insert(() => this.#setEntryFlags());
     this.#count(8);
     f.end();
     this.#fill();
@@ -176,7 +179,8 @@ class Refill extends MappingEmitter {
     const { levels, addressMaskHigh } = guestFormats(this.#physicalAddressBits)[PagingMode.Level4] as ReturnType<
       typeof guestFormats
     >[number];
-    const [table, low, high] = [f.local(I32), f.local(I32), f.local(I32)];
+    const low = this.#low;
+    const [table, high] = [f.local(I32), f.local(I32)];
     const [allowed, forbidden] = [f.local(I32), f.local(I32)];
     f.i32(fieldAddress.cr3).memory(memoryOp.i32Load, 4);
     this.leave(1);
@@ -188,13 +192,11 @@ class Refill extends MappingEmitter {
       const index = () =>
         f.get(this.linear).i64(BigInt(level.shift)).emit(op.i64ShrU, op.i32WrapI64).i32(511).emit(op.i32And);
       f.get(table);
-      index().i32(8).emit(op.i32Mul, op.i32Add).i32(RAM_ADDRESS).emit(op.i32Add).tee(high);
-      f.memory(memoryOp.i32Load).set(low).get(high).memory(memoryOp.i32Load, 4).set(high);
+      index().i32(8).emit(op.i32Mul, op.i32Add).i32(RAM_ADDRESS).emit(op.i32Add).tee(this.#entry);
+      f.memory(memoryOp.i32Load).set(low).get(this.#entry).memory(memoryOp.i32Load, 4).set(high);
       f.get(low).i32(Entry.P).emit(op.i32And, op.i32Eqz).if();
       this.#pageFault();
       f.end();
-      f.get(low).i32(PRESENT_ACCESSED).emit(op.i32And).i32(PRESENT_ACCESSED).emit(op.i32Ne);
-      this.leave(2);
       f.get(allowed).get(low).emit(op.i32And).set(allowed).get(forbidden).get(high).emit(op.i32Or).set(forbidden);
       const maps = level.isLast || level.mayMapPage;
       if (level.mayMapPage) f.get(low).i32(Entry.PS).emit(op.i32And).if();
@@ -216,6 +218,8 @@ class Refill extends MappingEmitter {
       }
       if (level.mayMapPage) f.end();
       if (level.isLast) continue;
+      f.get(low).i32(Entry.A).emit(op.i32And, op.i32Eqz);
+      this.leave(2);
       this.#reserved(low, high, level.tableReservedLow, level.tableReservedHigh, 2);
       // There is no RAM above 4 GiB.
       f.get(high).i32(addressMaskHigh).emit(op.i32And);
@@ -261,7 +265,9 @@ class Refill extends MappingEmitter {
     bit(allowed, Entry.RW, MappingFlag.Write);
     bit(allowed, Entry.US, MappingFlag.User);
     f.i32(0).i32(MappingFlag.Execute).get(forbidden).i32(XD_HIGH).emit(op.i32And, op.select);
-    bit(low, Entry.D, MappingFlag.Dirty);
+    f.get(this.write).i32(Math.log2(Entry.D)).emit(op.i32Shl).i32(Entry.A).emit(op.i32Or).tee(this.#needed);
+    f.get(low).emit(op.i32Or).set(forbidden);
+    bit(forbidden, Entry.D, MappingFlag.Dirty);
     bit(low, Entry.G, MappingFlag.Global);
     f.i32(0);
     this.field('cr4').i32(Cr4.PGE).emit(op.i32And, op.select);
@@ -298,9 +304,11 @@ class Refill extends MappingEmitter {
     this.#pageTable(PAGE_TABLE.code).get(this.write).emit(op.i32And);
     this.leave();
   }
-  #pageTableAddress(table: number): FunctionBody {
+  #pageTableAddress(table: number, physical: () => void = () => this.f.get(this.physical)): FunctionBody {
     const f = this.f;
-    f.i32(PAGE_TABLES_ADDRESS).memory(memoryOp.i32Load).get(this.physical).i32(12).emit(op.i32ShrU, op.i32Add);
+    f.i32(PAGE_TABLES_ADDRESS).memory(memoryOp.i32Load);
+    physical();
+    f.i32(12).emit(op.i32ShrU, op.i32Add);
     f.i32(RAM_BYTES_ADDRESS)
       .memory(memoryOp.i32Load)
       .i32(PAGE_BYTES - 1)
@@ -311,6 +319,17 @@ class Refill extends MappingEmitter {
   }
   #pageTable(table: number): FunctionBody {
     return this.#pageTableAddress(table).memory(memoryOp.i32Load8U);
+  }
+
+  /** Accessed and dirty flags of the entry that maps the page; leaves if there is code around it. Inside one `else`. */
+  #setEntryFlags(): void {
+    const f = this.f;
+    const at = () => f.get(this.#entry).i32(RAM_ADDRESS).emit(op.i32Sub);
+    f.get(this.#low).get(this.#needed).emit(op.i32And).get(this.#needed).emit(op.i32Ne).if();
+    this.#pageTableAddress(PAGE_TABLE.code, at).memory(memoryOp.i32Load8U);
+    this.leave(2);
+    f.get(this.#entry).get(this.#low).get(this.#needed).emit(op.i32Or).memory(memoryOp.i32Store);
+    this.#pageTableAddress(PAGE_TABLE.dirty, at).i32(1).memory(memoryOp.i32Store8).end();
   }
 
   #count(offset: number): void {
