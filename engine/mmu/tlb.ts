@@ -208,9 +208,8 @@ export class MappingStore {
   #slotFor(page: number, set: number, shift: number, tag: MappingTag): number {
     const pages = this.#page;
     const first = set * this.#ways;
-    const end = first + this.#ways;
     let free = -1;
-    for (let slot = end - 1; slot >= first; slot--) if (Number.isNaN(pages[slot])) free = slot;
+    for (let slot = first + this.#ways - 1; slot >= first; slot--) if (Number.isNaN(pages[slot])) free = slot;
     const known = this.#probe(page, set, shift, tag);
     if (known >= 0 || free >= 0) return known >= 0 ? known : free;
     const way = this.#next[set] as number;
