@@ -5,7 +5,7 @@ import { ACCESS, ACTIVITY, BLOCKING, CR0, CR4, EFER, hasBit } from '../cpu/regis
 import { type CpuState, SS } from '../cpu/state.ts';
 import { ENTRY, EXIT, SECONDARY } from './controls.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
-import { currentEptp, currentVpid, hasSecondary, type VmxParts } from './vmx-parts.ts';
+import { eptpUnder, hasSecondary, secondaryControls, type VmxParts, vpidUnder } from './vmx-parts.ts';
 
 const GUEST_CR0 = offsetOf('Guest CR0');
 const GUEST_CR4 = offsetOf('Guest CR4');
@@ -59,7 +59,8 @@ export function loadGuestState(parts: VmxParts): void {
   state.pendingDebug = vmcs.u32(PENDING_DEBUG) & (DR6_BREAKPOINTS | DR6_SINGLE_STEP);
   state.nonRoot = 1;
   refreshMode(processor);
-  mmu.enterNonRoot(currentVpid(vmcs), currentEptp(vmcs));
+  const secondary = secondaryControls(vmcs);
+  mmu.enterNonRoot(vpidUnder(secondary, vmcs), eptpUnder(secondary, vmcs));
   loadPdptes(parts);
   if (state.cpl !== ringBefore) processor.hooks.ringChanged(ringBefore, state.cpl);
 }

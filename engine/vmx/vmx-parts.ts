@@ -34,12 +34,12 @@ export const hasSecondary = (vmcs: Vmcs, mask: number): boolean => (secondaryCon
 const VPID = offsetOf('Virtual-processor identifier');
 const EPTP = offsetOf('EPT pointer');
 
-/** The VPID in force, 0 without "enable VPID". */
-export const currentVpid = (vmcs: Vmcs): number =>
-  hasSecondary(vmcs, SECONDARY['Enable VPID']) ? vmcs.u32(VPID) & 0xffff : 0;
-/** The EPTP in force, undefined without "enable EPT". */
-export const currentEptp = (vmcs: Vmcs): number | undefined =>
-  hasSecondary(vmcs, SECONDARY['Enable EPT']) ? vmcs.number(EPTP) : undefined;
+/** The VPID in force under secondary controls, 0 without "enable VPID". */
+export const vpidUnder = (secondary: number, vmcs: Vmcs): number =>
+  secondary & SECONDARY['Enable VPID'] ? vmcs.u32(VPID) & 0xffff : 0;
+/** The EPTP in force under secondary controls, undefined without "enable EPT". */
+export const eptpUnder = (secondary: number, vmcs: Vmcs): number | undefined =>
+  secondary & SECONDARY['Enable EPT'] ? vmcs.number(EPTP) : undefined;
 
 export const usesVirtualNmis = (vmcs: Vmcs): boolean => hasPin(vmcs, PIN['Virtual NMIs']);
 export const acknowledgesOnExit = (vmcs: Vmcs): boolean => hasExit(vmcs, EXIT['Acknowledge interrupt on exit']);

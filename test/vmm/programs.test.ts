@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import type { Machine } from '../../engine/machine/machine.ts';
 import { guestFromFile, MIB, runToEnd } from './run-guest.ts';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
@@ -30,8 +31,9 @@ describe('samples print what they promise', () => {
 });
 
 describe('a hypervisor and its guest run the same however the run is cut', () => {
-  async function ended(slice: number): Promise<string> {
+  async function ended(slice: number, prepare: (machine: Machine) => void = () => {}): Promise<string> {
     const { machine, output } = await guestFromFile(path.join(SAMPLES, 'tiny-hypervisor/tiny-hypervisor.asm'));
+    prepare(machine);
     let stop = machine.run({ instructions: slice });
     while (stop.kind === 'limit') stop = machine.run({ instructions: slice });
     const { exitsByReason } = machine.statistics();
@@ -40,6 +42,24 @@ describe('a hypervisor and its guest run the same however the run is cut', () =>
 
   test.each([1, 2, 7, 100])('into slices of %i instructions', async (slice) => {
     expect(await ended(slice)).toBe(await ended(50_000_000));
+  });
+
+  test('with all exits left to the run loop', async () => {
+    const inRunLoop = await ended(50_000_000, ({ host }) => {
+      host.runtime.exitInPlace = () => false;
+    });
+    expect(await ended(50_000_000)).toBe(inRunLoop);
+  });
+
+  test('with filters that never stop it, which are asked for every exit and entry', async () => {
+    let asked = 0;
+    const watched = await ended(50_000_000, (machine) => {
+      for (const filter of ['vm-exit', 'vm-entry', 'sensitive-instruction'] as const) {
+        machine.setFilter(filter, true, () => ++asked < 0);
+      }
+    });
+    expect(await ended(50_000_000)).toBe(watched);
+    expect(asked).toBeGreaterThan(20);
   });
 });
 
