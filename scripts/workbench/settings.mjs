@@ -13,4 +13,6 @@ export const quietSettings = {
   'workbench.reduceMotion': 'on',
   'workbench.tips.enabled': false,
   'explorer.compactFolders': false,
+  // Else VS Code offers every port that any program of the machine opens.
+  'remote.autoForwardPorts': false,
 };

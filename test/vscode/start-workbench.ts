@@ -92,8 +92,8 @@ export async function startWorkbench(options: WorkbenchOptions): Promise<Workben
   };
   try {
     const page = await browser.newPage({ viewport: { width: 1600, height: 1000 } });
-    page.setDefaultTimeout(15_000);
-    await page.goto(served.url);
+    page.setDefaultTimeout(30_000);
+    await page.goto(served.url, { timeout: 60_000 });
     const workbench = new Workbench(page, served.workspace, close);
     await workbench.ready();
     return workbench;
