@@ -3,6 +3,7 @@ import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import { GuestFault, Unimplemented, Vector, VmExit } from '../cpu/events.ts';
 import { raiseFault } from '../cpu/interrupts.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
+import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
 import type { ExecutorOwner } from '../exec/executor.ts';
 import { Access } from '../mmu/access.ts';
 import { exceptionEvent, instructionEvent, ringEvent, tripleFaultEvent } from './event-descriptions.ts';
@@ -40,6 +41,12 @@ const SETTLE_AFTER = 1_000_000;
 /** Thrown to leave an instruction that has not begun, for a stop that was already requested. */
 class StopBefore {}
 
+/** What tests of the engine set and nobody else: the public door, `createMachine`, does not take it. */
+export interface MachineInternals {
+  /** When code is compiled, if not as is usual. */
+  readonly hotSpots?: HotSpotOptions;
+}
+
 export class Machine implements MachineControl, ExecutorOwner {
   readonly config: MachineConfig;
   readonly host: Host;
@@ -61,7 +68,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   #sliceIsOver = false;
   #unsettled = 0;
 
-  constructor(config: MachineConfig) {
+  constructor(config: MachineConfig, internals: MachineInternals = {}) {
     this.config = config;
     this.host = new Host({
       ramBytes: Virtualizer.ramBytes(config),
@@ -73,6 +80,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       hooks: this.#hooks(),
       owner: this,
       localApic: config.virtualization === 'none',
+      ...internals,
     });
     this.platform = new MachinePlatform(config, {
       host: this.host,

@@ -12,7 +12,7 @@ const VIRTUALIZATIONS: readonly Virtualization[] = ['none', 'hardware'];
 const NO_FILES = { read: () => Promise.reject(new Error('a hostile guest includes nothing')) };
 
 /** Around the program: whoever goes astray gets back soon. */
-const INT3 = { address: 0x1000, bytes: new Uint8Array(at.data - 0x1000).fill(0xcc) };
+export const INT3 = { address: 0x1000, bytes: new Uint8Array(at.data - 0x1000).fill(0xcc) };
 
 export interface HostileGuest {
   readonly seed: number;
