@@ -249,7 +249,9 @@ export class Executor {
   #stretch(at: number, single: boolean): number {
     const view = this.#view;
     if (this.#hotSpots.isWatching && !single) {
-      this.#hotSpots.watch(this.#cache.placeOf(at).block);
+      // A block that was cut is gone with the next one; where its slice ends, no transfer leads on.
+      if (this.#wasCut) this.#hotSpots.interrupted();
+      else this.#hotSpots.watch(this.#cache.placeOf(at).block);
       return view.getUint16(at + record.blockCount, true);
     }
     // Neither another block nor another iteration of REP may follow a single instruction.

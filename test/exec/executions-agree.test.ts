@@ -57,6 +57,14 @@ function programs(mode: Mode): (next: (below: number) => number) => Program {
   };
 }
 
+const inputOf = (mode: Mode, gpr: bigint[]) => ({
+  gpr,
+  flags: 2,
+  rip: BigInt(initialInstructionPointer(mode)),
+  segments: initialSegments(mode),
+  memory: [],
+});
+
 /** Runs in slices of the given sizes and tells after how many instructions it ended. */
 function runSlices(
   machine: VectorMachine,
@@ -65,14 +73,7 @@ function runSlices(
   slices: readonly number[],
 ): VectorOutcome & { executed: number } {
   let executed = 0;
-  const input = {
-    gpr,
-    flags: 2,
-    rip: BigInt(initialInstructionPointer(mode)),
-    segments: initialSegments(mode),
-    memory: [],
-  };
-  const outcome = machine.execute(input, code, (executor) => {
+  const outcome = machine.execute(inputOf(mode, gpr), code, (executor) => {
     for (const slice of slices) {
       executor.run(slice);
       executed += executor.takeExecuted();
@@ -103,4 +104,22 @@ describe('compiled loops end as interpreted ones do', () => {
       expect(interpreter.host.executor.regions.compiledSoFar, 'none was compiled').toBe(0);
     });
   }
+});
+
+test('a block cut to the end of a slice is not taken for the head of a loop', () => {
+  // Nineteen times LEA EAX, [RAX + RAX + number], and back.
+  const body = Array.from({ length: 19 }, (_, number) => [0x8d, 0x44, 0x00, number]).flat();
+  const code = Uint8Array.from([...body, 0xeb, -(body.length + 2) & 0xff]);
+  const registers = [NEVER, AT_ONCE].map((options) => {
+    const machine = new VectorMachine(64, options);
+    const atStops: bigint[] = [];
+    machine.execute(inputOf(64, defaultRegisters(64)), code, (executor) => {
+      for (const slice of [20, ...new Array<number>(100).fill(5)]) {
+        executor.run(slice);
+        atStops.push(machine.host.state.gpr(0));
+      }
+    });
+    return atStops;
+  });
+  expect(registers[1]).toEqual(registers[0]);
 });
