@@ -4,9 +4,7 @@ import { fieldAddress } from '../cpu/state-layout.ts';
 import { type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 
 /** Offsets in an entry. */
-const READ_TAG = 0;
-const WRITE_TAG = 8;
-const ADDEND = 16;
+export const fastTlbEntry = { readTag: 0, writeTag: 8, addend: 16 } as const;
 
 /**
  * Pushes 1 if the page of an access at the linear address (a local, i64) is there for the access, and all its bytes lie
@@ -27,7 +25,7 @@ export function emitFastTlbLookup(
   body.i32(Math.log2(FAST_TLB_ENTRY_BYTES)).emit(op.i32Shl);
   emitBase();
   body.emit(op.i32Add).tee(entry);
-  body.memory(memoryOp.i64Load, access.write ? WRITE_TAG : READ_TAG).get(linear);
+  body.memory(memoryOp.i64Load, access.write ? fastTlbEntry.writeTag : fastTlbEntry.readTag).get(linear);
   if (access.bytes > 1) body.i64(BigInt(access.bytes - 1)).emit(op.i64Add);
   body.i64(~0xfffn).emit(op.i64And, op.i64Eq);
 }
@@ -39,5 +37,5 @@ export function emitTlbBase(body: FunctionBody): void {
 
 /** Pushes the wasm address that the entry, which was found, translates the linear address to. */
 export function emitHostAddress(body: FunctionBody, linear: number, entry: number): void {
-  body.get(linear).emit(op.i32WrapI64).get(entry).memory(memoryOp.i32Load, ADDEND).emit(op.i32Add);
+  body.get(linear).emit(op.i32WrapI64).get(entry).memory(memoryOp.i32Load, fastTlbEntry.addend).emit(op.i32Add);
 }

@@ -3,33 +3,24 @@
  * do itself (devices, watched pages, exceptions, system instructions) it leaves to the interpreter, at the record of
  * the instruction, which has then changed nothing.
  */
-import { DS } from '../../cpu/state.ts';
+import { DS, SS } from '../../cpu/state.ts';
 import { fieldAddress, gprAddress } from '../../cpu/state-layout.ts';
 import { evaluate } from '../../expr/evaluate.ts';
 import type { Expr } from '../../expr/expr.ts';
 import type { DecodedInstruction, MemoryOperand } from '../../isa/decode.ts';
 import { formOf, type InstructionForm } from '../../isa/form.ts';
 import type { OperandWidth } from '../../isa/operand.ts';
-import type {
-  AddressRef,
-  LoadStatement,
-  RaiseStatement,
-  RegisterRef,
-  StoreStatement,
-  Temp,
-} from '../../isa/operation.ts';
-import { FunctionBody, I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
+import type { AddressRef, RegisterRef, Temp } from '../../isa/operation.ts';
+import { RSP } from '../../isa/semantics-builder.ts';
+import { I64, memoryOp, op } from '../../wasm/encoder.ts';
 import type { Block } from '../block.ts';
 import { handlerForm } from '../code-cache.ts';
 import { Exit } from '../exits.ts';
-import { valueType } from '../expression-emitter.ts';
 import { fixedSegmentAddress } from '../handler-emitter.ts';
-import { addressKey, loadOpcode, storeOpcode } from '../memory-emitter.ts';
-import type { AddressingForm } from '../operand-emitter.ts';
 import { RECORD_BYTES } from '../record.ts';
 import { SharedFunction } from '../shared-functions.ts';
-import { DeferredFlagsEmitter } from './deferred-flags-emitter.ts';
 import { flagLiveness } from './flag-liveness.ts';
+import { RegionMemoryEmitter } from './region-memory-emitter.ts';
 
 export interface Step {
   readonly instruction: DecodedInstruction;
@@ -45,28 +36,13 @@ export const stepsOf = (block: Block): Step[] =>
     return { instruction, form: isCompiled ? form : undefined, record: block.record + index * RECORD_BYTES };
   });
 
-const NO_FORM: AddressingForm = { segmentation: 'long', addressSize: 64 };
-
-export abstract class BlockEmitter extends DeferredFlagsEmitter {
+export abstract class BlockEmitter extends RegionMemoryEmitter {
   readonly #registers = new Map<number, number>();
   readonly #written = new Set<number>();
-  /** Address of the set of the fast TLB, which does not change while a region runs. */
-  readonly #tlbBase = this.body.local(I32);
-  readonly #exit = this.body.local(I32);
   /** Label of the block behind which the state is spilled. */
   protected leaveLabel = 0;
   #step: Step | undefined;
   #pageBase = 0;
-
-  /** Segments outside 64-bit code that reach from 0 to 4 GiB, and those of them that the region relies on. */
-  protected readonly flat: ReadonlySet<number>;
-  protected readonly flatUsed = new Set<number>();
-
-  constructor(flat: ReadonlySet<number>) {
-    super(new FunctionBody(1), NO_FORM);
-    this.flat = flat;
-    this.entryLocal = this.body.local(I32);
-  }
 
   /** Emits all steps but the transfer of the last one, whose locals are returned. */
   protected emitSteps(
@@ -137,7 +113,7 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
 
   /** Leaves the region with an exit; flags are where they are now. */
   protected leave(exit: Exit): void {
-    this.body.i32(exit).set(this.#exit);
+    this.body.i32(exit).set(this.exit);
     this.#leave();
   }
   #leave(): void {
@@ -151,7 +127,7 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
   }
   /** Leaves the instruction to the interpreter. */
   protected leaveToInterpreter(step: Step): void {
-    this.body.i32(Exit.Resume).set(this.#exit);
+    this.body.i32(Exit.Resume).set(this.exit);
     this.#leaveAtRecord(step);
   }
   #leaveAtRecord({ record }: Step): void {
@@ -163,7 +139,7 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
   /** Reads the state that regions keep in locals; to be emitted once it is known what they use. */
   protected emitLoadState(): void {
     const { body, carried } = this;
-    body.i32(fieldAddress.tlbBase).memory(memoryOp.i32Load).set(this.#tlbBase);
+    this.emitLoadMemoryState();
     body.i32(fieldAddress.flagsAux).memory(memoryOp.i64Load).set(carried.a);
     body.i32(fieldAddress.flagsResult).memory(memoryOp.i64Load).set(carried.b);
     for (const [number, local] of this.#registers) {
@@ -181,7 +157,7 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
     words().call(SharedFunction.deferredResult).memory(memoryOp.i64Store);
     body.i32(fieldAddress.flagsAux);
     words().call(SharedFunction.deferredAux).memory(memoryOp.i64Store);
-    body.get(this.#exit);
+    body.get(this.exit);
   }
 
   // ---- registers ---------------------------------------------------------------------------------------------------
@@ -261,24 +237,14 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
     }
     body.emit(op.i64ExtendI32U);
   }
-  #segmentIndex(address: AddressRef): number {
+  protected override segmentIndex(address: AddressRef): number {
     const fixed = address.kind === 'computed' && address.segment.kind === 'fixed' ? address.segment.index : undefined;
     return fixed ?? this.#current.instruction.memory?.segment ?? DS;
   }
   #segmentAddress(address: AddressRef): number {
-    return fixedSegmentAddress(this.#segmentIndex(address), this.form);
+    return fixedSegmentAddress(this.segmentIndex(address), this.form);
   }
 
-  /** An offset in a flat segment is a linear address; one that wraps around leaves its page, and so the fast TLB. */
-  protected override emitLinear(address: AddressRef, width: OperandWidth, forWrite: boolean): number {
-    const segment = this.#segmentIndex(address);
-    if (this.form.segmentation === 'long' || !this.flat.has(segment)) return super.emitLinear(address, width, forWrite);
-    this.flatUsed.add(segment);
-    const linear = this.body.local(I64);
-    this.emitOffset(address);
-    this.body.set(linear);
-    return linear;
-  }
   protected override emitSegmentBase(address: AddressRef): void {
     const at = this.#segmentAddress(address);
     if (at === fieldAddress.zero) this.body.i64(0n);
@@ -298,57 +264,13 @@ export abstract class BlockEmitter extends DeferredFlagsEmitter {
     this.body.i32(this.#current.record);
   }
 
-  // ---- memory ------------------------------------------------------------------------------------------------------
-
-  protected override emitTlbBase(): void {
-    this.body.get(this.#tlbBase);
+  protected override isOnStack(address: AddressRef): boolean {
+    if (address.kind === 'operand') return this.#current.instruction.memory?.base === RSP;
+    return address.segment.kind === 'fixed' && address.segment.index === SS;
   }
-
-  protected override emitRead(statement: LoadStatement | RaiseStatement): void {
-    if (statement.kind === 'raise') return super.emitRead(statement);
-    const { body } = this;
-    const { address, width, forWrite } = statement;
-    const linear = this.emitLinear(address, width, forWrite);
-    const value = body.local(valueType(width));
-    this.#ensureFast(linear, width, forWrite);
-    this.emitHostAddress(linear);
-    if (forWrite) {
-      const host = body.local(I32);
-      body.tee(host);
-      this.linears.set(addressKey(address), { linear, host });
-    }
-    body.memory(loadOpcode[width]).set(value);
-    this.loads.set(statement, value);
-  }
-
-  protected override emitStore(statement: StoreStatement): void {
-    const { body } = this;
-    const { address, width } = statement;
-    const value = this.emitToLocal(statement.value);
-    const read = this.linears.get(addressKey(address));
-    if (read) body.get(read.host);
-    else {
-      const linear = this.emitLinear(address, width, true);
-      this.#ensureFast(linear, width, true);
-      this.emitHostAddress(linear);
-    }
-    body.get(value).memory(storeOpcode[width]);
-  }
-
-  /** Goes on only with the page in the fast TLB; its entry is the one looked up. */
-  #ensureFast(linear: number, width: OperandWidth, forWrite: boolean): void {
-    const { body } = this;
-    body.block();
-    this.emitHostLookup(linear, width, forWrite);
-    body.branchIf(0);
-    body.get(linear).emit(op.f64ConvertI64S);
-    body.i32(width / 8 + (forWrite ? 16 : 0));
-    this.emitRecord();
-    body.call(SharedFunction.fillFast).tee(this.#exit).emit(op.i32Eqz).branchIf(0);
+  protected override leaveInstruction(): void {
     this.#leaveAtRecord(this.#current);
-    body.end();
   }
-
   protected override emitFault(): void {
     this.leaveToInterpreter(this.#current);
   }

@@ -1,0 +1,143 @@
+/**
+ * Emits memory accesses of regions: through the fast TLB only. What it does not have and cannot get (device memory,
+ * watched pages, code, faults) is left to the interpreter.
+ */
+import type { OperandWidth } from '../../isa/operand.ts';
+import type { AddressRef, LoadStatement, RaiseStatement, StoreStatement } from '../../isa/operation.ts';
+import { FunctionBody, I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
+import { FOR_WRITE } from '../exits.ts';
+import { valueType } from '../expression-emitter.ts';
+import { emitTlbBase, fastTlbEntry } from '../fast-tlb-emitter.ts';
+import { addressKey, loadOpcode, storeOpcode } from '../memory-emitter.ts';
+import { SharedFunction } from '../shared-functions.ts';
+import { DeferredFlagsEmitter } from './deferred-flags-emitter.ts';
+
+/** No linear address of a page. */
+const NO_PAGE = 1n;
+
+export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
+  /** The exit that the region is left with. */
+  protected readonly exit = this.body.local(I32);
+  /** Address of the set of the fast TLB, which does not change while a region runs. */
+  readonly #tlbBase = this.body.local(I32);
+  /** Linear address of a page of the stack that the fast TLB has for reads and writes, and its addend. */
+  readonly #stackPage = this.body.local(I64);
+  readonly #stackAddend = this.body.local(I32);
+  /** Segments outside 64-bit code that reach from 0 to 4 GiB, and those of them that the region relies on. */
+  readonly #flat: ReadonlySet<number>;
+  protected readonly flatUsed = new Set<number>();
+
+  constructor(flat: ReadonlySet<number>) {
+    super(new FunctionBody(1), { segmentation: 'long', addressSize: 64 });
+    this.#flat = flat;
+    this.entryLocal = this.body.local(I32);
+  }
+
+  /** Number of the segment register of an access. */
+  protected abstract segmentIndex(address: AddressRef): number;
+  /** Whether an access is to the stack, as far as the instruction tells. */
+  protected abstract isOnStack(address: AddressRef): boolean;
+  /** Leaves with `exit` at the instruction under way, which has changed nothing. */
+  protected abstract leaveInstruction(): void;
+
+  /** What accesses need; to be emitted where the region begins. */
+  protected emitLoadMemoryState(): void {
+    this.body.i64(NO_PAGE).set(this.#stackPage);
+    emitTlbBase(this.body);
+    this.body.set(this.#tlbBase);
+  }
+
+  /** An offset in a flat segment is a linear address; one that wraps around leaves its page, and so the fast TLB. */
+  protected override emitLinear(address: AddressRef, width: OperandWidth, forWrite: boolean): number {
+    const segment = this.segmentIndex(address);
+    if (this.form.segmentation === 'long' || !this.#flat.has(segment))
+      return super.emitLinear(address, width, forWrite);
+    this.flatUsed.add(segment);
+    const linear = this.body.local(I64);
+    this.emitOffset(address);
+    this.body.set(linear);
+    return linear;
+  }
+
+  protected override emitTlbBase(): void {
+    this.body.get(this.#tlbBase);
+  }
+
+  protected override emitRead(statement: LoadStatement | RaiseStatement): void {
+    if (statement.kind === 'raise') return super.emitRead(statement);
+    const { body } = this;
+    const { address, width, forWrite } = statement;
+    const linear = this.emitLinear(address, width, forWrite);
+    const value = body.local(valueType(width));
+    this.#emitHost(address, linear, width, forWrite);
+    if (forWrite) {
+      const host = body.local(I32);
+      body.tee(host);
+      this.linears.set(addressKey(address), { linear, host });
+    }
+    body.memory(loadOpcode[width]).set(value);
+    this.loads.set(statement, value);
+  }
+
+  protected override emitStore(statement: StoreStatement): void {
+    const { body } = this;
+    const { address, width } = statement;
+    const value = this.emitToLocal(statement.value);
+    const read = this.linears.get(addressKey(address));
+    if (read) body.get(read.host);
+    else {
+      const linear = this.emitLinear(address, width, true);
+      this.#emitHost(address, linear, width, true);
+    }
+    body.get(value).memory(storeOpcode[width]);
+  }
+
+  /** Goes on only with the page in the fast TLB; its entry is the one looked up. */
+  #ensureFast(linear: number, width: OperandWidth, forWrite: boolean): void {
+    const { body } = this;
+    body.block();
+    this.emitHostLookup(linear, width, forWrite);
+    body.branchIf(0);
+    body.get(linear).emit(op.f64ConvertI64S);
+    body.i32(width / 8 + (forWrite ? FOR_WRITE : 0));
+    this.emitRecord();
+    body.call(SharedFunction.fillFast).tee(this.exit).if();
+    this.leaveInstruction();
+    // What came in may have put something out.
+    body.end().i64(NO_PAGE).set(this.#stackPage).end();
+  }
+
+  /** Pushes the wasm address of an access. */
+  #emitHost(address: AddressRef, linear: number, width: OperandWidth, forWrite: boolean): void {
+    if (this.isOnStack(address)) return this.#emitStackHost(linear, width, forWrite);
+    this.#ensureFast(linear, width, forWrite);
+    this.emitHostAddress(linear);
+  }
+
+  /** One page of the stack is used again and again: as long as it is, the fast TLB need not be asked. */
+  #emitStackHost(linear: number, width: OperandWidth, forWrite: boolean): void {
+    const { body } = this;
+    const host = body.local(I32);
+    body.get(linear);
+    if (width > 8) body.i64(BigInt(width / 8 - 1)).emit(op.i64Add);
+    body.i64(~0xfffn).emit(op.i64And).get(this.#stackPage).emit(op.i64Eq).if();
+    body.get(linear).emit(op.i32WrapI64).get(this.#stackAddend).emit(op.i32Add).set(host).else();
+    this.#ensureFast(linear, width, forWrite);
+    this.emitHostAddress(linear);
+    body.set(host);
+    this.#keepStackPage(this.entryLocal as number);
+    body.end().get(host);
+  }
+
+  /** Keeps a page of which both reads and writes are in the fast TLB. */
+  #keepStackPage(entry: number): void {
+    const { body } = this;
+    const page = (offset: number) => body.get(entry).memory(memoryOp.i64Load, offset);
+    page(fastTlbEntry.readTag);
+    page(fastTlbEntry.writeTag);
+    body.emit(op.i64Eq).if();
+    page(fastTlbEntry.readTag);
+    body.set(this.#stackPage);
+    body.get(entry).memory(memoryOp.i32Load, fastTlbEntry.addend).set(this.#stackAddend).end();
+  }
+}
