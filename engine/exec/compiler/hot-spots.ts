@@ -4,7 +4,7 @@
  * transfers lead.
  */
 import type { Block } from '../block.ts';
-import { endOfBlock } from './region.ts';
+import { endOfBlock, isCompilable } from './region.ts';
 import type { Regions } from './regions.ts';
 
 export interface HotSpotOptions {
@@ -19,6 +19,8 @@ export const DEFAULT_HOT_SPOTS: HotSpotOptions = { hotAfter: 3, watchedBlocks: 2
 /** Blocks that are watched at most, in multiples of those without news. */
 const PATIENCE = 20;
 
+/** A block that was watched and did not become an entry has to be met so many times more often to be watched again. */
+const COOLING = 32;
 /** An indirect transfer with more targets is not followed any further. */
 const MAX_TARGETS = 24;
 
@@ -47,10 +49,9 @@ export class HotSpots {
   met(block: Block): void {
     if (this.#hot) return;
     const { hotAfter, watchedBlocks } = this.#options;
-    if (++block.heat < hotAfter || this.#regions.isEntry(block)) return;
+    if (++block.heat < hotAfter || this.#regions.isEntry(block) || !isCompilable(block)) return;
     // Where a slice ends inside of a region, interpretation soon leads to an entry: unless it is in an inner loop.
     if (this.#regions.isMember(block) && !this.#regions.isLoopHeader(block)) return;
-    block.heat = 0;
     this.#hot = block;
     this.#left = watchedBlocks * PATIENCE;
     this.#quiet = 0;
@@ -65,6 +66,7 @@ export class HotSpots {
     this.#left--;
     if (this.#left > 0 && this.#quiet < this.#options.watchedBlocks) return;
     const start = this.#start();
+    (this.#hot as Block).heat = -COOLING * this.#options.hotAfter;
     this.#hot = undefined;
     this.#regions.compile(start);
   }
