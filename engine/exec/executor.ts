@@ -20,9 +20,9 @@ import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot
 import { Regions } from './compiler/regions.ts';
 import { Exit, MAX_EVENTS } from './exits.ts';
 import { type HandlerLibrary, isRegion } from './handler-library.ts';
+import { addToJumpCache, findInJumpCache } from './jump-cache.ts';
 import { record } from './record.ts';
 import type { Runtime } from './runtime.ts';
-import { jumpCacheAddress, jumpCacheEntry } from './shared-functions.ts';
 
 /** Why `run` returned. */
 export type RunEnd = 'limit' | 'stop-requested' | 'mark';
@@ -218,12 +218,9 @@ export class Executor {
   #recentRecord(): number {
     const view = this.#view;
     const state = this.#state;
-    const { rip } = state;
-    const entry = jumpCacheAddress(rip);
-    if (view.getUint32(entry + jumpCacheEntry.key, true) !== state.jumpKey) return 0;
-    if (readSigned(view, entry + jumpCacheEntry.rip) !== rip) return 0;
-    const at = view.getUint32(entry + jumpCacheEntry.record, true);
-    if (view.getUint16(at + record.blockCount, true) > this.#budgetLeft) return 0;
+    const { rip, jumpKey } = state;
+    const at = findInJumpCache(view, rip, jumpKey);
+    if (at === 0 || view.getUint16(at + record.blockCount, true) > this.#budgetLeft) return 0;
     state.linkSite = 0;
     state.pageBase = rip - view.getUint16(at + record.pageOffset, true);
     this.#runtime.stopRequested = false;
@@ -411,10 +408,6 @@ export class Executor {
     const view = this.#view;
     const { linkSite, rip, jumpKey } = this.#state;
     if (linkSite && block.count > 0 && block.pages.length === 1) view.setUint32(linkSite, block.record, true);
-    if (block.count === 0) return;
-    const entry = jumpCacheAddress(rip);
-    writeInteger(view, entry + jumpCacheEntry.rip, rip);
-    view.setUint32(entry + jumpCacheEntry.record, block.record, true);
-    view.setUint32(entry + jumpCacheEntry.key, jumpKey, true);
+    if (block.count > 0) addToJumpCache(view, rip, jumpKey, block.record);
   }
 }

@@ -25,6 +25,7 @@ import {
 } from '../wasm/encoder.ts';
 import { deferredAuxFunction, deferredResultFunction } from './compiler/deferred-flags.ts';
 import { Exit } from './exits.ts';
+import { jumpCacheEntry } from './jump-cache.ts';
 import { record } from './record.ts';
 
 export const SharedType = {
@@ -163,15 +164,6 @@ function multiplyHighSigned(): Uint8Array {
   f.get(a).i64(63n).emit(op.i64ShrS).get(b).emit(op.i64And, op.i64Sub);
   f.get(b).i64(63n).emit(op.i64ShrS).get(a).emit(op.i64And, op.i64Sub);
   return f.bytes();
-}
-
-/** Offsets in a jump-cache entry. */
-export const jumpCacheEntry = { rip: 0, record: 8, key: 12 } as const;
-
-/** Index of an RIP's entry; the same formula in TypeScript (JumpCache) and in `dispatch`. */
-export function jumpCacheAddress(rip: number): number {
-  const low = (rip % 0x1_0000_0000) | 0;
-  return JUMP_CACHE_ADDRESS + ((low ^ (low >>> 12)) & (JUMP_CACHE_ENTRIES - 1)) * JUMP_CACHE_ENTRY_BYTES;
 }
 
 /** Goes to the block at `state.rip` if the jump cache knows it and the budget covers it, else leaves. */

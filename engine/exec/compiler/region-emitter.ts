@@ -12,9 +12,10 @@ import {
 import { fieldAddress, segmentAddress, segmentLayout } from '../../cpu/state-layout.ts';
 import { I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
 import { Exit } from '../exits.ts';
+import { jumpCacheEntry } from '../jump-cache.ts';
 import { DefinedFunctionList } from '../module-parts.ts';
 import { record } from '../record.ts';
-import { jumpCacheEntry, SharedFunction, SharedType } from '../shared-functions.ts';
+import { SharedFunction, SharedType } from '../shared-functions.ts';
 import { BlockEmitter, type Step, stepsOf } from './block-emitter.ts';
 import { ControlFlow } from './control-flow.ts';
 import { CARRIED, type FlagState } from './flag-state.ts';

@@ -1,0 +1,30 @@
+/**
+ * The jump cache: from RIP to the record of the block there, direct-mapped, in wasm memory. Entries are valid under the key
+ * they were made with (`state.jumpKey`). Compiled code looks them up itself (`dispatch`, compiler/region-emitter.ts).
+ */
+import { JUMP_CACHE_ADDRESS, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES } from '../cpu/memory-map.ts';
+import { readSigned, writeInteger } from '../cpu/state.ts';
+
+/** Offsets in an entry: i64 RIP, u32 wasm address of the record, u32 key. */
+export const jumpCacheEntry = { rip: 0, record: 8, key: 12 } as const;
+
+/** Address of the entry of an RIP; compiled code has the same formula. */
+function entryAddress(rip: number): number {
+  const low = (rip % 0x1_0000_0000) | 0;
+  return JUMP_CACHE_ADDRESS + ((low ^ (low >>> 12)) & (JUMP_CACHE_ENTRIES - 1)) * JUMP_CACHE_ENTRY_BYTES;
+}
+
+/** The record of the block at an RIP, or 0 if it is not known under the key. */
+export function findInJumpCache(view: DataView, rip: number, key: number): number {
+  const entry = entryAddress(rip);
+  if (view.getUint32(entry + jumpCacheEntry.key, true) !== key) return 0;
+  if (readSigned(view, entry + jumpCacheEntry.rip) !== rip) return 0;
+  return view.getUint32(entry + jumpCacheEntry.record, true);
+}
+
+export function addToJumpCache(view: DataView, rip: number, key: number, recordAddress: number): void {
+  const entry = entryAddress(rip);
+  writeInteger(view, entry + jumpCacheEntry.rip, rip);
+  view.setUint32(entry + jumpCacheEntry.record, recordAddress, true);
+  view.setUint32(entry + jumpCacheEntry.key, key, true);
+}
