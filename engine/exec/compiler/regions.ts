@@ -10,7 +10,7 @@ import { FLAT_LIMIT, isCompilable, type Region, regionFrom } from './region.ts';
 import { compileRegion } from './region-emitter.ts';
 
 /** Regions beyond this many make room by dropping all: what is hot comes back soon. */
-const MAX_REGIONS = 1024;
+const MAX_REGIONS = 512;
 
 interface Compiled {
   readonly region: Region;
