@@ -17,12 +17,15 @@ export function emitFastTlbLookup(
   access: { readonly bytes: number; readonly write: boolean },
   emitBase: () => void = () => emitTlbBase(body),
 ): void {
-  const page = body.local(I32);
-  body.get(linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(page);
-  body.get(page).i32(FAST_TLB_INDEX_BITS).emit(op.i32ShrU, op.i32Xor);
-  body.i32(FAST_TLB_ENTRIES - 1).emit(op.i32And);
-  body.release(I32, page);
-  body.i32(Math.log2(FAST_TLB_ENTRY_BYTES)).emit(op.i32Shl);
+  const low = body.local(I32);
+  const entryBits = Math.log2(FAST_TLB_ENTRY_BYTES);
+  body.get(linear).emit(op.i32WrapI64).tee(low).get(low).i32(FAST_TLB_INDEX_BITS).emit(op.i32ShrU, op.i32Xor);
+  body.release(I32, low);
+  body
+    .i32(12 - entryBits)
+    .emit(op.i32ShrU)
+    .i32((FAST_TLB_ENTRIES - 1) << entryBits)
+    .emit(op.i32And);
   emitBase();
   body.emit(op.i32Add).tee(entry);
   body.memory(memoryOp.i64Load, access.write ? fastTlbEntry.writeTag : fastTlbEntry.readTag).get(linear);

@@ -12,17 +12,21 @@ import { addressKey, loadOpcode, storeOpcode } from '../memory-emitter.ts';
 import { SharedFunction } from '../shared-functions.ts';
 import { DeferredFlagsEmitter } from './deferred-flags-emitter.ts';
 
-/** No linear address of a page. */
-const NO_PAGE = 1n;
+/** Equal to no linear address of which an access keeps the page and the bits that must be clear for its alignment. */
+const NO_PAGE = 0x800n;
+/** Locals that keep what the fast TLB has: the linear address of a page (i64), or NO_PAGE, and the addend (i32). */
+interface KnownPage {
+  readonly page: number;
+  readonly addend: number;
+}
 
 export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
   /** The exit that the region is left with. */
   protected readonly exit = this.body.local(I32);
   /** Address of the set of the fast TLB, which does not change while a region runs. */
   readonly #tlbBase = this.body.local(I32);
-  /** Linear address of a page of the stack that the fast TLB has for reads and writes, and its addend. */
-  readonly #stackPage = this.body.local(I64);
-  readonly #stackAddend = this.body.local(I32);
+  /** A page of the stack that the fast TLB has for reads and writes. */
+  readonly #stack: KnownPage = { page: this.body.local(I64), addend: this.body.local(I32) };
   /** Segments outside 64-bit code that reach from 0 to 4 GiB, and those of them that the region relies on. */
   readonly #flat: ReadonlySet<number>;
   protected readonly flatUsed = new Set<number>();
@@ -42,7 +46,7 @@ export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
 
   /** What accesses need; to be emitted where the region begins. */
   protected emitLoadMemoryState(): void {
-    this.body.i64(NO_PAGE).set(this.#stackPage);
+    this.#forgetStack();
     emitTlbBase(this.body);
     this.body.set(this.#tlbBase);
   }
@@ -103,8 +107,14 @@ export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
     this.emitRecord();
     body.call(SharedFunction.fillFast).tee(this.exit).if();
     this.leaveInstruction();
+    body.end();
     // What came in may have put something out.
-    body.end().i64(NO_PAGE).set(this.#stackPage).end();
+    this.#forgetStack();
+    body.end();
+  }
+
+  #forgetStack(): void {
+    this.body.i64(NO_PAGE).set(this.#stack.page);
   }
 
   /** Pushes the wasm address of an access. */
@@ -114,30 +124,31 @@ export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
     this.emitHostAddress(linear);
   }
 
-  /** One page of the stack is used again and again: as long as it is, the fast TLB need not be asked. */
+  /**
+   * One page of the stack is used again and again: as long as it is, the fast TLB need not be asked. An access that is
+   * not aligned asks all the same, as it may lie on two pages.
+   */
   #emitStackHost(linear: number, width: OperandWidth, forWrite: boolean): void {
     const { body } = this;
+    const { page, addend } = this.#stack;
     const host = body.local(I32);
-    body.get(linear);
-    if (width > 8) body.i64(BigInt(width / 8 - 1)).emit(op.i64Add);
-    body.i64(~0xfffn).emit(op.i64And).get(this.#stackPage).emit(op.i64Eq).if();
-    body.get(linear).emit(op.i32WrapI64).get(this.#stackAddend).emit(op.i32Add).set(host).else();
+    const kept = ~0xfffn | BigInt(width / 8 - 1);
+    body.get(linear).i64(kept).emit(op.i64And).get(page).emit(op.i64Eq).if();
+    body.get(linear).emit(op.i32WrapI64).get(addend).emit(op.i32Add).set(host).else();
     this.#ensureFast(linear, width, forWrite);
     this.emitHostAddress(linear);
     body.set(host);
-    this.#keepStackPage(this.entryLocal as number);
+    this.#keepStack(this.entryLocal as number);
     body.end().get(host);
   }
 
-  /** Keeps a page of which both reads and writes are in the fast TLB. */
-  #keepStackPage(entry: number): void {
+  /** Keeps a page if the fast TLB has it both for reads and for writes. */
+  #keepStack(entry: number): void {
     const { body } = this;
-    const page = (offset: number) => body.get(entry).memory(memoryOp.i64Load, offset);
-    page(fastTlbEntry.readTag);
-    page(fastTlbEntry.writeTag);
-    body.emit(op.i64Eq).if();
-    page(fastTlbEntry.readTag);
-    body.set(this.#stackPage);
-    body.get(entry).memory(memoryOp.i32Load, fastTlbEntry.addend).set(this.#stackAddend).end();
+    const tag = (offset: number) => body.get(entry).memory(memoryOp.i64Load, offset);
+    tag(fastTlbEntry.readTag);
+    tag(fastTlbEntry.writeTag).emit(op.i64Eq).if();
+    tag(fastTlbEntry.readTag).set(this.#stack.page);
+    body.get(entry).memory(memoryOp.i32Load, fastTlbEntry.addend).set(this.#stack.addend).end();
   }
 }
