@@ -3,6 +3,7 @@
  * run in random slices. Both must end in the same state after the same number of instructions.
  */
 import { describe, expect, test } from 'vitest';
+import { random } from '../support/random.ts';
 import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
 import { DATA_ADDRESS, defaultRegisters, initialInstructionPointer, initialSegments } from '../vectors/layout.ts';
 import { type Mode, readVectors } from '../vectors/read-vectors.ts';
@@ -21,17 +22,6 @@ const SUBJECTS = [
 const LOOPS = 300;
 const NEVER = { hotAfter: Number.POSITIVE_INFINITY, watchedBlocks: 1 };
 const AT_ONCE = { hotAfter: 1, watchedBlocks: 2 };
-
-/** xorshift32: the same programs every time. */
-function random(seed: number): (below: number) => number {
-  let x = seed;
-  return (below) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % below;
-  };
-}
 
 /** DEC ECX; JNZ back over the body. */
 const loopEnd = (bodyBytes: number): number[] => [0xff, 0xc9, 0x0f, 0x85, ...int32(-(bodyBytes + 8))];

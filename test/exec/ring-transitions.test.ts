@@ -14,6 +14,7 @@ import { CS, DS, ES, FS, GS, SS, TR } from '../../engine/cpu/state.ts';
 import { fnv1a64 } from '../../engine/machine/hash.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { architecturalState } from '../../engine/machine/platform.ts';
+import { type Random, random } from '../support/random.ts';
 
 const [GDT, IDT, TSS, TABLES, CODE] = [0x1000, 0x2000, 0x3050, 0x4000, 0x8000];
 /** The stacks straddle a page where a frame is pushed near it. */
@@ -48,19 +49,6 @@ const selectors = [
   0x17,
   CODE0 | 3,
 ];
-
-type Random = (below: number) => number;
-
-/** xorshift32: the same scenarios every time. */
-function random(seed: number): Random {
-  let x = seed;
-  return (below) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % below;
-  };
-}
 
 class Subject {
   /** Times that the slow way was taken. */

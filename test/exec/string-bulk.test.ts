@@ -13,6 +13,7 @@ import { decodeInstructions } from '../../engine/isa/decode.ts';
 import { formOf } from '../../engine/isa/form.ts';
 import { FastTlb, fastSetAddress } from '../../engine/mmu/fast-tlb.ts';
 import { encodeModule, FunctionBody, memoryOp } from '../../engine/wasm/encoder.ts';
+import { type Random, random } from '../support/random.ts';
 import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
 import {
   DATA_ADDRESS,
@@ -37,19 +38,6 @@ const FS_OVERRIDE = 0x64;
 const REX_W = 0x48;
 /** MOVS, CMPS, STOS, LODS, SCAS, each of bytes and of wider elements. */
 const OPCODES = [0xa4, 0xa5, 0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf];
-
-type Random = (below: number) => number;
-
-/** xorshift32: the same cases every time. */
-function random(seed: number): Random {
-  let x = seed;
-  return (below) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % below;
-  };
-}
 
 interface Segment {
   readonly base: number;

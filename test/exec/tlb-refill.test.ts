@@ -8,6 +8,7 @@ import { CR0, CR4, EFER, RFLAGS } from '../../engine/cpu/register-bits.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
 import { SlowStatus } from '../../engine/exec/exits.ts';
 import { Host } from '../../engine/machine/host.ts';
+import { type Random, random } from '../support/random.ts';
 
 const ROOTS = [0x1000, 0x2000];
 const [PDPT, PD, PT, END] = [0x3000, 0x5000, 0x9000, 0x1_1000];
@@ -15,18 +16,6 @@ const RAM_BYTES = 0x40_0000;
 const STEPS = 12_000;
 
 type SlowAccess = (linear: number, size: number, record: number) => number;
-type Random = (below: number) => number;
-
-function random(seed: number): Random {
-  let x = seed;
-  return (below) => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return (x >>> 0) % below;
-  };
-}
-
 class Subject {
   /** Accesses that the runtime's function saw. */
   slow = 0;
