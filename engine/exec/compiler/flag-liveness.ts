@@ -4,10 +4,12 @@ import { type Operation, statusFlags, type Temp } from '../../isa/operation.ts';
 
 /** What an operation has to do with the status flags. */
 interface FlagUse {
+  /** Whether something else than flags depends on them: registers, memory, where to go. */
   readonly reads: boolean;
+  /** Whether flags after it depend on those before. */
+  readonly passesOn: boolean;
   /** Whether it may leave compiled code before it changes anything: the flags before it must be known. */
   readonly mayLeave: boolean;
-  readonly setsAll: boolean;
 }
 
 const uses = new WeakMap<Operation, FlagUse>();
@@ -19,22 +21,24 @@ function useOf(operation: Operation): FlagUse {
 }
 
 function findUse({ reads, stores, commits, flags, directionFlag, transfer }: Operation): FlagUse {
-  const seen = new Set<Expr>();
-  for (const read of reads) if (read.kind === 'raise') collect(read.condition, seen);
-  for (const { value } of [...stores, ...commits]) collect(value, seen);
   const values = Object.values(flags?.values ?? {}).flatMap((value) => {
     if (!('undefined' in value)) return [value];
     return value.value === 'unchanged' ? [] : [value.value];
   });
-  for (const value of [...values, flags?.condition, directionFlag]) if (value) collect(value, seen);
-  if (transfer?.kind === 'indirect') collect(transfer.target, seen);
-  else if (transfer?.condition) collect(transfer.condition, seen);
-  const isPartial = flags !== undefined && values.length < statusFlags.length;
+  const target = transfer?.kind === 'indirect' ? transfer.target : transfer?.condition;
+  const checks = reads.flatMap((read) => (read.kind === 'raise' ? [read.condition] : []));
+  const results = [...stores, ...commits].map(({ value }) => value);
   return {
-    reads: isPartial || [...seen].some(isFlag),
+    reads: dependOnFlags([...checks, ...results, directionFlag, target]),
+    passesOn: values.length < statusFlags.length || dependOnFlags([...values, flags?.condition]),
     mayLeave: reads.length > 0 || stores.length > 0 || transfer?.kind === 'indirect',
-    setsAll: flags !== undefined && !isPartial,
   };
+}
+
+function dependOnFlags(exprs: readonly (Expr | undefined)[]): boolean {
+  const seen = new Set<Expr>();
+  for (const expr of exprs) if (expr) collect(expr, seen);
+  return [...seen].some(isFlag);
 }
 
 function collect(expr: Expr, seen: Set<Expr>): void {
@@ -66,10 +70,8 @@ export function flagLiveness(steps: readonly FlagStep[]): { readonly after: bool
       live = true;
       continue;
     }
-    const use = useOf(operation);
-    const sets = use.setsAll && changesFlags === true;
-    const reads = use.reads || (use.setsAll && changesFlags === undefined);
-    live = use.mayLeave || reads || (live && !sets);
+    const { reads, passesOn, mayLeave } = useOf(operation);
+    live = mayLeave || reads || (live && (passesOn || changesFlags !== true));
   }
   return { after, atStart: live };
 }
