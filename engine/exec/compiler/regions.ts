@@ -26,6 +26,8 @@ export class Regions {
   readonly #members = new Map<Block, Set<Compiled>>();
   readonly #entered = new Map<Block, Compiled>();
   readonly #all = new Set<Compiled>();
+  /** Regions compiled since the machine was made. */
+  compiledSoFar = 0;
 
   constructor(parts: { state: CpuState; mmu: Mmu; cache: CodeCache; library: HandlerLibrary }) {
     this.#state = parts.state;
@@ -35,8 +37,6 @@ export class Regions {
     parts.cache.onForget = (block) => this.#forget(block);
   }
 
-  /** Regions compiled since the machine was made. */
-  compiledSoFar = 0;
   isMember(block: Block): boolean {
     return this.#members.has(block);
   }
@@ -70,11 +70,21 @@ export class Regions {
       if (regions) regions.add(compiled);
       else this.#members.set(block, new Set([compiled]));
     }
-    for (const [number, index] of entries.entries()) {
-      const block = region.nodes[index]?.block as Block;
+    this.#enterBy(
+      compiled,
+      entries.map((index) => region.nodes[index]?.block as Block),
+    );
+  }
+
+  /** Has blocks enter the region by their place among its entries. A region that nothing enters any more goes. */
+  #enterBy(compiled: Compiled, entries: readonly Block[]): void {
+    const before = new Set(entries.map((block) => this.#entered.get(block)));
+    for (const [number, block] of entries.entries()) {
       this.#entered.set(block, compiled);
-      this.#cache.setEntry(block, slot, number);
+      this.#cache.setEntry(block, compiled.slot, number);
     }
+    const entered = new Set(this.#entered.values());
+    for (const old of before) if (old && !entered.has(old)) this.#drop(old);
   }
 
   /** Drops all. */
