@@ -169,6 +169,20 @@ const memory: Statement = (w) => {
   ]);
   return [...load, ...access.split('\n')];
 };
+/** An access relative to the stack pointer that may lie on two pages: that of the stack, and the one below it. */
+const stackEdge: Statement = (w) => {
+  const { random, mode } = w;
+  if (mode === 'real') return [];
+  const [sp, bx, dx] = [wide(w, 'sp'), wide(w, 'bx'), wide(w, 'dx')];
+  // What is below the second page of the stack is nobody's.
+  const [page, write] = random.pick([
+    [at.stack - 0x1000, false],
+    [at.stack - 0x2000, true],
+  ] as const);
+  const access = write && random.once(2) ? `add [${sp} + ${bx}], ${dx}` : `mov ${dx}, [${sp} + ${bx}]`;
+  return [`push ${bx}`, `pop ${dx}`, `mov ${bx}, ${page - random.below(10)}`, `sub ${bx}, ${sp}`, access];
+};
+
 const withoutHigh = (name: string): string => name.replace(/^([abcd])h$/, '$1l');
 
 const string: Statement = (w) => {
@@ -356,6 +370,7 @@ const simple: readonly (readonly [weight: number, make: Statement])[] = [
   [8, flagUse],
   [5, move],
   [14, memory],
+  [4, stackEdge],
   [3, string],
   [3, shortLoop],
   [9, call],

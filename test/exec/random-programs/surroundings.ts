@@ -76,14 +76,19 @@ function gate(mode: EntryMode, vector: number, label: string): string[] {
 }
 
 function pagingOn(mode: EntryMode): string[] {
-  const holes = [
-    `mov dword [${entryOf(mode, UNMAPPED_PAGE)}], 0`,
-    `mov dword [${entryOf(mode, READ_ONLY_PAGE)}], ${READ_ONLY_PAGE + 5}`,
+  const map = (page: number, entry: number) => `mov dword [${entryOf(mode, page)}], ${entry}`;
+  const exchange = (page: number, other: number) => [map(page, other + 7), map(other, page + 7)];
+  const tables = [
+    map(UNMAPPED_PAGE, 0),
+    map(READ_ONLY_PAGE, READ_ONLY_PAGE + 5),
+    // Linear pages that follow one another lie apart.
+    ...exchange(at.data + 0x1000, at.data + 0x2000),
+    ...exchange(at.stack - 0x2000, at.stack - 0x3000),
   ];
   if (mode === 'long')
-    return [...holes, 'mov rax, cr0', 'or eax, 0x10000', 'mov cr0, rax', 'mov rax, cr3', 'mov cr3, rax'];
+    return [...tables, 'mov rax, cr0', 'or eax, 0x10000', 'mov cr0, rax', 'mov rax, cr3', 'mov cr3, rax'];
   return [
-    ...holes,
+    ...tables,
     ...['mov eax, cr4', 'or eax, 0x10', 'mov cr4, eax', `mov eax, ${at.directory32}`, 'mov cr3, eax'],
     ...['mov eax, cr0', 'or eax, 0x80010000', 'mov cr0, eax'],
   ];
