@@ -17,6 +17,15 @@ export function emitFastTlbLookup(
   access: { readonly bytes: number; readonly write: boolean },
   emitBase: () => void = () => emitTlbBase(body),
 ): void {
+  emitFastTlbEntry(body, linear, entry, emitBase);
+  body.get(entry);
+  body.memory(memoryOp.i64Load, access.write ? fastTlbEntry.writeTag : fastTlbEntry.readTag).get(linear);
+  if (access.bytes > 1) body.i64(BigInt(access.bytes - 1)).emit(op.i64Add);
+  body.i64(~0xfffn).emit(op.i64And, op.i64Eq);
+}
+
+/** Leaves the address of the entry for a linear address (a local, i64) of a set in the local `entry` (i32). */
+export function emitFastTlbEntry(body: FunctionBody, linear: number, entry: number, emitSet: () => void): void {
   const low = body.local(I32);
   const entryBits = Math.log2(FAST_TLB_ENTRY_BYTES);
   body.get(linear).emit(op.i32WrapI64).tee(low).get(low).i32(FAST_TLB_INDEX_BITS).emit(op.i32ShrU, op.i32Xor);
@@ -26,11 +35,8 @@ export function emitFastTlbLookup(
     .emit(op.i32ShrU)
     .i32((FAST_TLB_ENTRIES - 1) << entryBits)
     .emit(op.i32And);
-  emitBase();
-  body.emit(op.i32Add).tee(entry);
-  body.memory(memoryOp.i64Load, access.write ? fastTlbEntry.writeTag : fastTlbEntry.readTag).get(linear);
-  if (access.bytes > 1) body.i64(BigInt(access.bytes - 1)).emit(op.i64Add);
-  body.i64(~0xfffn).emit(op.i64And, op.i64Eq);
+  emitSet();
+  body.emit(op.i32Add).set(entry);
 }
 
 /** Pushes the address of the set of the fast TLB in use. */

@@ -4,14 +4,23 @@
  */
 import { JUMP_CACHE_ADDRESS, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES } from '../cpu/memory-map.ts';
 import { readSigned, writeInteger } from '../cpu/state.ts';
+import { type FunctionBody, op } from '../wasm/encoder.ts';
 
 /** Offsets in an entry: i64 RIP, u32 wasm address of the record, u32 key. */
 export const jumpCacheEntry = { rip: 0, record: 8, key: 12 } as const;
 
-/** Address of the entry of an RIP; compiled code has the same formula. */
+/** Address of the entry of an RIP; `emitJumpCacheEntry` has the same formula. */
 function entryAddress(rip: number): number {
   const low = (rip % 0x1_0000_0000) | 0;
   return JUMP_CACHE_ADDRESS + ((low ^ (low >>> 12)) & (JUMP_CACHE_ENTRIES - 1)) * JUMP_CACHE_ENTRY_BYTES;
+}
+
+/** Leaves the address of the entry of an RIP (a local, i64) in the local `entry` (i32). */
+export function emitJumpCacheEntry(body: FunctionBody, rip: number, entry: number): void {
+  body.get(rip).emit(op.i32WrapI64).tee(entry);
+  body.get(entry).i32(12).emit(op.i32ShrU, op.i32Xor);
+  body.i32(JUMP_CACHE_ENTRIES - 1).emit(op.i32And);
+  body.i32(JUMP_CACHE_ENTRY_BYTES).emit(op.i32Mul).i32(JUMP_CACHE_ADDRESS).emit(op.i32Add).set(entry);
 }
 
 /** The record of the block at an RIP, or 0 if it is not known under the key. */

@@ -3,14 +3,6 @@
  * arithmetic that WebAssembly lacks, then the dispatcher (in the handler module only, as it needs the table).
  */
 
-import {
-  FAST_TLB_ENTRIES,
-  FAST_TLB_ENTRY_BYTES,
-  FAST_TLB_INDEX_BITS,
-  JUMP_CACHE_ADDRESS,
-  JUMP_CACHE_ENTRIES,
-  JUMP_CACHE_ENTRY_BYTES,
-} from '../cpu/memory-map.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {
   type DefinedFunction,
@@ -25,7 +17,8 @@ import {
 } from '../wasm/encoder.ts';
 import { deferredAuxFunction, deferredResultFunction } from './compiler/deferred-flags.ts';
 import { Exit } from './exits.ts';
-import { jumpCacheEntry } from './jump-cache.ts';
+import { emitFastTlbEntry, emitHostAddress } from './fast-tlb-emitter.ts';
+import { emitJumpCacheEntry, jumpCacheEntry } from './jump-cache.ts';
 import { record } from './record.ts';
 
 export const SharedType = {
@@ -63,7 +56,7 @@ export const SharedFunction = {
   raise: 3,
   /** (record) → 0 to go on at `state.rip`, or an Exit + 1. */
   system: 4,
-  /** (linear, 1 for a write, record) → 0 if the fast TLB has the page now, or the Exit to leave compiled code with. */
+  /** (linear, sizeBytes + 16 if for writing, record) → 0 if the fast TLB has the page now, or the Exit to leave compiled code with. */
   fillFast: 5,
   /** (record) → whether the region that its block enters may run. */
   enterRegion: 6,
@@ -170,17 +163,11 @@ function multiplyHighSigned(): Uint8Array {
 export function dispatchFunction(): Uint8Array {
   const f = new FunctionBody(1);
   const rec = 0;
-  const low = f.local(I32);
   const entry = f.local(I32);
   const rip = f.local(I64);
   const state = (name: keyof typeof fieldAddress) => f.i32(fieldAddress[name]);
-  state('rip').memory(memoryOp.i64Load).tee(rip).emit(op.i32WrapI64).tee(low);
-  f.get(low)
-    .i32(12)
-    .emit(op.i32ShrU, op.i32Xor)
-    .i32(JUMP_CACHE_ENTRIES - 1)
-    .emit(op.i32And);
-  f.i32(JUMP_CACHE_ENTRY_BYTES).emit(op.i32Mul).i32(JUMP_CACHE_ADDRESS).emit(op.i32Add).set(entry);
+  state('rip').memory(memoryOp.i64Load).set(rip);
+  emitJumpCacheEntry(f, rip, entry);
   f.get(entry).memory(memoryOp.i64Load, jumpCacheEntry.rip).get(rip).emit(op.i64Eq);
   f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.key);
   state('jumpKey').memory(memoryOp.i32Load).emit(op.i32Eq, op.i32And, op.i32Eqz).if();
@@ -192,31 +179,17 @@ export function dispatchFunction(): Uint8Array {
   return f.bytes();
 }
 
-/** Looks a linear address up in a set of the fast TLB; the same index as in mmu/fast-tlb.ts. */
+/** Looks a linear address up in a set of the fast TLB. */
 export function hostAddressFunction(): Uint8Array {
   const [linear, set, tag, length] = [0, 1, 2, 3];
   const f = new FunctionBody(4);
-  const page = f.local(I32);
   const entry = f.local(I32);
   f.get(linear).emit(op.i32WrapI64).i32(0xfff).emit(op.i32And).get(length).emit(op.i32Add).i32(0x1000);
   f.emit(op.i32GtU).if().i32(0).emit(op.return).end();
-  f.get(linear)
-    .emit(op.i32WrapI64)
-    .i32(12)
-    .emit(op.i32ShrU)
-    .tee(page)
-    .get(page)
-    .i32(FAST_TLB_INDEX_BITS)
-    .emit(op.i32ShrU, op.i32Xor);
-  f.i32(FAST_TLB_ENTRIES - 1)
-    .emit(op.i32And)
-    .i32(FAST_TLB_ENTRY_BYTES)
-    .emit(op.i32Mul)
-    .get(set)
-    .emit(op.i32Add);
-  f.tee(entry).get(tag).emit(op.i32Add).memory(memoryOp.i64Load).get(linear).i64(~0xfffn).emit(op.i64And, op.i64Ne);
+  emitFastTlbEntry(f, linear, entry, () => f.get(set));
+  f.get(entry).get(tag).emit(op.i32Add).memory(memoryOp.i64Load).get(linear).i64(~0xfffn).emit(op.i64And, op.i64Ne);
   f.if().i32(0).emit(op.return).end();
-  f.get(linear).emit(op.i32WrapI64).get(entry).memory(memoryOp.i32Load, 16).emit(op.i32Add);
+  emitHostAddress(f, linear, entry);
   return f.bytes();
 }
 

@@ -6,10 +6,8 @@
  */
 import {
   FAST_TLB_ADDRESS,
-  FAST_TLB_ENTRIES,
   FAST_TLB_ENTRY_BYTES,
   FAST_TLB_FILLED_ADDRESS,
-  FAST_TLB_INDEX_BITS,
   FAST_TLB_LOG_ENTRIES,
   FAST_TLB_LOGS_ADDRESS,
   FAST_TLB_PAGES_ADDRESS,
@@ -29,11 +27,10 @@ import { Cr0, Cr4, Efer, Entry, guestFormats, PagingMode, XD_HIGH } from '../mmu
 import { PAGE_TABLE } from '../mmu/physical-memory.ts';
 import { encodeModule, F64, FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { FOR_WRITE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
+import { emitFastTlbEntry, emitTlbBase, fastTlbEntry } from './fast-tlb-emitter.ts';
 import { MappingEmitter } from './mapping-emitter.ts';
 
-const READ_TAG = 0;
-const WRITE_TAG = 8;
-const ADDEND = 16;
+const { readTag: READ_TAG, writeTag: WRITE_TAG, addend: ADDEND } = fastTlbEntry;
 const INVALID_TAG = 1n;
 /** What the refill answers: `No` asks for the slow way, `Fault` leaves a page fault in the memory. */
 const Refilled = { No: 0, Yes: 1, Fault: 2 } as const;
@@ -344,14 +341,8 @@ class Refill extends MappingEmitter {
     const [entry, pageOf, ramPage, count, tag] = [f.local(I32), f.local(I32), f.local(I32), f.local(I32), f.local(I64)];
     f.get(this.linear).i64(~0xfffn).emit(op.i64And).set(tag);
     f.get(this.physical).i32(12).emit(op.i32ShrU).set(ramPage);
-    f.get(this.linear).emit(op.i32WrapI64).i32(12).emit(op.i32ShrU).tee(entry);
-    f.get(entry)
-      .i32(FAST_TLB_INDEX_BITS)
-      .emit(op.i32ShrU, op.i32Xor)
-      .i32(FAST_TLB_ENTRIES - 1)
-      .emit(op.i32And);
-    f.i32(FAST_TLB_ENTRY_BYTES).emit(op.i32Mul);
-    this.field('tlbBase').emit(op.i32Add).tee(entry);
+    emitFastTlbEntry(f, this.linear, entry, () => emitTlbBase(f));
+    f.get(entry);
     f.i32(FAST_TLB_ADDRESS)
       .emit(op.i32Sub)
       .i32(FAST_TLB_ENTRY_BYTES / 4)

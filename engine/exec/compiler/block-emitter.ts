@@ -19,7 +19,7 @@ import { Exit } from '../exits.ts';
 import { fixedSegmentAddress } from '../handler-emitter.ts';
 import { RECORD_BYTES } from '../record.ts';
 import { SharedFunction } from '../shared-functions.ts';
-import { flagLiveness } from './flag-liveness.ts';
+import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
 import { RegionMemoryEmitter } from './region-memory-emitter.ts';
 
 export interface Step {
@@ -48,10 +48,10 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
   protected emitSteps(
     block: Block,
     steps: readonly Step[],
+    { after }: FlagLiveness,
   ): { condition?: number | undefined; target?: number | undefined } {
     const { body } = this;
     this.#pageBase = block.location.rip - block.location.pageOffset;
-    const { after } = flagLiveness(steps.map((step) => this.#flagStep(step)));
     let transfer: ReturnType<typeof this.emitOperation> = { condition: undefined, target: undefined };
     let pinned = this.flagLocals();
     for (const [index, step] of steps.entries()) {
@@ -86,9 +86,8 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     return { operation, changesFlags: condition ? this.knownCondition(condition) : true };
   }
 
-  /** Whether the flags before the block are wanted. */
-  protected wantsFlags(steps: readonly Step[]): boolean {
-    return flagLiveness(steps.map((step) => this.#flagStep(step))).atStart;
+  protected flagLiveness(steps: readonly Step[]): FlagLiveness {
+    return flagLiveness(steps.map((step) => this.#flagStep(step)));
   }
 
   protected override knownCondition(condition: Expr<1>): boolean | undefined {

@@ -56,11 +56,16 @@ export interface FlagStep {
   readonly changesFlags: boolean | undefined;
 }
 
-/**
- * For each step whether the flags after it are wanted, and at the front whether those before the first one are. Those after the
- * last one always are: the budget may end there.
- */
-export function flagLiveness(steps: readonly FlagStep[]): { readonly after: boolean[]; readonly atStart: boolean } {
+/** Where in a block somebody may look at the flags. */
+export interface FlagLiveness {
+  /** By step: whether the flags after it are wanted. */
+  readonly after: readonly boolean[];
+  /** Whether those before the first step are. */
+  readonly atStart: boolean;
+}
+
+/** Those after the last step are always wanted: the budget may end there. */
+export function flagLiveness(steps: readonly FlagStep[]): FlagLiveness {
   const after: boolean[] = [];
   let live = true;
   for (let index = steps.length - 1; index >= 0; index--) {

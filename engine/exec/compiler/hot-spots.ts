@@ -86,7 +86,7 @@ export class HotSpots {
     const before = this.#before;
     const times = this.#seen.get(block);
     let isNew = times === undefined;
-    const isBack = before !== undefined && rip <= before.location.rip && !block.single;
+    const isBack = before !== undefined && rip <= before.location.rip;
     this.#seen.set(block, (times ?? 0) + (isBack ? 1 : 0));
     if (
       before &&

@@ -3,21 +3,17 @@
  * goes through the dispatcher, a br_table, where it cannot: at entries, returns and indirect jumps. State is in locals
  * and spilled on the way out; each edge takes the budget of the block it leads to, so every stop is exact.
  */
-import {
-  JUMP_CACHE_ADDRESS,
-  JUMP_CACHE_ENTRIES,
-  JUMP_CACHE_ENTRY_BYTES,
-  REGION_KEYS_ADDRESS,
-} from '../../cpu/memory-map.ts';
+import { REGION_KEYS_ADDRESS } from '../../cpu/memory-map.ts';
 import { fieldAddress, segmentAddress, segmentLayout } from '../../cpu/state-layout.ts';
 import { I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
 import { Exit } from '../exits.ts';
-import { jumpCacheEntry } from '../jump-cache.ts';
+import { emitJumpCacheEntry, jumpCacheEntry } from '../jump-cache.ts';
 import { DefinedFunctionList } from '../module-parts.ts';
 import { record } from '../record.ts';
 import { SharedFunction, SharedType } from '../shared-functions.ts';
 import { BlockEmitter, type Step, stepsOf } from './block-emitter.ts';
 import { ControlFlow } from './control-flow.ts';
+import type { FlagLiveness } from './flag-liveness.ts';
 import { CARRIED, type FlagState } from './flag-state.ts';
 import { FLAT_LIMIT, type Region, type RegionNode } from './region.ts';
 
@@ -45,7 +41,7 @@ class RegionEmitter extends BlockEmitter {
   readonly #slot: number;
   readonly #flow: ControlFlow;
   readonly #steps: readonly Step[][];
-  readonly #wantsFlags: readonly boolean[];
+  readonly #liveness: readonly FlagLiveness[];
   readonly #budget = this.body.local(I64);
   /** Number of the entry that the dispatcher goes to. */
   readonly #next = this.body.local(I32);
@@ -58,7 +54,7 @@ class RegionEmitter extends BlockEmitter {
     this.#region = region;
     this.#slot = slot;
     this.#steps = region.nodes.map(({ block }) => stepsOf(block));
-    this.#wantsFlags = this.#steps.map((steps) => this.wantsFlags(steps));
+    this.#liveness = this.#steps.map((steps) => this.flagLiveness(steps));
     this.#flow = new ControlFlow({
       successors: region.nodes.map((node) => this.#directSuccessors(node)),
       entries: region.entries,
@@ -174,7 +170,7 @@ class RegionEmitter extends BlockEmitter {
     const { block, end } = this.#region.nodes[index] as RegionNode;
     const steps = this.#steps[index] as Step[];
     this.flags = flags;
-    const { condition, target } = this.emitSteps(block, steps);
+    const { condition, target } = this.emitSteps(block, steps, this.#liveness[index] as FlagLiveness);
     const made = this.flagLocals().filter((local) => !inherited.has(local));
     this.inherited = new Set([...inherited, ...made]);
     if (end.kind === 'system') this.leaveToInterpreter(steps[block.count - 1] as Step);
@@ -215,7 +211,7 @@ class RegionEmitter extends BlockEmitter {
       this.body.i32(this.entries.indexOf(to)).set(this.#next);
       return this.#dispatch();
     }
-    if (this.#wantsFlags[to]) this.carryFlags();
+    if (this.#liveness[to]?.atStart) this.carryFlags();
     if (kind === 'inline') return this.#placeNode(to, CARRIED);
     const labels = kind === 'back' ? this.#loops : this.#labels;
     this.body.branchTo(labels.get(to) as number);
@@ -266,22 +262,9 @@ class RegionEmitter extends BlockEmitter {
     const { body } = this;
     const entry = body.local(I32);
     const rec = body.local(I32);
-    body.get(target).emit(op.i32WrapI64).tee(entry).get(entry).i32(12).emit(op.i32ShrU, op.i32Xor);
-    body
-      .i32(JUMP_CACHE_ENTRIES - 1)
-      .emit(op.i32And)
-      .i32(Math.log2(JUMP_CACHE_ENTRY_BYTES))
-      .emit(op.i32Shl)
-      .tee(entry);
-    body
-      .memory(memoryOp.i64Load, JUMP_CACHE_ADDRESS + jumpCacheEntry.rip)
-      .get(target)
-      .emit(op.i64Eq)
-      .if();
-    body
-      .get(entry)
-      .memory(memoryOp.i32Load, JUMP_CACHE_ADDRESS + jumpCacheEntry.record)
-      .tee(rec);
+    emitJumpCacheEntry(body, target, entry);
+    body.get(entry).memory(memoryOp.i64Load, jumpCacheEntry.rip).get(target).emit(op.i64Eq).if();
+    body.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.record).tee(rec);
     body.memory(memoryOp.i32Load, record.handler).i32(this.#slot).emit(op.i32Eq).if();
     this.#takeBudget(
       () => body.get(rec).memory(memoryOp.i32Load16U, record.blockCount).emit(op.i64ExtendI32U),

@@ -14,19 +14,14 @@ import { DeferredFlagsEmitter } from './deferred-flags-emitter.ts';
 
 /** Equal to no linear address of which an access keeps the page and the bits that must be clear for its alignment. */
 const NO_PAGE = 0x800n;
-/** Locals that keep what the fast TLB has: the linear address of a page (i64), or NO_PAGE, and the addend (i32). */
-interface KnownPage {
-  readonly page: number;
-  readonly addend: number;
-}
 
 export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
   /** The exit that the region is left with. */
   protected readonly exit = this.body.local(I32);
   /** Address of the set of the fast TLB, which does not change while a region runs. */
   readonly #tlbBase = this.body.local(I32);
-  /** A page of the stack that the fast TLB has for reads and writes. */
-  readonly #stack: KnownPage = { page: this.body.local(I64), addend: this.body.local(I32) };
+  /** Linear address of a page of the stack that the fast TLB has for reads and writes, or NO_PAGE; and its addend. */
+  readonly #stack = { page: this.body.local(I64), addend: this.body.local(I32) };
   /** Segments outside 64-bit code that reach from 0 to 4 GiB, and those of them that the region relies on. */
   readonly #flat: ReadonlySet<number>;
   protected readonly flatUsed = new Set<number>();
