@@ -9,7 +9,20 @@ import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The folders of engine/: each may import those before it. */
-export const engineOrder = ['expr', 'wasm', 'isa', 'cpu', 'mmu', 'vmx', 'exec', 'devices', 'vmm', 'inspect', 'machine'];
+export const engineOrder = [
+  'expr',
+  'wasm',
+  'float',
+  'isa',
+  'cpu',
+  'mmu',
+  'vmx',
+  'exec',
+  'devices',
+  'vmm',
+  'inspect',
+  'machine',
+];
 
 const layers = ['engine', 'debug-adapter', 'extension'];
 const engineDoor = 'engine/index.ts';
