@@ -5,8 +5,8 @@
 import { describe, expect, test } from 'vitest';
 import { random } from '../support/random.ts';
 import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
-import { DATA_ADDRESS, defaultRegisters, initialInstructionPointer, initialSegments } from '../vectors/layout.ts';
-import { type Mode, readVectors } from '../vectors/read-vectors.ts';
+import { DATA_ADDRESS, defaultRegisters } from '../vectors/layout.ts';
+import { initialState, type Mode, readVectors } from '../vectors/read-vectors.ts';
 
 const SUBJECTS = [
   'add-subtract',
@@ -47,13 +47,7 @@ function programs(mode: Mode): (next: (below: number) => number) => Program {
   };
 }
 
-const inputOf = (mode: Mode, gpr: bigint[]) => ({
-  gpr,
-  flags: 2,
-  rip: BigInt(initialInstructionPointer(mode)),
-  segments: initialSegments(mode),
-  memory: [],
-});
+const inputOf = (mode: Mode, gpr: bigint[]) => ({ ...initialState(mode), gpr, flags: 2 });
 
 /** Runs in slices of the given sizes and tells after how many instructions it ended. */
 function runSlices(

@@ -15,14 +15,8 @@ import { FastTlb, fastSetAddress } from '../../engine/mmu/fast-tlb.ts';
 import { encodeModule, FunctionBody, memoryOp } from '../../engine/wasm/encoder.ts';
 import { type Random, random } from '../support/random.ts';
 import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
-import {
-  DATA_ADDRESS,
-  DATA_BYTES,
-  defaultRegisters,
-  initialInstructionPointer,
-  initialSegments,
-} from '../vectors/layout.ts';
-import type { Mode } from '../vectors/read-vectors.ts';
+import { DATA_ADDRESS, DATA_BYTES, defaultRegisters } from '../vectors/layout.ts';
+import { initialState, type Mode } from '../vectors/read-vectors.ts';
 
 const CASES = 400;
 const RAX = 0;
@@ -115,13 +109,7 @@ function setSegments(machine: VectorMachine, mode: Mode, [ds, es, fs]: Case['seg
 
 function run(machine: VectorMachine, mode: Mode, one: Case, slices: readonly number[]) {
   let executed = 0;
-  const input = {
-    gpr: one.gpr,
-    flags: one.flags,
-    rip: BigInt(initialInstructionPointer(mode)),
-    segments: initialSegments(mode),
-    memory: [],
-  };
+  const input = { ...initialState(mode), gpr: one.gpr, flags: one.flags };
   const outcome = machine.execute(input, one.code, (executor) => {
     setSegments(machine, mode, one.segments);
     for (const slice of slices) {

@@ -3,8 +3,17 @@
  * The text format is described in README.md, the memory layout in layout.ts.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import {
+  copyExtendedState,
+  DEFAULT_EXTENDED_STATE,
+  type ExtendedState,
+  isExtendedItem,
+  setExtendedItem,
+} from './extended-state.ts';
 import {
   defaultRegisters,
+  FIXED_FLAGS,
   GPR_NAMES_32,
   GPR_NAMES_64,
   initialInstructionPointer,
@@ -31,8 +40,22 @@ export interface MachineState {
   rip: bigint;
   /** Selectors of ES, CS, SS, DS, FS, GS. In 16-bit mode the base is the selector times 16. */
   segments: number[];
+  /** Shared with other states as long as they do not differ: copy it before changing it. */
+  extended: ExtendedState;
   /** Input: bytes that differ from the layout's fills. Output: bytes that differ from the input. */
   memory: MemoryBytes[];
+}
+
+/** What a mode starts from when nothing else is said. */
+export function initialState(mode: Mode): MachineState {
+  return {
+    gpr: defaultRegisters(mode),
+    flags: FIXED_FLAGS,
+    rip: BigInt(initialInstructionPointer(mode)),
+    segments: initialSegments(mode),
+    extended: DEFAULT_EXTENDED_STATE,
+    memory: [],
+  };
 }
 
 export interface VectorException {
@@ -62,15 +85,25 @@ const DATA = new URL('./data/', import.meta.url);
 
 /** The names of all groups, such as `64-shift`: mode, then subject. */
 export function vectorGroups(): string[] {
-  return readdirSync(DATA)
-    .filter((file) => file.endsWith('.txt'))
-    .map((file) => file.slice(0, -'.txt'.length))
-    .sort();
+  return [...groupFiles().keys()].sort();
+}
+
+/** The file of each group. */
+function groupFiles(): Map<string, string> {
+  return new Map(readdirSync(DATA).map((file) => [file.replace(/\.txt(\.gz)?$/, ''), file]));
+}
+
+/** The text of a group. */
+export function vectorText(group: string): string {
+  const file = groupFiles().get(group);
+  if (file === undefined) throw new Error(`expected a vector group, found "${group}"`);
+  const bytes = readFileSync(new URL(file, DATA));
+  return (file.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString();
 }
 
 /** All vectors of a group. Throws with file and line when the text is malformed. */
 export function* readVectors(group: string): Generator<Vector> {
-  yield* parseVectors(group, readFileSync(new URL(`${group}.txt`, DATA), 'utf8'));
+  yield* parseVectors(group, vectorText(group));
 }
 
 interface Heading {
@@ -133,33 +166,28 @@ function readVector(heading: Heading, line: string, id: string): Vector {
     mode,
     bytes,
     disassembly: heading.disassembly,
-    input: {
-      gpr: defaultRegisters(mode),
-      flags: 0,
-      rip: BigInt(initialInstructionPointer(mode)),
-      segments: initialSegments(mode),
-      memory: [],
-    },
-    output: { gpr: [], flags: 0, rip: 0n, segments: [], memory: [] },
+    input: { ...initialState(mode), flags: 0 },
+    output: { ...initialState(mode), rip: 0n },
     flagsMask: heading.mask,
   };
   for (const item of items(before)) {
     if (item.startsWith('m=')) vector.flagsMask = hexNumber(item.slice(2));
-    else readStateItem(vector.input, item);
+    else readStateItem(vector.input, DEFAULT_EXTENDED_STATE, item);
   }
   const { input } = vector;
   const next = input.rip + BigInt(bytes.length);
   vector.output = { ...input, gpr: [...input.gpr], segments: [...input.segments], memory: [], rip: next };
   for (const item of items(after)) {
     if (item.startsWith('exc=')) vector.output.exception = readException(item.slice(4));
-    else readStateItem(vector.output, item);
+    else readStateItem(vector.output, input.extended, item);
   }
   return vector;
 }
 
 const items = (text: string) => text.split(' ').filter((item) => item !== '' && item !== '-');
 
-function readStateItem(state: MachineState, item: string): void {
+/** `shared` is the extended state to be left as it is. */
+function readStateItem(state: MachineState, shared: ExtendedState, item: string): void {
   const [name = '', value = ''] = item.split('=');
   if (name.startsWith('@')) {
     state.memory.push({ address: hexNumber(name.slice(1)), bytes: hexBytes(value) });
@@ -171,6 +199,9 @@ function readStateItem(state: MachineState, item: string): void {
     state.gpr[registerNumber(name)] = BigInt(`0x${value}`);
   } else if ((SEGMENT_NAMES as readonly string[]).includes(name)) {
     state.segments[(SEGMENT_NAMES as readonly string[]).indexOf(name)] = hexNumber(value);
+  } else if (isExtendedItem(name)) {
+    if (state.extended === shared) state.extended = copyExtendedState(shared);
+    setExtendedItem(state.extended, name, value);
   } else {
     throw new Error(`expected a register, f, rip, exc or @address, found "${item}"`);
   }

@@ -1,9 +1,9 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { defaultRegisters, type Mode, patternByte, regionContents, regionsOf } from './layout.ts';
-import { parseVectors, readVectors, type Vector, vectorGroups } from './read-vectors.ts';
+import { parseVectors, readVectors, type Vector, vectorGroups, vectorText } from './read-vectors.ts';
 import { formsOf } from './record/forms.ts';
 import { canExecute, canRecord, compileRecorder, execute, type Outcome } from './record/harness.ts';
 import { writeVectors } from './write-vectors.ts';
@@ -36,7 +36,7 @@ const IN_MODE: Record<Mode, string[]> = {
 
 describe('the vectors', () => {
   it.each(vectorGroups())('%s: what is read is what is written', (group) => {
-    const text = readFileSync(new URL(`data/${group}.txt`, import.meta.url), 'utf8');
+    const text = vectorText(group);
     const title = text.slice(2, text.indexOf('\n'));
     expect(writeVectors(title, [...readVectors(group)])).toBe(text);
   });
@@ -133,6 +133,47 @@ describe('executed again on this CPU (skipped without gcc on x86-64 Linux, or wh
   }
 });
 
+describe('x87 and vector state around an instruction (skipped as above)', () => {
+  /** What `code` does in 64-bit mode to the items of `text`, as the items that changed. */
+  const changes = (text: string, code: string) => {
+    const [vector] = parseVectors('64-x', `form X mask=0\ncode ${code} x\n ${text} > -\n`);
+    const [outcome] = vector ? execute(program, 64, [vector]) : [];
+    if (!vector || !outcome) throw new Error('expected an outcome');
+    const written = writeVectors('x', [{ ...vector, output: outcome }]);
+    return written.slice(written.lastIndexOf(' > ') + 3).trim();
+  };
+  const check = it.skipIf(!executable.includes(64));
+
+  check('what an instruction leaves alone comes back', () => {
+    const everything =
+      'fpr2=3fffc000000000000000 xmm5=1 ymm5h=2 fcw=27f fsw=2800 ftw=24 fop=123 mxcsr=9fc0 fip=7fff00001234 fdp=5678';
+    expect(changes(`${everything} f=202`, '90')).toBe('-');
+    expect(changes('xmm0=0 ymm0h=0 ftw=0 f=202', '90'), 'components in their initial configuration').toBe('-');
+  });
+
+  check('registers, whichever set they belong to', () => {
+    expect(changes('xmm1=100000002 xmm2=30000000a f=202', '660ffeca'), 'PADDD').toBe('xmm1=40000000c');
+    expect(changes('xmm1=1 xmm2=2 f=202', 'c5f1fec2'), 'VPADDD of 128 bits clears the upper half').toBe(
+      'xmm0=3 ymm0h=0',
+    );
+    expect(changes('fpr7=0 fsw=3800 ftw=80 f=202', 'd9e8'), 'FLD1').toBe('fpr6=3fff8000000000000000 fsw=3000 ftw=c0');
+    expect(changes('fsw=1800 f=202', '0f6ec8'), 'MOVD makes all of them valid and the first the top').toBe(
+      'fpr1=ffff00000000a4a5a6a7 fsw=0 ftw=ff',
+    );
+  });
+
+  check('exceptions that are not masked', () => {
+    expect(changes('xmm1=3f800000 xmm2=0 mxcsr=1d80 f=202', 'f30f5eca'), '#XM: DIVSS by zero').toBe(
+      'mxcsr=1d84 rip=100800 exc=19',
+    );
+    expect(
+      changes('fpr0=3fff8000000000000000 fpr1=0 ftw=3 fcw=37b f=202', 'd8f1'),
+      'FDIV by zero leaves it pending',
+    ).toBe('fsw=8084 fop=f1 fip=100800');
+    expect(changes('fcw=37e fsw=8081 f=202', '9b'), '#MF: FWAIT').toBe('rip=100800 exc=16');
+  });
+});
+
 function difference(vector: Vector, outcome: Outcome | undefined): string {
   const seen = (state: Outcome | undefined) =>
     JSON.stringify(state && { ...state, flags: state.flags & vector.flagsMask }, (_, value) =>
@@ -142,11 +183,12 @@ function difference(vector: Vector, outcome: Outcome | undefined): string {
   return expected === found ? '' : `${vector.id}: ${vector.disassembly}: expected ${expected}, found ${found}`;
 }
 
-const inOrder = ({ gpr, flags, rip, segments, memory, exception }: Outcome): Outcome => ({
+const inOrder = ({ gpr, flags, rip, segments, extended, memory, exception }: Outcome): Outcome => ({
   gpr,
   flags,
   rip,
   segments,
+  extended,
   memory,
   ...(exception ? { exception } : {}),
 });

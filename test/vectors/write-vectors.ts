@@ -1,6 +1,13 @@
 /** Writes vectors as the text that read-vectors.ts reads. */
-import { defaultRegisters, GPR_NAMES_32, GPR_NAMES_64, initialSegments, SEGMENT_NAMES } from './layout.ts';
-import type { MachineState, MemoryBytes, Vector, VectorException } from './read-vectors.ts';
+import { extendedItems } from './extended-state.ts';
+import { GPR_NAMES_32, GPR_NAMES_64, SEGMENT_NAMES } from './layout.ts';
+import {
+  initialState,
+  type MachineState,
+  type MemoryBytes,
+  type Vector,
+  type VectorException,
+} from './read-vectors.ts';
 
 const hex = (value: number | bigint) => value.toString(16);
 
@@ -35,11 +42,7 @@ function commonMasks(vectors: readonly Vector[]): Map<string, number> {
 
 function vectorLine(vector: Vector, formMask: number): string {
   const { input, output } = vector;
-  const before = registerItems(
-    vector,
-    { ...input, gpr: defaultRegisters(vector.mode), segments: initialSegments(vector.mode) },
-    input,
-  );
+  const before = registerItems(vector, initialState(vector.mode), input);
   if (vector.flagsMask !== formMask) before.push(`m=${hex(vector.flagsMask)}`);
   before.push(`f=${hex(input.flags)}`, ...memoryItems(input.memory));
   const after = registerItems(vector, input, output);
@@ -59,7 +62,7 @@ function registerItems(vector: Vector, base: MachineState, state: MachineState):
   const segments = SEGMENT_NAMES.flatMap((name, n) =>
     state.segments[n] === base.segments[n] ? [] : [`${name}=${hex(state.segments[n] ?? 0)}`],
   );
-  return [...general, ...segments];
+  return [...general, ...segments, ...extendedItems(base.extended, state.extended)];
 }
 
 const memoryItems = (memory: readonly MemoryBytes[]) =>

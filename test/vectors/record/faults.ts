@@ -1,14 +1,6 @@
 /** Cases written by hand: faults, and the state they leave behind. */
-import {
-  DATA_ADDRESS,
-  DATA_BYTES,
-  defaultRegisters,
-  FIXED_FLAGS,
-  initialInstructionPointer,
-  initialSegments,
-  type Mode,
-} from '../layout.ts';
-import type { MachineState } from '../read-vectors.ts';
+import { DATA_ADDRESS, DATA_BYTES, FIXED_FLAGS, type Mode } from '../layout.ts';
+import { initialState, type MachineState } from '../read-vectors.ts';
 
 export interface FaultCase {
   name: string;
@@ -25,18 +17,12 @@ type Registers = Record<string, bigint>;
 type Row = [name: string, hexBytes: string, registers?: Registers];
 
 function toCase(mode: Mode, [name, hexBytes, registers = {}]: Row): FaultCase {
-  const gpr = defaultRegisters(mode);
-  for (const [register, value] of Object.entries(registers)) gpr[GPR.indexOf(register)] = value;
+  const input = { ...initialState(mode), flags: FIXED_FLAGS | 0x8d5 };
+  for (const [register, value] of Object.entries(registers)) input.gpr[GPR.indexOf(register)] = value;
   return {
     name,
     bytes: Uint8Array.from(Buffer.from(hexBytes.replaceAll(' ', ''), 'hex')),
-    input: {
-      gpr,
-      flags: FIXED_FLAGS | 0x8d5,
-      rip: BigInt(initialInstructionPointer(mode)),
-      segments: initialSegments(mode),
-      memory: [],
-    },
+    input,
   };
 }
 

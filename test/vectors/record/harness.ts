@@ -3,16 +3,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import {
-  defaultRegisters,
-  FIXED_FLAGS,
-  initialInstructionPointer,
-  initialSegments,
-  type Mode,
-  type Region,
-  regionsOf,
-} from '../layout.ts';
-import type { MachineState, MemoryBytes, VectorException } from '../read-vectors.ts';
+import { decodeExtendedState, EXTENDED_BYTES, type ExtendedState, encodeExtendedState } from '../extended-state.ts';
+import { type Mode, type Region, regionsOf } from '../layout.ts';
+import { initialState, type MachineState, type MemoryBytes, type VectorException } from '../read-vectors.ts';
 
 /** One instruction to execute. */
 export interface Case {
@@ -46,17 +39,7 @@ export function compileRecorder(folder: string, sources: URL): string {
 
 /** Whether the recorder runs here in a mode: a kernel may refuse the fixed addresses or the descriptor table. */
 export function canExecute(program: string, mode: Mode): boolean {
-  const nop: Case = {
-    mode,
-    bytes: Uint8Array.of(0x90),
-    input: {
-      gpr: defaultRegisters(mode),
-      flags: FIXED_FLAGS,
-      rip: BigInt(initialInstructionPointer(mode)),
-      segments: initialSegments(mode),
-      memory: [],
-    },
-  };
+  const nop: Case = { mode, bytes: Uint8Array.of(0x90), input: initialState(mode) };
   try {
     return execute(program, mode, [nop]).length === 1;
   } catch {
@@ -70,7 +53,11 @@ export function execute(program: string, mode: Mode, cases: readonly Case[]): Ou
   const run = spawnSync(program, { input, maxBuffer: 2 ** 30 });
   const reader = new ResultReader(run.stdout);
   const outcomes: Outcome[] = [];
-  while (!reader.atEnd) outcomes.push(reader.outcome(mode));
+  while (!reader.atEnd) {
+    const outcome = reader.outcome(mode);
+    const input = cases[outcomes.length]?.input;
+    outcomes.push(input ? withPointers(outcome, input.extended) : outcome);
+  }
   if (run.status !== 0 || outcomes.length !== cases.length) {
     const next = Buffer.from(cases[outcomes.length]?.bytes ?? []).toString('hex');
     throw new Error(
@@ -78,6 +65,15 @@ export function execute(program: string, mode: Mode, cases: readonly Case[]): Ou
     );
   }
   return outcomes;
+}
+
+/**
+ * AMD processors save the pointers of the last x87 instruction only while an unmasked exception is pending, otherwise
+ * zeros: then they are given as they were before.
+ */
+function withPointers(outcome: Outcome, { fop, fip, fdp }: ExtendedState): Outcome {
+  const isPending = (outcome.extended.fsw & 0x80) !== 0;
+  return isPending ? outcome : { ...outcome, extended: { ...outcome.extended, fop, fip, fdp } };
 }
 
 function encodeRegions(regions: readonly Region[]): Buffer {
@@ -102,7 +98,7 @@ function encodeCase({ mode, bytes, input }: Case): Buffer {
   input.segments.forEach((selector, n) => {
     head.writeUInt16LE(selector, 164 + 2 * n);
   });
-  return Buffer.concat([head, ...input.memory.map(encodePatch)]);
+  return Buffer.concat([head, encodeExtendedState(input.extended), ...input.memory.map(encodePatch)]);
 }
 
 function encodePatch({ address, bytes }: MemoryBytes): Buffer {
@@ -132,8 +128,9 @@ class ResultReader {
     const vector = this.#u16();
     this.#at += 2;
     const [errorCode, linearAddress] = [Number(this.#u64()), this.#u64()];
+    const extended = decodeExtendedState(this.#bytes(EXTENDED_BYTES));
     const memory = Array.from({ length: this.#u32() }, () => this.#change());
-    const state = { gpr, flags, rip, segments, memory };
+    const state = { gpr, flags, rip, segments, extended, memory };
     if (vector === NO_EXCEPTION) return state;
     const exception: VectorException = { vector };
     if (mode !== 16 && HAS_ERROR_CODE.has(vector)) exception.errorCode = errorCode;
@@ -143,9 +140,12 @@ class ResultReader {
 
   #change(): MemoryBytes {
     const address = Number(this.#u64());
-    const length = this.#u32();
+    return { address, bytes: Uint8Array.from(this.#bytes(this.#u32())) };
+  }
+
+  #bytes(length: number): Buffer {
     this.#at += length;
-    return { address, bytes: Uint8Array.from(this.data.subarray(this.#at - length, this.#at)) };
+    return this.data.subarray(this.#at - length, this.#at);
   }
 
   #u16(): number {

@@ -10,16 +10,8 @@ import {
   Register,
   RegisterExt,
 } from 'iced-x86';
-import {
-  DATA_ADDRESS,
-  DATA_BYTES,
-  defaultRegisters,
-  FIXED_FLAGS,
-  initialInstructionPointer,
-  initialSegments,
-  type Mode,
-} from '../layout.ts';
-import type { MachineState } from '../read-vectors.ts';
+import { DATA_ADDRESS, DATA_BYTES, FIXED_FLAGS, type Mode } from '../layout.ts';
+import { initialState, type MachineState } from '../read-vectors.ts';
 import type { Encoding } from './encodings.ts';
 import type { Random } from './random.ts';
 
@@ -49,13 +41,7 @@ export class InputBuilder {
     this.mode = encoding.form.mode;
     this.instruction = encoding.instruction;
     const flags = STATUS_BITS.reduce((all, bit) => all | (random.oneIn(2) ? bit : 0), FIXED_FLAGS);
-    this.state = {
-      gpr: defaultRegisters(this.mode),
-      flags,
-      rip: BigInt(initialInstructionPointer(this.mode)),
-      segments: initialSegments(this.mode),
-      memory: [],
-    };
+    this.state = { ...initialState(this.mode), flags };
   }
 
   get mnemonic(): string {

@@ -9,6 +9,9 @@
  * descriptor table whose base is the selector times 16 and whose limit is 64 KiB, which is what they would be in
  * real-address mode. IRETQ cannot load all of ESP together with a 16-bit SS, so a piece of 32-bit code, LAST_STEP,
  * loads the segments without touching flags or registers.
+ *
+ * XRSTOR loads the x87, SSE and AVX state before IRETQ; what they hold afterwards stands in the signal's frame, where
+ * the kernel puts it by XSAVE (for a CPU without AVX: FXRSTOR and FXSAVE).
  */
 #define _GNU_SOURCE
 #include "protocol.h"
@@ -46,6 +49,16 @@ struct launch {
   uint64_t gpr[16], rip, cs, flags, rsp, ss;
 };
 
+/* The standard form of an XSAVE area with x87, SSE and AVX state. */
+struct xsave_area {
+  uint8_t legacy[512];
+  uint64_t xstate_bv, zero[7];
+  uint8_t ymm_high[256];
+} __attribute__((aligned(64)));
+enum { X87 = 1, SSE = 2, AVX = 4 };
+struct xsave_area initial_extended;
+uint32_t restored_components; /* 0: there is no AVX, so FXRSTOR has to do */
+
 uint64_t host_rsp;
 void run(struct launch *launch);
 extern char resume[];
@@ -56,12 +69,25 @@ __asm__(
     "  push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
     "  mov %rsp, host_rsp(%rip)\n"
     "  mov %rdi, %rsp\n"
+    "  xor %edx, %edx\n"
+    "  mov restored_components(%rip), %eax\n"
+    "  test %eax, %eax\n"
+    "  jz 1f\n"
+    "  xrstor64 initial_extended(%rip)\n"
+    "  jmp 2f\n"
+    "1:\n"
+    "  fxrstor64 initial_extended(%rip)\n"
+    "2:\n"
     "  pop %rax; pop %rcx; pop %rdx; pop %rbx; lea 8(%rsp), %rsp; pop %rbp; pop %rsi; pop %rdi\n"
     "  pop %r8; pop %r9; pop %r10; pop %r11; pop %r12; pop %r13; pop %r14; pop %r15\n"
     "  iretq\n"
     "resume:\n"
     "  pushq $0x202\n" /* also clears NT, AC and ID, which a signal return would keep */
     "  popfq\n"
+    "  fninit\n" /* the signal's return restored the case's control words, and exceptions that are pending */
+    "  pushq $0x1f80\n"
+    "  ldmxcsr (%rsp)\n"
+    "  lea 8(%rsp), %rsp\n"
     "  pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
     "  ret\n");
 
@@ -91,6 +117,20 @@ static void take_segments(uint64_t cs_gs_fs_ss) {
   }
 }
 
+/* The frame's image; a component that was in its initial configuration has no valid bytes there. */
+static void take_extended(const struct _libc_fpstate *frame) {
+  static const uint8_t initial_x87[24] = {0x7f, 0x03};
+  const struct xsave_area *area = (const struct xsave_area *)frame;
+  struct extended *to = &result.extended;
+  uint64_t present = restored_components ? area->xstate_bv : X87 | SSE;
+  memset(to, 0, sizeof *to);
+  memcpy(to->legacy + 24, area->legacy + 24, 4); /* MXCSR */
+  memcpy(to->legacy, present & X87 ? area->legacy : initial_x87, 24);
+  if (present & X87) memcpy(to->legacy + 32, area->legacy + 32, 128);
+  if (present & SSE) memcpy(to->legacy + 160, area->legacy + 160, 256);
+  if (present & AVX) memcpy(to->ymm_high, area->ymm_high, 256);
+}
+
 static void on_trap(int signal, siginfo_t *info, void *context) {
   (void)signal;
   (void)info;
@@ -107,6 +147,7 @@ static void on_trap(int signal, siginfo_t *info, void *context) {
     result.exception = NO_EXCEPTION;
     result.rip -= 1;
   }
+  take_extended(((ucontext_t *)context)->uc_mcontext.fpregs);
   g[REG_RIP] = (greg_t)(uintptr_t)resume;
   g[REG_RSP] = (greg_t)host_rsp;
   g[REG_EFL] = 0x202;
@@ -167,11 +208,16 @@ static void execute(void) {
     set_last_step();
     launch.rip = LAST_STEP_CODE;
   }
+  memcpy(initial_extended.legacy, request.extended.legacy, sizeof request.extended.legacy);
+  memcpy(initial_extended.ymm_high, request.extended.ymm_high, sizeof request.extended.ymm_high);
+  initial_extended.xstate_bv = restored_components;
   run(&launch);
 }
 
 int main(void) {
   install_handlers();
+  __builtin_cpu_init();
+  restored_components = __builtin_cpu_supports("avx") ? X87 | SSE | AVX : 0;
   if (syscall(SYS_arch_prctl, ARCH_GET_FS, &host_fs_base) != 0) fail("ARCH_GET_FS");
   read_regions(map_region);
   /* A 64-bit process has null data segments; 32-bit code needs usable ones. */

@@ -5,10 +5,12 @@
  *   input   := u32 regionCount, region*, case*
  *   region  := u64 address, u32 length, u32 fill
  *   case    := u8 mode, u8 codeLength, u8 patchCount, u8 zero, u8 code[16], u64 gpr[16],
- *              u64 flags, u64 rip, u16 segment[6], u32 zero, patch*
+ *              u64 flags, u64 rip, u16 segment[6], u32 zero, extended, patch*
  *   patch   := u64 address, u32 length, u8 bytes[length]
  *   result  := u64 gpr[16], u64 flags, u64 rip, u16 segment[6], u16 exception, u16 zero,
- *              u64 errorCode, u64 faultAddress, u32 changeCount, change*          (change is laid out as patch)
+ *              u64 errorCode, u64 faultAddress, extended, u32 changeCount, change*
+ *                                                                                (change is laid out as patch)
+ *   extended := u8 fxsave64[416], u8 ymmHigh[256]
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -23,17 +25,24 @@ struct region {
   uint32_t length, fill;
 };
 
+/* The image of FXSAVE64 as far as XMM15, and the upper halves of the YMM registers. */
+struct __attribute__((packed)) extended {
+  uint8_t legacy[416], ymm_high[256];
+};
+
 struct __attribute__((packed)) request {
   uint8_t mode, code_length, patch_count, zero8, code[16];
   uint64_t gpr[16], flags, rip;
   uint16_t segment[6];
   uint32_t zero;
+  struct extended extended;
 };
 
 struct __attribute__((packed)) result {
   uint64_t gpr[16], flags, rip;
   uint16_t segment[6], exception, zero;
   uint64_t error_code, fault_address;
+  struct extended extended;
 };
 
 enum { MAX_REGIONS = 16 };
