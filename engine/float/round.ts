@@ -1,5 +1,5 @@
 /** Rounding an exact value to a format, with the responses to overflow and underflow. */
-import { type FloatEnvironment, FloatException, type FloatResult, RoundingMode } from './environment.ts';
+import { exactResult, type FloatEnvironment, FloatException, type FloatResult, RoundingMode } from './environment.ts';
 import type { FloatFormat } from './format.ts';
 import { bitLength, type Finite } from './unpack.ts';
 
@@ -129,7 +129,9 @@ function unmasked(
   exception: number,
 ): FloatResult | undefined {
   if (environment.rules === 'sse' || !format.explicitIntegerBit) {
-    return { bits: 0n, exceptions: exception | (rounded.inexact ? Inexact : 0), roundedUp: rounded.roundedUp };
+    // A store by FST does not even report that the result it does not store would be inexact.
+    const inexact = environment.rules === 'sse' && rounded.inexact;
+    return exactResult(0n, exception | (inexact ? Inexact : 0));
   }
   const adjustment = exception === Overflow ? -exponentAdjustment : exponentAdjustment;
   const top = value.exponent + bitLength(value.significand) - 1 + adjustment;

@@ -7,7 +7,7 @@ import { binary16, binary32, binary64, extended80 } from '../../engine/float/for
 import { unpack } from '../../engine/float/unpack.ts';
 import { doubleBits, doubleValue, encodings, masked, singleBits, singleValue } from './reference.ts';
 
-const { Invalid, Inexact, Denormal, Overflow } = FloatException;
+const { Invalid, Inexact, Denormal, Overflow, Underflow } = FloatException;
 const inMode = (rounding: RoundingMode) => masked({ rounding });
 
 describe('between formats', () => {
@@ -35,6 +35,12 @@ describe('between formats', () => {
         expect(widened.exceptions & (Inexact | Invalid)).toBe(signalling ? Invalid : 0);
       }),
     );
+  });
+  it('a store that overflows or underflows unmasked has no result, so nothing is said of its exactness', () => {
+    const tiny = extended80.encode(false, 100, (3n << 62n) | 1n);
+    const store = (masks: number) => convert(extended80, binary64, masked({ rules: 'x87', masks }), tiny);
+    expect(store(0x3f)).toMatchObject({ bits: 0n, exceptions: Underflow | Inexact });
+    expect(store(0x2f).exceptions).toBe(Underflow);
   });
   it('what is too large for half precision overflows as the rounding mode says', () => {
     const large = singleBits(65520);
