@@ -9,6 +9,7 @@ import {
   OpCodeOperandKind as K,
   OpKind,
   Register,
+  RegisterExt,
 } from 'iced-x86';
 import {
   DATA_ADDRESS,
@@ -18,6 +19,7 @@ import {
   type Mode,
   REAL_MODE_CODE_SELECTORS,
 } from '../layout.ts';
+import type { FeatureGroup } from './feature-groups.ts';
 import type { Form } from './forms.ts';
 import {
   FIXED_REGISTERS,
@@ -26,7 +28,9 @@ import {
   IMMEDIATES,
   MEMORY_OPERANDS,
   NEAR_BRANCHES,
+  ONLY_MEMORY,
   REGISTER_OPERANDS,
+  VECTOR_INDICES,
 } from './operand-kinds.ts';
 import type { Random } from './random.ts';
 
@@ -61,7 +65,7 @@ const IMPLICIT_OPERANDS = new Set([
 ]);
 
 export const formHasMemory = (form: Form) => form.operandKinds.some((kind) => MEMORY_OPERANDS.has(kind));
-const hasRegisterForm = (form: Form) => !form.operandKinds.includes(K.mem);
+const hasRegisterForm = (form: Form) => !form.operandKinds.some((kind) => ONLY_MEMORY.has(kind));
 const isString = (form: Form) => form.group === 'string' || form.mnemonic === 'Xlatb';
 const hasImmediate = (form: Form) => form.operandKinds.some((kind) => IMMEDIATES.has(kind));
 
@@ -84,6 +88,7 @@ function requestsOf(form: Form): Omit<Request, 'ordinal'>[] {
   const repeat = (times: number, request: Omit<Request, 'ordinal'>) =>
     Array<Omit<Request, 'ordinal'>>(times).fill(request);
   if (isString(form)) return stringRequests(form);
+  if (form.featureGroup) return featureRequests(form, form.featureGroup);
   const shiftCount = hasImmediate(form) && /shift/.test(form.group) ? 3 : 1;
   const registers = (thorough ? (form.group === 'conditional' ? 2 : 3) : 1) * shiftCount;
   const isBare = form.operandKinds.every((kind) => FIXED_REGISTERS.has(kind));
@@ -95,6 +100,13 @@ function requestsOf(form: Form): Omit<Request, 'ordinal'>[] {
   requests.push(...repeat(addressings, { operand: 'memory' }));
   if (form.canLock && thorough) requests.push({ operand: 'memory', lock: true });
   return requests;
+}
+
+function featureRequests(form: Form, { encodings = 2 }: FeatureGroup): Omit<Request, 'ordinal'>[] {
+  const isBare = form.operandKinds.every((kind) => FIXED_REGISTERS.has(kind));
+  const count = isBare ? 1 : encodings * (hasImmediate(form) ? 3 : 1);
+  const repeat = (operand: Request['operand']) => Array<Omit<Request, 'ordinal'>>(count).fill({ operand });
+  return [...(hasRegisterForm(form) ? repeat('register') : []), ...(formHasMemory(form) ? repeat('memory') : [])];
 }
 
 function stringRequests(form: Form): Omit<Request, 'ordinal'>[] {
@@ -169,7 +181,7 @@ function setOperand(instruction: Instruction, form: Form, kind: K, n: number, re
   const branch = NEAR_BRANCHES.get(kind);
   if (fixed !== undefined) setRegister(instruction, n, fixed);
   else if (MEMORY_OPERANDS.has(kind) && request.operand === 'memory') setMemory(instruction, form, n, request, random);
-  else if (REGISTER_OPERANDS.has(kind)) setRegister(instruction, n, pickRegister(form, kind, n, random));
+  else if (REGISTER_OPERANDS.has(kind)) setRegister(instruction, n, pickDistinct(instruction, form, kind, n, random));
   else if (immediate) setImmediate(instruction, form, n, immediate, request, random);
   else if (branch) setBranch(instruction, form, n, branch, random);
   else if (kind === K.imm8_const_1) setPlainImmediate(instruction, n, OpKind.Immediate8, 1n);
@@ -191,6 +203,18 @@ function pickRegister(form: Form, kind: K, n: number, random: Random): Register 
   const stackPointer = form.group === 'stack' || random.oneIn(8);
   return random.pick(available.filter((register) => stackPointer || ![R.SP, R.ESP, R.RSP].includes(register)));
 }
+
+/** A gather refuses to have two of its registers the same. */
+function pickDistinct(instruction: Instruction, form: Form, kind: K, n: number, random: Random): Register {
+  const isGather = form.operandKinds.some((other) => VECTOR_INDICES.has(other));
+  for (;;) {
+    const register = pickRegister(form, kind, n, random);
+    const taken = [instruction.memoryIndex, ...(n === 0 ? [] : [instruction.op0Register])];
+    if (!isGather || !taken.some((other) => sameNumber(other, register))) return register;
+  }
+}
+
+const sameNumber = (a: Register, b: Register) => a !== R.None && RegisterExt.number(a) === RegisterExt.number(b);
 
 function setImmediate(
   instruction: Instruction,
@@ -273,6 +297,8 @@ function setStringOperand(instruction: Instruction, form: Form, kind: K, n: numb
   const destination = [OpKind.MemoryESDI, OpKind.MemoryESEDI, OpKind.MemoryESRDI][column] ?? OpKind.MemoryESRDI;
   if (kind === K.seg_rSI) instruction.setOpKind(n, source);
   else if (kind === K.es_rDI) instruction.setOpKind(n, destination);
+  else if (kind === K.seg_rDI)
+    instruction.setOpKind(n, [OpKind.MemorySegDI, OpKind.MemorySegEDI][column] ?? OpKind.MemorySegRDI);
   else if (kind === K.seg_rBX_al) {
     instruction.setOpKind(n, OpKind.Memory);
     instruction.memoryBase = [R.BX, R.EBX, R.RBX][column] ?? R.RBX;
@@ -293,11 +319,15 @@ function setPrefixes(instruction: Instruction, form: Form, request: Request, ran
 
 function setMemory(instruction: Instruction, form: Form, n: number, request: Request, random: Random): void {
   instruction.setOpKind(n, OpKind.Memory);
+  const indices = VECTOR_INDICES.get(form.operandKinds[n] ?? K.mem);
+  if (indices) return setVectorIndex(instruction, form, n, indices, random);
   if (form.mode === 16 && !random.oneIn(3)) return set16BitAddress(instruction, random);
   const registers = form.mode === 64 && !random.oneIn(request.ordinal % 2 === 0 ? 5 : 20) ? GPR64 : GPR32;
   const pool = (form.mode === 64 ? registers : registers.slice(0, 8)).filter(
     (_, number) =>
-      number !== 4 && !(IMPLICIT_OPERANDS.has(form.group) && number < 4) && !(form.group === 'stack' && number === 5),
+      number !== 4 &&
+      !((form.featureGroup || IMPLICIT_OPERANDS.has(form.group)) && number < 4) &&
+      !(form.group === 'stack' && number === 5),
   );
   const shape = random.pick(
     form.mode === 64 ? [0, 1, 2, 2, 2, 3, 4, 5, 6] : form.mode === 32 ? [0, 1, 2, 2, 3, 4, 5] : [0, 1, 2, 2, 3],
@@ -318,6 +348,16 @@ function setMemory(instruction: Instruction, form: Form, n: number, request: Req
   if (shape === 3)
     [instruction.memoryDisplSize, instruction.memoryDisplacement] = [form.mode === 64 ? 8 : 4, displacement];
   if (shape >= 4) setFixedAddress(instruction, form, shape, random);
+}
+
+/** A base register, a small displacement, and a vector of indices. */
+function setVectorIndex(instruction: Instruction, form: Form, n: number, indices: Register[], random: Random): void {
+  const available = form.mode === 64 ? indices : indices.slice(0, 8);
+  const first = n === 0 ? R.None : instruction.op0Register;
+  instruction.memoryIndex = random.pick(available.filter((register) => !sameNumber(first, register)));
+  instruction.memoryIndexScale = random.pick([1, 2, 4, 8]);
+  instruction.memoryBase = form.mode === 64 ? random.pick(GPR64.slice(5)) : R.ESI;
+  if (random.oneIn(2)) [instruction.memoryDisplSize, instruction.memoryDisplacement] = [1, 0x40n];
 }
 
 /** Addresses that depend on no register the case may choose: absolute, relative to RIP, on the stack. */

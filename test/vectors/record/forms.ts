@@ -1,6 +1,17 @@
 /** Which instruction forms are recorded in which mode, and in which group. */
-import { Code, CodeExt, CpuidFeature, EncodingKind, Instruction, Mnemonic, type OpCodeOperandKind } from 'iced-x86';
+import {
+  Code,
+  CodeExt,
+  CpuidFeature,
+  EncodingKind,
+  Instruction,
+  type MemorySize,
+  Mnemonic,
+  type OpCodeOperandKind,
+} from 'iced-x86';
 import type { Mode } from '../layout.ts';
+import { laneOf } from './extended-inputs.ts';
+import { type FeatureGroup, featureGroupOf, type Lane } from './feature-groups.ts';
 
 export interface Form {
   mode: Mode;
@@ -14,6 +25,11 @@ export interface Form {
   canLock: boolean;
   canRep: boolean;
   canRepne: boolean;
+  /** Joined by '+'. */
+  features: string;
+  /** Of a form of a feature group, and what its lanes hold. */
+  featureGroup?: FeatureGroup;
+  lane?: Lane;
 }
 
 /** Features of every x86-64 processor whose instructions are general-purpose ones. */
@@ -80,6 +96,7 @@ export function exclusionReason(mode: Mode, name: string, mnemonic: string): str
 
 interface Description {
   name: string;
+  code: Code;
   mnemonic: string;
   features: string[];
   operandKinds: OpCodeOperandKind[];
@@ -87,6 +104,7 @@ interface Description {
   canRep: boolean;
   canRepne: boolean;
   legacyEncoding: boolean;
+  memorySize: MemorySize;
   modes: Set<Mode>;
 }
 
@@ -95,7 +113,12 @@ function describe(code: Code): Description | undefined {
   const instruction = new Instruction();
   instruction.code = code;
   try {
-    if (!opCode.isInstruction || (opCode.encoding !== EncodingKind.Legacy && opCode.encoding !== EncodingKind.VEX))
+    // FSTCW and the like are two instructions, FWAIT and another one.
+    if (
+      !opCode.isInstruction ||
+      opCode.fwait ||
+      (opCode.encoding !== EncodingKind.Legacy && opCode.encoding !== EncodingKind.VEX)
+    )
       return undefined;
     const modes = new Set<Mode>();
     if (opCode.mode16 && opCode.intelDecoder16) modes.add(16);
@@ -103,6 +126,7 @@ function describe(code: Code): Description | undefined {
     if (opCode.mode64 && opCode.intelDecoder64) modes.add(64);
     return {
       name: Code[code],
+      code,
       mnemonic: Mnemonic[opCode.mnemonic],
       features: [...instruction.cpuidFeatures()].map((feature) => CpuidFeature[feature] ?? ''),
       operandKinds: Array.from({ length: opCode.opCount }, (_, n) => opCode.opKind(n)),
@@ -110,6 +134,7 @@ function describe(code: Code): Description | undefined {
       canRep: opCode.canUseRepPrefix,
       canRepne: opCode.canUseRepnePrefix,
       legacyEncoding: opCode.encoding === EncodingKind.Legacy,
+      memorySize: opCode.memorySize,
       modes,
     };
   } finally {
@@ -127,7 +152,21 @@ function groupOf(description: Description): string | undefined {
   return SYSTEM.has(mnemonic) ? 'system' : GROUP_OF.get(mnemonic);
 }
 
-/** Every general-purpose form of a mode: those to record, and the others with the reason why not. */
+/** The form's own part of a feature group, if one claims it. */
+function featureForm(mode: Mode, description: Description): Form | undefined {
+  const { features, mnemonic, memorySize } = description;
+  const claimed = featureGroupOf(mode, features, mnemonic);
+  if (!claimed) return undefined;
+  const [group, featureGroup] = claimed;
+  return { ...formOf(mode, group, description), featureGroup, lane: featureGroup.lane ?? laneOf(memorySize) };
+}
+
+function formOf(mode: Mode, group: string, description: Description): Form {
+  const { name, code, mnemonic, features, operandKinds, canLock, canRep, canRepne } = description;
+  return { mode, name, code, mnemonic, group, operandKinds, canLock, canRep, canRepne, features: features.join('+') };
+}
+
+/** Every general-purpose form of a mode, and those of the feature groups; and the others with the reason why not. */
 export function formsOf(mode: Mode): { recorded: Form[]; excluded: Map<string, string>; ungrouped: string[] } {
   const recorded: Form[] = [];
   const excluded = new Map<string, string>();
@@ -135,25 +174,19 @@ export function formsOf(mode: Mode): { recorded: Form[]; excluded: Map<string, s
   for (const code of Object.values(Code).filter((value): value is Code => typeof value === 'number')) {
     const description = describe(code);
     if (!description?.modes.has(mode)) continue;
-    const { name, mnemonic, features, operandKinds, canLock, canRep, canRepne } = description;
+    const feature = featureForm(mode, description);
+    if (feature) {
+      recorded.push(feature);
+      continue;
+    }
+    const { name, mnemonic, features } = description;
     const group = groupOf(description);
     const isGeneralPurpose = features.every((feature) => BASE_FEATURES.includes(feature));
     const reason = exclusionReason(mode, name, mnemonic);
     if (group === undefined && !(isGeneralPurpose && reason === undefined)) continue;
     if (group === undefined) ungrouped.push(name);
     else if (reason !== undefined) excluded.set(name, reason);
-    else
-      recorded.push({
-        mode,
-        name,
-        code,
-        mnemonic,
-        group: realGroup(mode, group, name),
-        operandKinds,
-        canLock,
-        canRep,
-        canRepne,
-      });
+    else recorded.push(formOf(mode, realGroup(mode, group, name), description));
   }
   return { recorded, excluded, ungrouped };
 }

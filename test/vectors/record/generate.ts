@@ -1,4 +1,5 @@
 /** Makes the cases of every form, and turns what a recorder observed into vectors. */
+import { DEFAULT_EXTENDED_STATE, extendedItems } from '../extended-state.ts';
 import { type Mode, STATUS_FLAGS } from '../layout.ts';
 import type { MachineState, Vector } from '../read-vectors.ts';
 import { definedFlags, isResultUndefined } from './defined-flags.ts';
@@ -32,11 +33,17 @@ const ALLOWED_EXCEPTIONS: Record<string, number[]> = {
   Ud2: [6],
 };
 
-/** All cases of a mode, group by group and form by form. */
-export function planCases(mode: Mode): PlannedCase[] {
-  const forms = formsOf(mode).recorded.sort((a, b) => a.group.localeCompare(b.group) || a.code - b.code);
+/** #GP (alignment, reserved bits), #MF, #XM. */
+const FEATURE_EXCEPTIONS = [13, 16, 19];
+
+/** The cases of a mode, group by group and form by form; of all groups or of one. */
+export function planCases(mode: Mode, only?: string): PlannedCase[] {
+  const isWanted = (group: string) => only === undefined || group === only;
+  const forms = formsOf(mode).recorded.filter((form) => isWanted(form.group));
+  forms.sort((a, b) => a.group.localeCompare(b.group) || a.code - b.code);
   const cases = forms.flatMap((form) => casesOf(form));
   for (const [group, faults] of faultGroups(mode)) {
+    if (!isWanted(group)) continue;
     for (const { name, bytes, input } of faults) cases.push(plannedFault(mode, group, name, bytes, input));
   }
   return cases;
@@ -74,7 +81,7 @@ function casesOfEncoding(encoding: Encoding, random: Random): PlannedCase[] {
       disassembly,
       input,
       flagsMask: definedFlags(form.mode, instruction, input),
-      allowedExceptions: ALLOWED_EXCEPTIONS[form.mnemonic] ?? [],
+      allowedExceptions: form.featureGroup ? FEATURE_EXCEPTIONS : (ALLOWED_EXCEPTIONS[form.mnemonic] ?? []),
     };
     cases.set(inputKey(input), planned);
   }
@@ -82,9 +89,10 @@ function casesOfEncoding(encoding: Encoding, random: Random): PlannedCase[] {
 }
 
 const inputKey = (input: MachineState) =>
-  `${input.gpr.join()} ${input.flags} ${input.memory.map(({ address, bytes }) => `${address}=${bytes.join()}`).join()}`;
+  `${extendedItems(DEFAULT_EXTENDED_STATE, input.extended).join()}${input.gpr.join()} ${input.flags} ${input.memory.map(({ address, bytes }) => `${address}=${bytes.join()}`).join()}`;
 
 function caseCount(form: Form): number {
+  if (form.featureGroup) return form.featureGroup.cases ?? 4;
   if (form.group === 'legacy') return 16;
   if (form.operandKinds.length === 0) return form.mode === 64 ? 12 : 8;
   if (form.mode !== 64) return /control-transfer|shift|segment/.test(form.group) ? 4 : 3;

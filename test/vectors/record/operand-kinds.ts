@@ -10,6 +10,12 @@ const GPR16 = named('AX CX DX BX SP BP SI DI R8W R9W R10W R11W R12W R13W R14W R1
 export const GPR32 = named('EAX ECX EDX EBX ESP EBP ESI EDI R8D R9D R10D R11D R12D R13D R14D R15D');
 export const GPR64 = named('RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15');
 export const SEGMENT_REGISTERS = named('ES CS SS DS FS GS');
+const numbered = (prefix: string, count: number) =>
+  named(Array.from({ length: count }, (_, n) => prefix + n).join(' '));
+const ST = numbered('ST', 8);
+const MM = numbered('MM', 8);
+export const XMM = numbered('XMM', 16);
+export const YMM = numbered('YMM', 16);
 
 /** The registers that an operand of a kind is drawn from. */
 export const REGISTER_OPERANDS = new Map<K, Register[]>([
@@ -31,6 +37,12 @@ export const REGISTER_OPERANDS = new Map<K, Register[]>([
   [K.r64_or_mem, GPR64],
   [K.r64_vvvv, GPR64],
   [K.seg_reg, SEGMENT_REGISTERS],
+  [K.sti_opcode, ST],
+  [K.mm_reg, MM],
+  [K.mm_rm, MM],
+  [K.mm_or_mem, MM],
+  ...[K.xmm_reg, K.xmm_rm, K.xmm_or_mem, K.xmm_vvvv, K.xmm_is4].map((kind): [K, Register[]] => [kind, XMM]),
+  ...[K.ymm_reg, K.ymm_rm, K.ymm_or_mem, K.ymm_vvvv, K.ymm_is4].map((kind): [K, Register[]] => [kind, YMM]),
 ]);
 
 export const FIXED_REGISTERS = new Map<K, Register>([
@@ -46,6 +58,7 @@ export const FIXED_REGISTERS = new Map<K, Register>([
   [K.ds, Register.DS],
   [K.fs, Register.FS],
   [K.gs, Register.GS],
+  [K.st0, Register.ST0],
 ]);
 
 /** How an immediate is given to the encoder, and its width in bits. */
@@ -70,4 +83,18 @@ export const NEAR_BRANCHES = new Map<K, [OpKind, number]>([
   [K.br64_4, [OpKind.NearBranch64, 4]],
 ]);
 
-export const MEMORY_OPERANDS = new Set([K.mem, K.r8_or_mem, K.r16_or_mem, K.r32_or_mem, K.r64_or_mem]);
+/** Memory addressed with a vector of indices, and the registers these are drawn from. */
+export const VECTOR_INDICES = new Map<K, Register[]>([
+  [K.mem_vsib32x, XMM],
+  [K.mem_vsib64x, XMM],
+  [K.mem_vsib32y, YMM],
+  [K.mem_vsib64y, YMM],
+]);
+
+/** What cannot be a register. */
+export const ONLY_MEMORY = new Set([K.mem, ...VECTOR_INDICES.keys()]);
+
+export const MEMORY_OPERANDS = new Set([
+  ...ONLY_MEMORY,
+  ...[K.r8_or_mem, K.r16_or_mem, K.r32_or_mem, K.r64_or_mem, K.mm_or_mem, K.xmm_or_mem, K.ymm_or_mem],
+]);

@@ -1,4 +1,4 @@
-// Records the vectors: node test/vectors/record/record.mjs [16] [32] [64]
+// Records the vectors: node test/vectors/record/record.mjs [64 | 64-logic | …] …
 import { build } from 'esbuild';
 
 const root = new URL('../', import.meta.url);
@@ -15,5 +15,5 @@ await build({
   logLevel: 'error',
 });
 const { record } = await import(outfile.href);
-const modes = process.argv.slice(2).map(Number);
-record(modes.length > 0 ? modes : [64, 32, 16], root, cache);
+const wanted = process.argv.slice(2);
+record(wanted.length > 0 ? wanted : ['64', '32', '16'], root, cache);

@@ -18,6 +18,8 @@ const BY_MNEMONIC: [RegExp, Adapt][] = [
   [/^(Cmpxchg|Cmpxchg8b|Cmpxchg16b)$/, compareExchange],
   [/^(Movs|Stos|Lods|Scas|Cmps)[bwdq]$/, stringOperands],
   [/^Xlatb$/, translate],
+  [/^V?Maskmov(q|dqu)$/, implicitDestination],
+  [/^V?Ldmxcsr$/, controlAndStatus],
   [/^(Jmp|Call)$/, transferTarget],
   [/^(Ret|Retf|Iret|Iretd)$/, returnAddress],
   [/^Popf[dq]?$/, flagsOnStack],
@@ -202,6 +204,22 @@ function translate(builder: InputBuilder): void {
   builder.state.memory = [];
   builder.setWithRest(instruction.memoryBase, table);
   builder.set(R.AL, index);
+}
+
+/** DS:rDI points to where bytes are stored under a mask. */
+function implicitDestination(builder: InputBuilder): void {
+  const { instruction, random } = builder;
+  const kind = instruction.op0Kind;
+  const register = kind === OpKind.MemorySegDI ? R.DI : kind === OpKind.MemorySegEDI ? R.EDI : R.RDI;
+  const offset = 0x400 + random.below(0x400);
+  builder.setWithRest(register, BigInt(builder.mode === 16 ? offset : DATA_ADDRESS + offset));
+}
+
+/** A value for MXCSR, mostly without reserved bits. */
+function controlAndStatus(builder: InputBuilder): void {
+  const { random, operandAddress } = builder;
+  if (operandAddress === undefined || random.oneIn(6)) return;
+  builder.patch(operandAddress, random.bits(16), 4);
 }
 
 /** A near code address, clear of the instruction. */
