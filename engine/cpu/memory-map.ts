@@ -28,6 +28,10 @@ export const PAGE_FAULT_ADDRESS = 0x2020;
 export const pageFaultField = { isPending: 0, errorCode: 4, linear: 8 } as const;
 /** u32: events dealt with in the current run of the run loop. */
 export const EVENTS_ADDRESS = 0x2030;
+/** Of root and of non-root operation, u32 each: the generation of valid jump-cache entries; see exec/code-world.ts. */
+export const CODE_GENERATIONS_ADDRESS = 0x2040;
+/** Of root and of non-root operation, i64 each: the CR3 that fast translations were made for; see mmu/world-registers.ts. */
+export const WORLD_CR3_ADDRESS = 0x2050;
 
 /**
  * u32: 1 more than the host-physical address of the VMCS that compiled code may write to, as its page counts as written

@@ -195,6 +195,7 @@ export class CodeCache {
 
   #forget(block: Block): void {
     block.valid = false;
+    this.#writer.write32(block.record, record.physicalPage, 0);
     this.onForget(block);
     const { physical } = block.location;
     const others = this.#blocks.get(physical)?.filter((other) => other !== block) ?? [];
@@ -237,6 +238,9 @@ export class CodeCache {
     }
     const records = instructions.length + (ended ? 0 : 1);
     this.#number(block, records, this.#list.length);
+    if (!single && pages.length === 1 && this.#physical.isRam(location.physical)) {
+      this.#writer.write32(start, record.physicalPage, (pages[0] as number) * PAGE_BYTES + 1);
+    }
     this.#list.push(block);
     this.#free = start + records * RECORD_BYTES;
     this.#cover(location, instructions);

@@ -15,12 +15,12 @@ import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { type Block, type CodeLocation, endOfFirst } from './block.ts';
 import type { CodeCache } from './code-cache.ts';
-import { CodeWorld, WHOLE_LIMIT } from './code-world.ts';
+import { CodeWorld, KEYS_OF_GENERATION, WHOLE_LIMIT } from './code-world.ts';
 import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot-spots.ts';
 import { Regions } from './compiler/regions.ts';
 import { Exit, MAX_EVENTS } from './exits.ts';
 import { type HandlerLibrary, isRegion } from './handler-library.ts';
-import { addToJumpCache, findInJumpCache } from './jump-cache.ts';
+import { addToJumpCache, findInJumpCache, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -44,9 +44,6 @@ export interface ExecutorOwner {
 const INTERPRETED_STRETCH = 30_000;
 const COMPILED_STRETCH = 1_000_000;
 
-/** Keys of jump-cache entries in each generation: one for each mode and ring. */
-const KEYS_OF_GENERATION = 128;
-
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
 export class Executor {
@@ -62,7 +59,7 @@ export class Executor {
   /** What is left beyond the block under way, while the run loop goes block by block. */
   #reserve = 0;
   /** What valid jump-cache entries were made for, in root and in non-root operation. */
-  readonly #worlds = [new CodeWorld(), new CodeWorld()] as const;
+  readonly #worlds: readonly [CodeWorld, CodeWorld];
   #limit = 0;
   #skipMarkAt: number | undefined;
   /** The block that ran last was cut to the rest of the slice: what follows it begins where no code leads to. */
@@ -81,6 +78,7 @@ export class Executor {
   }) {
     this.#processor = parts.processor;
     this.#state = parts.processor.state;
+    this.#worlds = [new CodeWorld(this.#state.view, 0), new CodeWorld(this.#state.view, 1)];
     this.#mmu = parts.mmu;
     this.#cache = parts.cache;
     this.#library = parts.library;
@@ -133,8 +131,8 @@ export class Executor {
     const world = this.#worlds[nonRoot ? 1 : 0];
     if (is64Bit(state)) world.follow(0, WHOLE_LIMIT);
     else world.follow(state.segment(CS).base, state.segment(CS).limit);
-    const sizes = (codeSize(state) >> 5) * 3 + (stackSize(state) >> 5);
-    state.jumpKey = world.generation * KEYS_OF_GENERATION + (nonRoot << 6) + sizes * 4 + state.cpl;
+    const sizes = keyOfSizes(codeSize(state), stackSize(state));
+    state.jumpKey = world.generation * KEYS_OF_GENERATION + (nonRoot << 6) + sizes + state.cpl;
   }
 
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */

@@ -9,6 +9,12 @@ import { type FunctionBody, op } from '../wasm/encoder.ts';
 /** Offsets in an entry: i64 RIP, u32 wasm address of the record, u32 key. */
 export const jumpCacheEntry = { rip: 0, record: 8, key: 12 } as const;
 
+/** The part of a key that tells code and stack size. */
+export const keyOfSizes = (codeSize: number, stackSize: number): number =>
+  ((codeSize >> 5) * 3 + (stackSize >> 5)) << 2;
+/** The bits of it. */
+export const KEY_SIZES = 0x3c;
+
 /** Address of the entry of an RIP; `emitJumpCacheEntry` has the same formula. */
 function entryAddress(rip: number): number {
   const low = (rip % 0x1_0000_0000) | 0;

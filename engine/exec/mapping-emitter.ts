@@ -17,12 +17,13 @@ const ARRAYS = {
 } as const;
 type ArrayName = keyof typeof ARRAYS;
 
-/** Emits into the function (linear: i64, write: i32) → i32, in the block that leads to the slow way. */
+/** Emits into a function of a linear address (i64), in the block that leads to the slow way. */
 export abstract class MappingEmitter {
   protected readonly f: FunctionBody;
-  /** Parameters. */
+  /** Parameter. */
   protected readonly linear = 0;
-  protected readonly write = 1;
+  /** Parameter or local (i32): whether the access is a write. */
+  protected readonly write: number;
   /** Locals: address of the mappings; slot that is looked at, and the one after its set; page that is looked for. */
   protected readonly tlb: number;
   protected readonly slot: number;
@@ -33,8 +34,9 @@ export abstract class MappingEmitter {
   protected readonly flags: number;
   protected readonly shift: number;
 
-  constructor(f: FunctionBody) {
+  constructor(f: FunctionBody, write: number) {
     this.f = f;
+    this.write = write;
     this.tlb = f.local(I32);
     this.slot = f.local(I32);
     this.end = f.local(I32);
@@ -59,7 +61,6 @@ export abstract class MappingEmitter {
 
   /** Pushes VPID (which is 0) and PCID as the mappings have them. */
   #owner(): void {
-    const _f = this.f;
     this.field('cr3').i32(0xfff).emit(op.i32And).i32(16).emit(op.i32Shl).i32(0);
     this.field('cr4').i32(Cr4.PCIDE).emit(op.i32And, op.select);
   }
@@ -91,7 +92,7 @@ export abstract class MappingEmitter {
       .get(this.tlb)
       .emit(op.i32Add);
   }
-  #setOfSlot(array: ArrayName, which: number, value: () => void): void {
+  protected setOfSlot(array: ArrayName, which: number, value: () => void): void {
     const { bytes } = ARRAYS[array];
     this.#slotAddress(array);
     value();
@@ -110,27 +111,30 @@ export abstract class MappingEmitter {
       .emit(op.i64And, op.f64ConvertI64S)
       .set(this.page);
     this.#selectSet(() => f.i32(shift));
+    f.get(this.slot).i32(LINEAR_WAYS).emit(op.i32DivU).get(this.tlb).emit(op.i32Add);
+    f.memory(memoryOp.i32Load8U, LINEAR_LAYOUT.liveOfSet).emit(op.i32Eqz).branchIf(0);
     f.loop();
+    // Hardly any slot holds the page: this alone is looked at first.
+    this.#ofSlot('pages');
+    f.get(this.page).emit(op.f64Eq).if();
     this.#matches(shift);
     f.if();
     this.#ofSlot('addresses', ADDRESS.physical);
     f.get(this.linear).emit(op.f64ConvertI64S).get(this.page).emit(op.f64Sub, op.f64Add, op.i64TruncF64S);
     const physical = f.local(I64);
     f.tee(physical).emit(op.i32WrapI64).set(this.physical);
-    f.get(physical).i64(32n).emit(op.i64ShrU).i64(0n).emit(op.i64Ne).branchIf(3);
+    f.get(physical).i64(32n).emit(op.i64ShrU).i64(0n).emit(op.i64Ne).branchIf(4);
     this.#ofSlot('words', WORD.flags);
-    f.set(this.flags).i32(1).set(found).branch(2).end();
+    f.set(this.flags).i32(1).set(found).branch(3).end().end();
     f.get(this.slot).i32(1).emit(op.i32Add).tee(this.slot).get(this.end).emit(op.i32LtU).branchIf(0).end();
     f.end();
   }
 
-  /** Pushes whether the slot maps the page under the current tag. */
+  /** Pushes whether the slot, which holds the page, maps it under the current tag. */
   #matches(shift: number): void {
     const f = this.f;
-    this.#ofSlot('pages');
-    f.get(this.page).emit(op.f64Eq);
     this.#ofSlot('words', WORD.kind);
-    f.i32(0xff).emit(op.i32And).i32(shift).emit(op.i32Eq, op.i32And);
+    f.i32(0xff).emit(op.i32And).i32(shift).emit(op.i32Eq);
     this.#ofSlot('addresses', ADDRESS.eptRoot);
     f.f64(NO_EPT).emit(op.f64Eq, op.i32And);
     this.#ofSlot('words', WORD.owner);
@@ -163,17 +167,17 @@ export abstract class MappingEmitter {
     prepare();
     f.get(this.linear).i64(1n).get(this.shift).emit(op.i64ExtendI32U, op.i64Shl).i64(1n).emit(op.i64Sub, op.i64And);
     f.set(offset);
-    this.#setOfSlot('pages', 0, () => f.get(this.linear).get(offset).emit(op.i64Sub, op.f64ConvertI64S));
-    this.#setOfSlot('addresses', ADDRESS.physical, () =>
+    this.setOfSlot('pages', 0, () => f.get(this.linear).get(offset).emit(op.i64Sub, op.f64ConvertI64S));
+    this.setOfSlot('addresses', ADDRESS.physical, () =>
       f.get(this.physical).emit(op.i64ExtendI32U).get(offset).emit(op.i64Sub, op.f64ConvertI64S),
     );
-    this.#setOfSlot('addresses', ADDRESS.eptRoot, () => f.f64(NO_EPT));
-    this.#setOfSlot('addresses', ADDRESS.root, () =>
+    this.setOfSlot('addresses', ADDRESS.eptRoot, () => f.f64(NO_EPT));
+    this.setOfSlot('addresses', ADDRESS.root, () =>
       f.i32(fieldAddress.cr3).memory(memoryOp.i64Load).i64(~0xfffn).emit(op.i64And, op.f64ConvertI64S),
     );
-    this.#setOfSlot('words', WORD.owner, () => this.#owner());
-    this.#setOfSlot('words', WORD.flags, () => f.get(this.flags));
-    this.#setOfSlot('words', WORD.kind, () =>
+    this.setOfSlot('words', WORD.owner, () => this.#owner());
+    this.setOfSlot('words', WORD.flags, () => f.get(this.flags));
+    this.setOfSlot('words', WORD.kind, () =>
       f
         .get(this.shift)
         .i32(0x101)

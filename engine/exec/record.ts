@@ -2,7 +2,7 @@
  * The decoded-instruction record: what a handler of the interpreter reads its operands from. Records of a block lie
  * one after another; fields are offsets in bytes.
  */
-export const RECORD_BYTES = 88;
+export const RECORD_BYTES = 96;
 
 export const record = {
   /** u32: table index of the handler. */
@@ -43,6 +43,10 @@ export const record = {
   entry: 80,
   /** u32: table index of the interpreter's handler, whatever `handler` is. */
   interpreter: 84,
+  /**
+   * u32: of the first record of a valid block on one page, 1 more than the host-physical address of the page; else 0.
+   */
+  physicalPage: 88,
 } as const;
 
 /** The run loop must find the target and patch the link. */

@@ -15,10 +15,11 @@ import {
   memoryOp,
   op,
 } from '../wasm/encoder.ts';
+import { KEYS_OF_GENERATION } from './code-world.ts';
 import { deferredAuxFunction, deferredResultFunction } from './compiler/deferred-flags.ts';
 import { Exit } from './exits.ts';
 import { emitFastTlbEntry, emitHostAddress } from './fast-tlb-emitter.ts';
-import { emitJumpCacheEntry, jumpCacheEntry } from './jump-cache.ts';
+import { emitJumpCacheEntry, jumpCacheEntry, KEY_SIZES, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
 
 export const SharedType = {
@@ -31,6 +32,7 @@ export const SharedType = {
   hostAddress: 6,
   deliverEvent: 7,
   lazyFlags: 8,
+  translateFetch: 9,
 } as const;
 
 export const sharedTypes: readonly FunctionType[] = [
@@ -43,6 +45,7 @@ export const sharedTypes: readonly FunctionType[] = [
   { parameters: [I64, I32, I32, I32], results: [I32] },
   { parameters: [I32, I32, I32], results: [I32] },
   { parameters: [I32, I64, I64], results: [I64] },
+  { parameters: [I64], results: [I32] },
 ];
 
 export const SharedFunction = {
@@ -60,26 +63,28 @@ export const SharedFunction = {
   fillFast: 5,
   /** (record) → whether the region that its block enters may run. */
   enterRegion: 6,
-  divideUnsigned128: 7,
-  multiplyHighUnsigned: 8,
-  multiplyHighSigned: 9,
+  /** (linear) → host-physical address in RAM that a fetch reads, or NO_FETCH where the run loop has to look. */
+  translateFetch: 7,
+  divideUnsigned128: 8,
+  multiplyHighUnsigned: 9,
+  multiplyHighSigned: 10,
   /** (kind, a, b) → the word that ZF, SF and PF derive from; see compiler/deferred-flags.ts. */
-  deferredResult: 10,
+  deferredResult: 11,
   /** (kind, a, b) → the word that CF, OF and AF derive from. */
-  deferredAux: 11,
+  deferredAux: 12,
   /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
-  dispatch: 12,
+  dispatch: 13,
   /** (record) → Exit: takes the block's budget and runs it. */
-  enterBlock: 13,
+  enterBlock: 14,
   /**
    * (linear, fast TLB set, offset of the tag, length) → wasm address of the bytes, or 0 if the fast TLB does not have
    * the page, or not all bytes are on it. This and the next only in the first module of handlers.
    */
-  hostAddress: 14,
+  hostAddress: 15,
   /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
-  deliverEvent: 15,
+  deliverEvent: 16,
   /** (unused) → 1 if the page fault that a refill found was dealt with. */
-  deliverPageFault: 16,
+  deliverPageFault: 17,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [
@@ -90,6 +95,7 @@ export const sharedImports: readonly FunctionImport[] = [
   { module: 'runtime', name: 'system', type: SharedType.handler },
   { module: 'runtime', name: 'fillFast', type: SharedType.slowAccess },
   { module: 'runtime', name: 'enterRegion', type: SharedType.handler },
+  { module: 'runtime', name: 'translateFetch', type: SharedType.translateFetch },
 ];
 
 /** The arithmetic, in the order of its indices. */
@@ -159,6 +165,31 @@ function multiplyHighSigned(): Uint8Array {
   return f.bytes();
 }
 
+const state64 = keyOfSizes(64, 64);
+
+/**
+ * In 64-bit code, whether a block that the jump cache knew under another generation of the same key is still what a
+ * fetch finds: renews its entry, else leaves. Locals: the entry (i32), the RIP (i64).
+ */
+function emitRenewal(f: FunctionBody, entry: number, rip: number): void {
+  const page = f.local(I32);
+  f.block().block();
+  f.get(entry).memory(memoryOp.i64Load, jumpCacheEntry.rip).get(rip).emit(op.i64Ne).branchIf(0);
+  f.i32(fieldAddress.jumpKey).memory(memoryOp.i32Load).i32(KEY_SIZES).emit(op.i32And).i32(state64).emit(op.i32Ne);
+  f.branchIf(0);
+  f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.key);
+  f.i32(fieldAddress.jumpKey).memory(memoryOp.i32Load).emit(op.i32Xor);
+  f.i32(KEYS_OF_GENERATION - 1)
+    .emit(op.i32And)
+    .branchIf(0);
+  f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.record).memory(memoryOp.i32Load, record.physicalPage);
+  f.tee(page).emit(op.i32Eqz).branchIf(0);
+  f.get(rip).call(SharedFunction.translateFetch).i32(~0xfff).emit(op.i32And).i32(1).emit(op.i32Add);
+  f.get(page).emit(op.i32Eq).branchIf(1).end();
+  f.i32(fieldAddress.linkSite).i32(0).memory(memoryOp.i32Store).i32(Exit.Lookup).emit(op.return).end();
+  f.get(entry).i32(fieldAddress.jumpKey).memory(memoryOp.i32Load).memory(memoryOp.i32Store, jumpCacheEntry.key);
+}
+
 /** Goes to the block at `state.rip` if the jump cache knows it and the budget covers it, else leaves. */
 export function dispatchFunction(): Uint8Array {
   const f = new FunctionBody(1);
@@ -171,7 +202,8 @@ export function dispatchFunction(): Uint8Array {
   f.get(entry).memory(memoryOp.i64Load, jumpCacheEntry.rip).get(rip).emit(op.i64Eq);
   f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.key);
   state('jumpKey').memory(memoryOp.i32Load).emit(op.i32Eq, op.i32And, op.i32Eqz).if();
-  state('linkSite').i32(0).memory(memoryOp.i32Store).i32(Exit.Lookup).emit(op.return).end();
+  emitRenewal(f, entry, rip);
+  f.end();
   f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.record).set(rec);
   state('pageBase').get(rip).get(rec).memory(memoryOp.i32Load16U, record.pageOffset);
   f.emit(op.i64ExtendI32U, op.i64Sub).memory(memoryOp.i64Store);

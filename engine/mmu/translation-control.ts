@@ -47,9 +47,8 @@ export class TranslationControl extends PeekableTranslation {
     if (pagingMode(cr0, cr4, efer) === PagingMode.PAE) this.vcpu.pdptes.set(this.readPdptes(value));
     this.state.cr3 = value;
     // As nothing fast survives, it is emptied before each mapping that goes is looked up there.
-    this.fast.dropAll();
+    this.spaceChanged();
     if (!noFlush) this.tlb.linear.dropAll({ vpid, pcid: this.#pcid(), keepGlobal: true });
-    this.contextChanged();
   }
 
   /**

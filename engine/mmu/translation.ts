@@ -84,7 +84,7 @@ export class Translation {
 
   #vcpu = new TranslationContext();
   /** What the fast translations of the two worlds were made for. */
-  readonly #worlds = [new WorldRegisters(), new WorldRegisters()] as const;
+  readonly #worlds = [new WorldRegisters(0), new WorldRegisters(1)] as const;
   #failure: GuestFault | VmExit | undefined;
   readonly #view: DataView;
   readonly #walk = new Walk(true);
@@ -145,6 +145,14 @@ export class Translation {
     this.#worlds[this.#world()].remember(this.#view, this.#vcpu);
     this.privilegeChanged();
     this.onCodeMappingsChanged(undefined, 0, undefined);
+  }
+
+  /** CR3 was written: nothing fast of the world in which that happened survives. */
+  protected spaceChanged(): void {
+    const world = this.#world();
+    this.fast.dropWorld(world);
+    this.#worlds[world].remember(this.#view, this.#vcpu);
+    this.onCodeMappingsChanged(undefined, 0, world);
   }
 
   /**

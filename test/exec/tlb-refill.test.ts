@@ -1,13 +1,16 @@
 /**
- * The refill of the fast TLB in WebAssembly against the runtime's function: two machines with the same page tables, the
- * same accesses and invalidations; one asks the refill first. Both must have translated and remembered the same.
+ * The refill of the fast TLB and the translation of fetches in WebAssembly against the functions that they stand for: two
+ * machines with the same page tables, the same accesses and invalidations; one asks WebAssembly first. Both must have
+ * translated and remembered the same.
  */
 import { expect, test } from 'vitest';
 import { silentHooks } from '../../engine/cpu/processor.ts';
 import { CR0, CR4, EFER, RFLAGS } from '../../engine/cpu/register-bits.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
 import { SlowStatus } from '../../engine/exec/exits.ts';
+import { NO_FETCH } from '../../engine/exec/fetch-translation.ts';
 import { Host } from '../../engine/machine/host.ts';
+import { Access } from '../../engine/mmu/access.ts';
 import { type Random, random } from '../support/random.ts';
 
 const ROOTS = [0x1000, 0x2000];
@@ -16,9 +19,12 @@ const RAM_BYTES = 0x40_0000;
 const STEPS = 12_000;
 
 type SlowAccess = (linear: number, size: number, record: number) => number;
+type TranslateFetch = (linear: bigint) => number;
 class Subject {
   /** Accesses that the runtime's function saw. */
   slow = 0;
+  /** Fetches that WebAssembly translated. */
+  fetched = 0;
   readonly host = new Host({
     ramBytes: RAM_BYTES,
     cpus: 1,
@@ -57,6 +63,18 @@ class Subject {
     const { runtime } = this.host;
     const status = (this.#imports[kind] as SlowAccess)(linear, size, 0);
     return `${status} ${status === SlowStatus.Event ? JSON.stringify(runtime.takeEvent()) : ''}`;
+  }
+
+  fetch(linear: number): string {
+    const { mmu } = this.host;
+    const translateFetch = this.#imports.translateFetch as TranslateFetch | undefined;
+    const known = translateFetch ? translateFetch(BigInt(linear)) >>> 0 : NO_FETCH >>> 0;
+    if (known !== NO_FETCH >>> 0) {
+      this.fetched++;
+      return `${known}`;
+    }
+    const physical = mmu.tryTranslate(linear, Access.Execute);
+    return physical < 0 ? JSON.stringify(mmu.takeFailure()) : `${physical}`;
   }
 
   remembered() {
@@ -105,7 +123,7 @@ function step(next: Random): (subject: Subject) => unknown {
     const registers = {
       cpl: pick(next, [0, 3]),
       cr0: CR0.PE | CR0.PG | (next(4) ? CR0.WP : 0),
-      cr4: CR4.PAE | (next(4) ? CR4.PGE : 0) | (next(4) ? 0 : CR4.SMAP) | (next(2) ? CR4.PCIDE : 0),
+      cr4: [CR4.PGE, CR4.SMAP, CR4.SMEP, CR4.PCIDE].reduce((cr4, bit) => cr4 | (next(3) ? 0 : bit), CR4.PAE),
       efer: EFER.LME | EFER.LMA | (next(4) ? EFER.NXE : 0),
       flagsOther: RFLAGS.FIXED | (next(2) ? RFLAGS.AC : 0),
     };
@@ -131,6 +149,7 @@ function step(next: Random): (subject: Subject) => unknown {
       for (const [address, low, high] of entries) subject.write(address, low, high);
     };
   }
+  if (kind < 12 && Math.abs(linear) < 2 ** 47) return (subject) => subject.fetch(linear);
   const size = pick(next, [1, 2, 4, 8]) + (next(4) ? 0 : 16);
   return next(3)
     ? (subject) => subject.access('slowRead', linear, size)
@@ -155,4 +174,5 @@ test('the refill and the runtime remember the same translations', () => {
   }
   // Most accesses in a run of such steps are illegal, or need a flag to be set.
   expect(accesses - refilled.slow).toBeGreaterThan(accesses / 10);
+  expect(refilled.fetched).toBeGreaterThan(100);
 });

@@ -1,0 +1,67 @@
+/**
+ * Where an instruction fetch goes, as WebAssembly: what `Mmu.translate` does (mmu/translation.ts) in the cases that are the
+ * rule. With it, code that was found before is found again after its translation was dropped, without the run loop.
+ */
+import { PAGE_BYTES, RAM_BYTES_ADDRESS } from '../cpu/memory-map.ts';
+import { MappingFlag } from '../mmu/access.ts';
+import { Cr4 } from '../mmu/paging-structures.ts';
+import { WORD } from '../mmu/tlb-layout.ts';
+import { FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
+import { WalkEmitter } from './walk-emitter.ts';
+
+/** What the function answers where the run loop has to look; no address of RAM. */
+export const NO_FETCH = -1;
+
+/** Body of (linear) → host-physical address in RAM that a fetch at the current privilege reads, or NO_FETCH. */
+export function emitFetchTranslation(physicalAddressBits: number): Uint8Array {
+  const f = new FunctionBody(1);
+  return new FetchTranslation(f, f.local(I32), physicalAddressBits).emit();
+}
+
+class FetchTranslation extends WalkEmitter {
+  emit(): Uint8Array {
+    const f = this.f;
+    f.block();
+    this.checkMode();
+    const found = f.local(I32);
+    for (const shift of [12, 21, 30]) this.find(shift, found);
+    f.get(found).emit(op.i32Eqz).if();
+    this.walk();
+    f.end();
+    this.#checkRights();
+    f.get(this.physical).i32(RAM_BYTES_ADDRESS).memory(memoryOp.i32Load);
+    f.i32(~(PAGE_BYTES - 1)).emit(op.i32And, op.i32GeU);
+    this.leave();
+    f.get(this.flags).i32(MappingFlag.Executed).emit(op.i32Or).set(this.flags);
+    f.get(found).if();
+    this.setOfSlot('words', WORD.flags, () => f.get(this.flags));
+    this.count('hits');
+    f.else();
+    this.insert(() => this.setEntryFlags());
+    this.count('misses');
+    f.end();
+    f.get(this.physical).emit(op.return).end();
+    return f.i32(NO_FETCH).bytes();
+  }
+
+  /** The page fault is the run loop's. */
+  protected override notPresent(): void {
+    this.f.branch(3);
+  }
+
+  /** Leaves unless the mapping serves a fetch; mappingServes of mmu/access.ts. */
+  #checkRights(): void {
+    const f = this.f;
+    const has = (flag: number) => f.get(this.flags).i32(flag).emit(op.i32And);
+    const isUser = () => this.field('cpl').i32(3).emit(op.i32Eq);
+    has(MappingFlag.Execute).emit(op.i32Eqz);
+    this.leave();
+    // A user needs a page of the user's; where SMEP is on, a supervisor one of his own.
+    isUser();
+    has(MappingFlag.User).emit(op.i32Eqz, op.i32And);
+    isUser().emit(op.i32Eqz);
+    has(MappingFlag.User).emit(op.i32Eqz, op.i32Eqz, op.i32And);
+    this.field('cr4').i32(Cr4.SMEP).emit(op.i32And, op.i32Eqz, op.i32Eqz, op.i32And, op.i32Or);
+    this.leave();
+  }
+}
