@@ -10,6 +10,7 @@ import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { type Block, type CodeLocation, covers, endOf } from './block.ts';
 import type { HandlerForm } from './handler-emitter.ts';
 import { FALL_THROUGH_HANDLER, type HandlerLibrary, MARK_HANDLER, systemHandler } from './handler-library.ts';
+import type { AddressingForm } from './operand-emitter.ts';
 import { LINK_DISPATCH, RECORD_BYTES, record } from './record.ts';
 import { RecordWriter } from './record-writer.ts';
 
@@ -319,6 +320,7 @@ export class CodeCache {
       // The vector of INT n, for the handler of its own that it has.
       this.#writer.write32(at, record.immediate, Number(instruction.operands[0]?.value ?? 0n) & 0xff);
       this.#writer.registers(at, instruction);
+      this.#writer.memory(at, instruction, addressingForm(instruction));
       return true;
     }
     const handler = handlerForm(instruction, form);
@@ -345,10 +347,10 @@ export function handlerForm(
   instruction: DecodedInstruction,
   form: NonNullable<ReturnType<typeof formOf>>,
 ): HandlerForm {
-  return {
-    form,
-    segmentation: instruction.codeSize === 64 ? 'long' : 'legacy',
-    addressSize: instruction.addressSize,
-    hasIndex: instruction.memory?.index !== undefined,
-  };
+  return { form, ...addressingForm(instruction), hasIndex: instruction.memory?.index !== undefined };
 }
+
+const addressingForm = ({ codeSize, addressSize }: DecodedInstruction): AddressingForm => ({
+  segmentation: codeSize === 64 ? 'long' : 'legacy',
+  addressSize,
+});

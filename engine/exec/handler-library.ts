@@ -11,6 +11,7 @@ import { emitFallThrough, emitHandler, emitMarkHandler, type HandlerForm, handle
 import { DefinedFunctionList } from './module-parts.ts';
 import { emitInt, emitIretq, emitSyscall, emitSysretq, emitSystemHandler } from './ring-transitions.ts';
 import { SharedType } from './shared-functions.ts';
+import { emitInvlpg, emitMovToCr3 } from './translation-changes.ts';
 import { emitVmread, emitVmwrite } from './vmcs-handlers.ts';
 
 /** Table slots of the handlers that belong to no form. */
@@ -18,7 +19,7 @@ export const FALL_THROUGH_HANDLER = 0;
 export const SYSTEM_HANDLER = 1;
 export const MARK_HANDLER = 2;
 
-/** System instructions of 64-bit code with a handler of their own, by mnemonic: its slot. */
+/** System instructions of 64-bit code with a handler of their own: its slot. */
 const ownHandlers: Readonly<Record<string, number>> = {
   Syscall: 3,
   Sysretq: 4,
@@ -26,11 +27,21 @@ const ownHandlers: Readonly<Record<string, number>> = {
   Iretq: 6,
   Vmread: 7,
   Vmwrite: 8,
+  Invlpg: 9,
+  'Mov to CR3': 10,
 };
 
-/** Slot of the handler of a system instruction. Those that have one of their own take no memory operand there. */
-export function systemHandler({ codeSize, mnemonic, memory }: DecodedInstruction): number {
-  return (codeSize === 64 && !memory ? ownHandlers[mnemonic] : undefined) ?? SYSTEM_HANDLER;
+/** Slot of the handler of a system instruction. */
+export function systemHandler(instruction: DecodedInstruction): number {
+  const { codeSize, memory, addressSize, mnemonic } = instruction;
+  // Of those that have a handler of their own, only INVLPG takes a memory operand there.
+  const isOrdinary = memory ? mnemonic === 'Invlpg' && addressSize === 64 : true;
+  return (codeSize === 64 && isOrdinary ? ownHandlers[nameOf(instruction)] : undefined) ?? SYSTEM_HANDLER;
+}
+
+function nameOf({ mnemonic, operands }: DecodedInstruction): string {
+  const target = operands[0]?.register;
+  return mnemonic === 'Mov' && target?.kind === 'control' && target.number === 3 ? 'Mov to CR3' : mnemonic;
 }
 
 /** Slots from here on are for compiled regions. */
@@ -50,6 +61,8 @@ const bodies: Uint8Array[] = [
   emitIretq(),
   emitVmread(),
   emitVmwrite(),
+  emitInvlpg(),
+  emitMovToCr3(),
 ];
 const slots = new Map<string, number>();
 let settledModule: { readonly module: WebAssembly.Module; readonly count: number } | undefined;

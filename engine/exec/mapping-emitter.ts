@@ -2,31 +2,21 @@
  * The linear mappings of the TLB (mmu/tlb.ts) as WebAssembly sees them: looking for one, and adding one. Part of the
  * refill (tlb-refill.ts).
  */
-import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
+import { fieldAddress } from '../cpu/state-layout.ts';
 import { MappingFlag } from '../mmu/access.ts';
 import { Cr4, PagingMode } from '../mmu/paging-structures.ts';
 import { NO_EPT } from '../mmu/tlb.ts';
-import { ADDRESS, ADDRESSES, LINEAR_LAYOUT, LINEAR_SETS, LINEAR_WAYS, WORD, WORDS } from '../mmu/tlb-layout.ts';
+import { ADDRESS, LINEAR_LAYOUT, LINEAR_SETS, LINEAR_WAYS, WORD } from '../mmu/tlb-layout.ts';
 import { F64, type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
-
-/** Where the arrays of a store hold what belongs to a slot. */
-const ARRAYS = {
-  pages: { count: 1, bytes: 8 },
-  addresses: { count: ADDRESSES, bytes: 8 },
-  words: { count: WORDS, bytes: 4 },
-} as const;
-type ArrayName = keyof typeof ARRAYS;
+import { MappingArrayEmitter } from './mapping-array-emitter.ts';
 
 /** Emits into a function of a linear address (i64), in the block that leads to the slow way. */
-export abstract class MappingEmitter {
-  protected readonly f: FunctionBody;
+export abstract class MappingEmitter extends MappingArrayEmitter {
   /** Parameter. */
   protected readonly linear = 0;
   /** Parameter or local (i32): whether the access is a write. */
   protected readonly write: number;
-  /** Locals: address of the mappings; slot that is looked at, and the one after its set; page that is looked for. */
-  protected readonly tlb: number;
-  protected readonly slot: number;
+  /** Locals: the slot after the set that is looked at; the page that is looked for. */
   protected readonly end: number;
   protected readonly page: number;
   /** Locals: host-physical address of the access, MappingFlag bits, and log2 of the page's size if it was walked to. */
@@ -35,10 +25,8 @@ export abstract class MappingEmitter {
   protected readonly shift: number;
 
   constructor(f: FunctionBody, write: number) {
-    this.f = f;
+    super(f);
     this.write = write;
-    this.tlb = f.local(I32);
-    this.slot = f.local(I32);
     this.end = f.local(I32);
     this.page = f.local(F64);
     this.physical = f.local(I32);
@@ -46,17 +34,9 @@ export abstract class MappingEmitter {
     this.shift = f.local(I32);
   }
 
-  protected field(name: FieldName): FunctionBody {
-    return this.f.i32(fieldAddress[name]).memory(memoryOp.i32Load);
-  }
   /** Leaves for the slow way if the value on the stack is not 0; `depth` blocks out of the outermost. */
   protected leave(depth = 0): void {
     this.f.branchIf(depth);
-  }
-
-  /** Pushes how many mappings there are of a page size. */
-  protected live(shift: number): void {
-    this.f.get(this.tlb).memory(memoryOp.i32Load, LINEAR_LAYOUT.live + 4 * shift);
   }
 
   /** Pushes VPID (which is 0) and PCID as the mappings have them. */
@@ -75,30 +55,6 @@ export abstract class MappingEmitter {
       .emit(op.i32And);
     f.i32(LINEAR_WAYS).emit(op.i32Mul).tee(this.slot).i32(LINEAR_WAYS).emit(op.i32Add).set(this.end);
   }
-  /** Pushes the value that the slot has in an array. */
-  #ofSlot(array: ArrayName, which = 0): void {
-    const { bytes } = ARRAYS[array];
-    this.#slotAddress(array).memory(
-      bytes === 4 ? memoryOp.i32Load : memoryOp.f64Load,
-      LINEAR_LAYOUT[array] + which * bytes,
-    );
-  }
-  #slotAddress(array: ArrayName): FunctionBody {
-    const { count, bytes } = ARRAYS[array];
-    return this.f
-      .get(this.slot)
-      .i32(count * bytes)
-      .emit(op.i32Mul)
-      .get(this.tlb)
-      .emit(op.i32Add);
-  }
-  protected setOfSlot(array: ArrayName, which: number, value: () => void): void {
-    const { bytes } = ARRAYS[array];
-    this.#slotAddress(array);
-    value();
-    this.f.memory(bytes === 4 ? memoryOp.i32Store : memoryOp.f64Store, LINEAR_LAYOUT[array] + which * bytes);
-  }
-
   /** Looks for a mapping of a page size, unless one is found; MappingStore.find and its order. */
   protected find(shift: number, found: number): void {
     const f = this.f;
@@ -115,16 +71,16 @@ export abstract class MappingEmitter {
     f.memory(memoryOp.i32Load8U, LINEAR_LAYOUT.liveOfSet).emit(op.i32Eqz).branchIf(0);
     f.loop();
     // Hardly any slot holds the page: this alone is looked at first.
-    this.#ofSlot('pages');
+    this.ofSlot('pages');
     f.get(this.page).emit(op.f64Eq).if();
     this.#matches(shift);
     f.if();
-    this.#ofSlot('addresses', ADDRESS.physical);
+    this.ofSlot('addresses', ADDRESS.physical);
     f.get(this.linear).emit(op.f64ConvertI64S).get(this.page).emit(op.f64Sub, op.f64Add, op.i64TruncF64S);
     const physical = f.local(I64);
     f.tee(physical).emit(op.i32WrapI64).set(this.physical);
     f.get(physical).i64(32n).emit(op.i64ShrU).i64(0n).emit(op.i64Ne).branchIf(4);
-    this.#ofSlot('words', WORD.flags);
+    this.ofSlot('words', WORD.flags);
     f.set(this.flags).i32(1).set(found).branch(3).end().end();
     f.get(this.slot).i32(1).emit(op.i32Add).tee(this.slot).get(this.end).emit(op.i32LtU).branchIf(0).end();
     f.end();
@@ -133,17 +89,17 @@ export abstract class MappingEmitter {
   /** Pushes whether the slot, which holds the page, maps it under the current tag. */
   #matches(shift: number): void {
     const f = this.f;
-    this.#ofSlot('words', WORD.kind);
+    this.ofSlot('words', WORD.kind);
     f.i32(0xff).emit(op.i32And).i32(shift).emit(op.i32Eq);
-    this.#ofSlot('addresses', ADDRESS.eptRoot);
+    this.ofSlot('addresses', ADDRESS.eptRoot);
     f.f64(NO_EPT).emit(op.f64Eq, op.i32And);
-    this.#ofSlot('words', WORD.owner);
+    this.ofSlot('words', WORD.owner);
     this.#owner();
     f.emit(op.i32Eq);
     // A global mapping of the same VPID.
-    this.#ofSlot('words', WORD.owner);
+    this.ofSlot('words', WORD.owner);
     f.i32(0xffff).emit(op.i32And, op.i32Eqz);
-    this.#ofSlot('words', WORD.flags);
+    this.ofSlot('words', WORD.flags);
     f.i32(MappingFlag.Global).emit(op.i32And, op.i32Eqz, op.i32Eqz, op.i32And, op.i32Or, op.i32And);
   }
 
@@ -159,8 +115,8 @@ export abstract class MappingEmitter {
     this.#selectSet(shift);
     f.get(this.slot).i32(LINEAR_WAYS).emit(op.i32DivU).get(this.tlb).emit(op.i32Add).set(set);
     f.block().loop();
-    this.#ofSlot('pages');
-    this.#ofSlot('pages');
+    this.ofSlot('pages');
+    this.ofSlot('pages');
     f.emit(op.f64Ne).branchIf(1);
     f.get(this.slot).i32(1).emit(op.i32Add).tee(this.slot).get(this.end).emit(op.i32LtU).branchIf(0).end();
     f.branch(2).end();

@@ -3,6 +3,7 @@ import { JUMP_CACHE_ADDRESS, JUMP_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-
 import { fieldAddress, gprAddress } from '../cpu/state-layout.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
 import { fixedSegmentAddress, type HandlerForm } from './handler-emitter.ts';
+import type { AddressingForm } from './operand-emitter.ts';
 import { LINK_DISPATCH, LINK_UNRESOLVED, RECORD_BYTES, record } from './record.ts';
 
 export class RecordWriter {
@@ -69,7 +70,7 @@ export class RecordWriter {
       }
     });
     if (handler.form.operation.transfer?.kind === 'repeat') this.#branch(at, BigInt(instruction.ip - pageBase));
-    if (instruction.memory) this.#memory(at, instruction, handler);
+    this.memory(at, instruction, handler);
   }
 
   #branch(at: number, target: bigint): void {
@@ -78,14 +79,15 @@ export class RecordWriter {
     this.write32(at, record.taken, inPage ? LINK_UNRESOLVED : LINK_DISPATCH);
   }
 
-  #memory(at: number, { memory }: DecodedInstruction, handler: HandlerForm): void {
+  /** The memory operand, if there is one. */
+  memory(at: number, { memory }: DecodedInstruction, form: AddressingForm): void {
     if (!memory) return;
     const ipRelative = memory.base === 'ip';
     const base = ipRelative ? fieldAddress.pageBase : registerAddress(memory.base as number | undefined);
     this.write32(at, record.base, base);
     this.write32(at, record.index, registerAddress(memory.index));
     this.write32(at, record.shift, memory.shift);
-    this.write32(at, record.segment, fixedSegmentAddress(memory.segment, handler));
+    this.write32(at, record.segment, fixedSegmentAddress(memory.segment, form));
     // RIP-relative: the displacement counts from the next instruction, the base is the start of the page.
     const adjust = ipRelative ? BigInt(this.read32(at, record.nextOffset)) : 0n;
     this.#write64(at, record.displacement, memory.displacement + adjust);

@@ -19,6 +19,8 @@ export const LINEAR_LAYOUT = {
   live: LINEAR_SLOTS * (8 + 8 * ADDRESSES + 4 * WORDS),
   next: LINEAR_SLOTS * (8 + 8 * ADDRESSES + 4 * WORDS) + 128,
   liveOfSet: LINEAR_SLOTS * (8 + 8 * ADDRESSES + 4 * WORDS) + 256,
+  /** i32: mappings that are part of a larger guest page. */
+  fragments: LINEAR_SLOTS * (8 + 8 * ADDRESSES + 4 * WORDS) + 384,
 } as const;
 
 export const ownerOf = (vpid: number, pcid: number): number => vpid | (pcid << 16);

@@ -88,8 +88,8 @@ export class MappingStore {
   /** The same bytes, of four sets together. */
   readonly #combinedOfFour: Uint32Array;
   #combined = 0;
-  /** Live mappings that are part of a larger guest page. */
-  #fragments = 0;
+  /** Live mappings that are part of a larger guest page, in the one element. */
+  readonly #fragmentCount: Int32Array;
 
   /** Wasm address of the arrays (see LINEAR_LAYOUT), 0 if they do not lie in the wasm memory. */
   readonly address: number;
@@ -108,8 +108,16 @@ export class MappingStore {
     this.#live = new Int32Array(buffer, at('live'), 31);
     this.#next = new Uint8Array(buffer, at('next'), sets);
     this.#liveOfSet = new Uint8Array(buffer, at('liveOfSet'), sets);
+    this.#fragmentCount = new Int32Array(buffer, at('fragments'), 1);
     this.#combinedOfSet = new Uint8Array(sets);
     this.#combinedOfFour = new Uint32Array(this.#combinedOfSet.buffer);
+  }
+
+  get #fragments(): number {
+    return this.#fragmentCount[0] as number;
+  }
+  set #fragments(count: number) {
+    this.#fragmentCount[0] = count;
   }
 
   /** Slot of the mapping that translates the address under the tag, or -1. */
