@@ -74,7 +74,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(1, 'ecx', 26, 'XSAVE', false, 'XSAVE/XRSTOR, XSETBV/XGETBV, XCR0'),
   row(1, 'ecx', 30, 'RDRAND', false, 'RDRAND'),
   row(1, 'edx', 0, 'FPU', false, 'Floating Point Unit On-Chip'),
-  row(1, 'edx', 1, 'VME', false, 'Virtual 8086 Mode Enhancements'),
+  row(1, 'edx', 1, 'VME', true, 'Virtual 8086 Mode Enhancements'),
   row(1, 'edx', 2, 'DE', true, 'Debugging Extensions'),
   row(1, 'edx', 3, 'PSE', true, 'Page Size Extension'),
   row(1, 'edx', 4, 'TSC', true, 'Time Stamp Counter'),

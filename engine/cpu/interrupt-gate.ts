@@ -20,6 +20,7 @@ import { ACCESS, RFLAGS } from './register-bits.ts';
 import { currentStack, type PushFrame, readStackPointer, stack64, writeStackPointer } from './stack.ts';
 import { CS, SS } from './state.ts';
 import { commitInnerStack, commitInnerStack64, openInnerStack, readInnerStackPointer64 } from './task-state.ts';
+import { dropDataSegments, pushDataSegments } from './virtual-8086.ts';
 
 /** Bits of the error codes of faults during delivery. */
 const EXT = 1;
@@ -41,10 +42,10 @@ const isSoftware = ({ type }: CpuEvent): boolean =>
 
 export function deliverThroughGate(processor: Processor, event: CpuEvent): void {
   const ext = isSoftware(event) || event.type === EventType.privilegedSoftwareException ? 0 : EXT;
-  if (isVirtual8086(processor.state)) unimplemented('interrupt from virtual-8086 mode');
   const gate = readGate(processor, event, ext);
   const code = readHandler(processor, gate, ext);
   const cpl = isConforming(code) ? processor.state.cpl : code.dpl;
+  if (isVirtual8086(processor.state) && cpl !== 0) throw GP(selectorCode(gate.selector) | ext);
   if (gate.sizeBytes === 8) enter64(processor, event, gate, code, cpl, ext);
   else if (cpl < processor.state.cpl) enterInner(processor, event, gate, code, cpl, ext);
   else enterSame(processor, event, gate, code, cpl);
@@ -138,6 +139,8 @@ function enterInner(
 ): void {
   const { state } = processor;
   const stack = openInnerStack(processor, cpl, ext);
+  const leavesVirtual8086 = isVirtual8086(state);
+  if (leavesVirtual8086) pushDataSegments(processor, stack.frame, gate.sizeBytes);
   stack.frame.push(state.segment(SS).selector, gate.sizeBytes);
   stack.frame.push(readStackPointer(processor, stackSize(state)), gate.sizeBytes);
   pushEvent(processor, stack.frame, event, gate.sizeBytes);
@@ -147,6 +150,7 @@ function enterInner(
   commitCode(state, code, attributes, cpl);
   processor.setCpl(cpl);
   commitInnerStack(processor, stack, pointer);
+  if (leavesVirtual8086) dropDataSegments(processor);
   finish(processor, gate);
 }
 

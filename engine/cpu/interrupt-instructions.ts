@@ -1,13 +1,14 @@
 /** INT n, INT3, INTO, INT1 and BOUND's #BR (SDM volume 2, "INT n/INTO/INT3/INT1"). */
 import { DebugFault } from './debug-exceptions.ts';
-import { GP, GuestFault, UD, Vector } from './events.ts';
-import { iopl, readFlags } from './flags.ts';
+import { GuestFault, UD, Vector } from './events.ts';
+import { readFlags } from './flags.ts';
 import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
 import { deliverEvent } from './interrupts.ts';
 import { is64Bit, isVirtual8086 } from './modes.ts';
 import { immediate } from './operands.ts';
 import { EventType, type Processor } from './processor.ts';
 import { RFLAGS } from './register-bits.ts';
+import { redirectSoftwareInterrupt } from './virtual-8086.ts';
 
 function softwareEvent(cpu: Processor, insn: DecodedInstruction, vector: number, type: EventType): void {
   const { nextIp, lengthBytes } = insn;
@@ -16,8 +17,9 @@ function softwareEvent(cpu: Processor, insn: DecodedInstruction, vector: number,
 }
 
 export const INT_N: SystemInstruction = (cpu, insn) => {
-  if (isVirtual8086(cpu.state) && iopl(cpu.state) < 3) throw GP(0);
-  softwareEvent(cpu, insn, immediate(insn, 0) & 0xff, EventType.softwareInterrupt);
+  const vector = immediate(insn, 0) & 0xff;
+  if (isVirtual8086(cpu.state) && redirectSoftwareInterrupt(cpu, vector, insn.nextIp)) return;
+  softwareEvent(cpu, insn, vector, EventType.softwareInterrupt);
 };
 
 /** A software exception asks the exception bitmap like any other exception. */

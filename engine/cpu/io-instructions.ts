@@ -9,15 +9,13 @@ import { writeRegister } from './operands.ts';
 import { type IoAccess, Privilege, type Processor } from './processor.ts';
 import { ACCESS, RFLAGS } from './register-bits.ts';
 import { ES, TR } from './state.ts';
+import { IO_MAP_BASE } from './virtual-8086.ts';
 
 const RAX = 0;
 const RCX = 1;
 const RDX = 2;
 const RSI = 6;
 const RDI = 7;
-
-/** Offset in the TSS of the word that holds the offset of the I/O permission bitmap. */
-const IO_MAP_BASE = 102;
 
 /** Throws GP(0) unless CPL and IOPL, or the bitmap in the TSS, allow the ports. */
 export function checkIoPermission(processor: Processor, port: number, sizeBytes: number): void {

@@ -4,13 +4,14 @@ import { markAccessed, rplOf } from './descriptors.ts';
 import { GP } from './events.ts';
 import { iopl, readFlags, WRITABLE_FLAGS } from './flags.ts';
 import type { SystemInstruction } from './instruction.ts';
-import { is64Bit, isIa32e, isVirtual8086, refreshMode, usesRealSelectors } from './modes.ts';
+import { is64Bit, isIa32e, isRealMode, isVirtual8086, refreshMode } from './modes.ts';
 import { readReturnCode, returnToOuter } from './privilege-return.ts';
 import { type Processor, unimplemented } from './processor.ts';
 import { BLOCKING, RFLAGS } from './register-bits.ts';
 import { loadRealSegment } from './segmentation.ts';
 import { PopFrame } from './stack.ts';
 import { CS, TR } from './state.ts';
+import { iretVirtual8086, returnToVirtual8086 } from './virtual-8086.ts';
 
 interface Popped {
   readonly offset: number;
@@ -27,9 +28,8 @@ function popFrame(frame: PopFrame, sizeBytes: number): Popped {
 
 function iret(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
   const { state } = cpu;
-  if (isVirtual8086(state)) unimplemented('IRET in virtual-8086 mode');
-  if (usesRealSelectors(state)) return iretReal(cpu, sizeBytes);
-  if (state.flagsOther & RFLAGS.NT) {
+  if (isRealMode(state)) return iretReal(cpu, sizeBytes);
+  if (state.flagsOther & RFLAGS.NT && !isVirtual8086(state)) {
     if (isIa32e(state)) throw GP(0);
     cpu.intercepts?.onTaskSwitch?.(state.segment(TR).selector, 'iret');
     unimplemented('hardware task switch (IRET with NT = 1)');
@@ -39,7 +39,8 @@ function iret(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
   state.interruptibility &= ~BLOCKING.NMI;
   cpu.memory.nmiUnblockingDueToIret = unblocks;
   try {
-    iretProtected(cpu, sizeBytes);
+    if (isVirtual8086(state)) iretVirtual8086(cpu, sizeBytes);
+    else iretProtected(cpu, sizeBytes);
   } finally {
     cpu.memory.nmiUnblockingDueToIret = false;
   }
@@ -64,7 +65,7 @@ function iretProtected(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
   const frame = new PopFrame(cpu);
   const popped = popFrame(frame, sizeBytes);
   if (popped.flags & RFLAGS.VM && state.cpl === 0 && sizeBytes === 4 && !isIa32e(state)) {
-    unimplemented('virtual-8086 mode (IRETD with VM = 1)');
+    return returnToVirtual8086(cpu, frame, popped);
   }
   const d = readReturnCode(cpu, popped.selector);
   const mask = loadableFlags(cpu);

@@ -10,6 +10,7 @@ import type { Processor } from './processor.ts';
 import { ACTIVITY, BLOCKING, CR4, hasBit, RFLAGS } from './register-bits.ts';
 import { commitToCurrentStack, currentStack, PopFrame } from './stack.ts';
 import { FS } from './state.ts';
+import { loadVirtualFlags, setVirtualInterruptFlag, usesVirtualInterruptFlag, virtualFlags } from './virtual-8086.ts';
 
 const RAX = 0;
 const RCX = 1;
@@ -39,12 +40,14 @@ function checkInterruptFlagAccess({ state }: Processor): void {
 }
 
 export const CLI: SystemInstruction = (cpu) => {
+  if (usesVirtualInterruptFlag(cpu)) return setVirtualInterruptFlag(cpu, false);
   checkInterruptFlagAccess(cpu);
   cpu.state.flagsOther &= ~RFLAGS.IF;
 };
 
 /** STI holds off interrupts until after the next instruction, if they were disabled. */
 export const STI: SystemInstruction = (cpu) => {
+  if (usesVirtualInterruptFlag(cpu)) return setVirtualInterruptFlag(cpu, true);
   checkInterruptFlagAccess(cpu);
   const { state } = cpu;
   if (state.flagsOther & RFLAGS.IF) return;
@@ -52,17 +55,23 @@ export const STI: SystemInstruction = (cpu) => {
   state.interruptibility |= BLOCKING.STI;
 };
 
+/** Whether PUSHF and POPF of virtual-8086 mode show VIF as IF; GP(0) where neither IOPL nor VME allows them. */
+function seesVirtualFlags(cpu: Processor, sizeBytes: number): boolean {
+  if (!isVirtual8086(cpu.state) || iopl(cpu.state) === 3) return false;
+  if (sizeBytes !== 2 || !usesVirtualInterruptFlag(cpu)) throw GP(0);
+  return true;
+}
+
 function pushFlags(cpu: Processor, sizeBytes: number): void {
-  const { state } = cpu;
-  if (isVirtual8086(state) && iopl(state) < 3) throw GP(0);
+  const virtual = seesVirtualFlags(cpu, sizeBytes);
   const frame = currentStack(cpu);
-  frame.push(readFlags(state) & ~(RFLAGS.VM | RFLAGS.RF), sizeBytes);
+  frame.push((virtual ? virtualFlags(cpu) : readFlags(cpu.state)) & ~(RFLAGS.VM | RFLAGS.RF), sizeBytes);
   commitToCurrentStack(cpu, frame);
 }
 
-/** Flags POPF may change: IOPL in ring 0 only, IF up to IOPL, never VM. RF is cleared, as are VIF and VIP. */
+/** Flags POPF may change: IOPL in ring 0 only, IF up to IOPL, never VM, VIF and VIP. RF is cleared. */
 function poppableFlags({ state }: Processor, sizeBytes: number): number {
-  let mask = WRITABLE_FLAGS & ~RFLAGS.VM;
+  let mask = WRITABLE_FLAGS & ~(RFLAGS.VM | RFLAGS.VIF | RFLAGS.VIP);
   if (!isRealMode(state)) {
     if (state.cpl > 0) mask &= ~RFLAGS.IOPL;
     if (state.cpl > iopl(state)) mask &= ~RFLAGS.IF;
@@ -72,10 +81,12 @@ function poppableFlags({ state }: Processor, sizeBytes: number): number {
 
 function popFlags(cpu: Processor, sizeBytes: number): void {
   const { state } = cpu;
-  if (isVirtual8086(state) && iopl(state) < 3) throw GP(0);
+  const virtual = seesVirtualFlags(cpu, sizeBytes);
   const frame = new PopFrame(cpu);
-  const popped = frame.popLow32(sizeBytes) & ~(RFLAGS.RF | RFLAGS.VIF | RFLAGS.VIP);
+  const popped = frame.popLow32(sizeBytes) & ~RFLAGS.RF;
+  if (virtual) loadVirtualFlags(cpu, popped);
   frame.commit();
+  if (virtual) return;
   const mask = poppableFlags(cpu, sizeBytes);
   cpu.writeFlags((readFlags(state) & ~mask) | (popped & mask));
 }

@@ -1,7 +1,7 @@
 /** `npm run bench`: speed of the guest programs beside other emulators, what debugging costs, and what a user waits for. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { available } from '../samples/judges.ts';
+import { available } from '../support/judges.ts';
 import { armaments, NOTHING_ARMED } from './armament.ts';
 import { compare, describeRegression, type Ratios, ratiosOf, readBaseline, writeBaseline } from './baseline.ts';
 import type { Emulator } from './emulator.ts';

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { parseElf } from '../../debug-adapter/program/elf.ts';
 import { elfSegments } from '../../debug-adapter/program/load-elf.ts';
 import { endOf } from '../../debug-adapter/program/loaded-program.ts';
-import { assemble, inTemporaryFolder } from '../samples/judges.ts';
+import { assemble, inTemporaryFolder } from '../support/judges.ts';
 import { type Emulator, type GuestImage, MEMORY_MIB, type RunSettings, runConsole } from './emulator.ts';
 
 /**

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { available, runUnderBochs, SAMPLES } from './judges.ts';
+import { available } from '../support/judges.ts';
+import { runUnderBochs, SAMPLES } from './judges.ts';
 
 describe.skipIf(!available('nasm', 'bochs'))('Bochs prints what is expected of the sample', () => {
   // The judge of VMX: QEMU's TCG has none. After a change to the sample: `vitest -u` on this file.

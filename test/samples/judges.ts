@@ -1,23 +1,21 @@
 /**
- * Runs a sample on machines that are not ours, to hear from them what it prints: QEMU (TCG), and Bochs for what needs
- * VT-x. Neither is needed for Ringside itself; tests that ask a judge are skipped where there is none.
+ * Runs a sample on machines that are not ours (support/judges.ts), to hear from them what it prints: QEMU, and Bochs for
+ * what needs VT-x.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import {
+  assemble,
+  DEBUG_CONSOLE,
+  inTemporaryFolder,
+  type JudgedRun,
+  runImageUnderBochs,
+  runImageUnderQemu,
+} from '../support/judges.ts';
 
-const TIME_LIMIT_MS = 30_000;
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 export const SAMPLES = path.join(HERE, '../../samples');
-
-export interface JudgedRun {
-  /** What the guest wrote to its console, byte for byte (latin1). */
-  readonly output: string;
-  /** What the guest wrote to the debug-exit port; Bochs has no such port. */
-  readonly exitCode?: number;
-}
 
 /** How QEMU is to start a sample: the machine, and the options that load the image. */
 interface QemuSetup {
@@ -25,7 +23,6 @@ interface QemuSetup {
   readonly options: (image: string, folder: string) => string[];
 }
 
-const DEBUG_CONSOLE = ['-debugcon', 'stdio'];
 const KERNEL: QemuSetup = { image: 'asm', options: (image) => [...DEBUG_CONSOLE, '-kernel', image] };
 
 const QEMU_SETUPS: Readonly<Record<string, QemuSetup>> = {
@@ -37,18 +34,6 @@ const QEMU_SETUPS: Readonly<Record<string, QemuSetup>> = {
 };
 
 export const QEMU_SAMPLES = Object.keys(QEMU_SETUPS);
-
-/** Whether all of these programs can be started here. */
-export function available(...programs: string[]): boolean {
-  return programs.every((program) => {
-    try {
-      execFileSync('which', [program], { stdio: 'ignore' });
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
 
 /** Builds the sample with the real NASM, or takes its ELF32 as committed, and runs it to its end under QEMU. */
 export function runUnderQemu(sample: string): Promise<JudgedRun> {
@@ -63,13 +48,7 @@ export function runUnderQemu(sample: string): Promise<JudgedRun> {
     } else {
       cpSync(path.join(SAMPLES, sample, `${sample}.elf32`), image);
     }
-    const common = ['-accel', 'tcg', '-cpu', 'max', '-m', '64', '-display', 'none', '-no-reboot', '-nodefaults'];
-    const debugExit = ['-device', 'isa-debug-exit,iobase=0xf4,iosize=1'];
-    const run = await start('qemu-system-x86_64', [...common, ...debugExit, ...setup.options(image, folder)]);
-    if (run.status === null || run.status % 2 === 0) {
-      throw new Error(`The guest did not end by its debug-exit port: ${run.stdout}\n${run.stderr}`);
-    }
-    return { output: run.stdout, exitCode: (run.status - 1) / 2 };
+    return await runImageUnderQemu(setup.options(image, folder));
   });
 }
 
@@ -87,89 +66,13 @@ function microvmOptions(image: string, folder: string): string[] {
   ];
 }
 
-/** Builds a multiboot sample with the real NASM, puts it into a ROM, and runs it under Bochs with an Intel CPU model. */
+/** Builds a multiboot sample with the real NASM and runs it under Bochs with an Intel CPU model. */
 export function runUnderBochs(sample: string): Promise<JudgedRun> {
   return inTemporaryFolder(async (folder) => {
     const image = path.join(folder, 'image');
     assemble(path.join(SAMPLES, sample, `${sample}.asm`), image);
-    assemble(path.join(HERE, 'bochs-rom.asm'), path.join(folder, 'rom'), `-DIMAGE="${image}"`);
-    writeFileSync(path.join(folder, 'vgarom'), new Uint8Array(32 * 1024));
-    writeFileSync(path.join(folder, 'bochsrc'), bochsConfiguration(folder));
-    writeFileSync(path.join(folder, 'commands'), 'continue\n');
-    const options = ['-q', '-f', path.join(folder, 'bochsrc'), '-rc', path.join(folder, 'commands')];
-    // Bochs has no debug-exit port, but logs a write to one that is missing.
-    const run = await start('bochs', options, 'write to 00f4');
-    const prompt = /^\(0\) \[.*\n/m.exec(run.stdout);
-    if (prompt === null || !run.ended) {
-      throw new Error(`Bochs did not run the guest to its end: ${run.stdout}\n${run.stderr}`);
-    }
-    return { output: run.stdout.slice(prompt.index + prompt[0].length) };
+    return await runImageUnderBochs(image, folder);
   });
-}
-
-/** The smallest machine, with the remote display, for want of one that shows nothing. */
-function bochsConfiguration(folder: string): string {
-  return `
-plugin_ctrl: biosdev=0, gameport=0, serial=0, parallel=0, extfpuirq=0, speaker=0
-memory: guest=64, host=64
-romimage: file=${folder}/rom
-vgaromimage: file=${folder}/vgarom
-cpu: model=corei7_sandy_bridge_2600k, ips=1000000, reset_on_triple_fault=0
-port_e9_hack: enabled=1
-display_library: rfb, options="timeout=0"
-sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
-panic: action=fatal
-debug: action=ignore, unmapped=report
-log: /dev/stderr
-`;
-}
-
-/** Assembles as a user does: in the source's folder, so that %include finds what lies beside it. */
-export function assemble(source: string, image: string, ...options: string[]): void {
-  execFileSync('nasm', ['-f', 'bin', ...options, '-o', image, path.basename(source)], { cwd: path.dirname(source) });
-}
-
-interface Ended {
-  readonly stdout: string;
-  readonly stderr: string;
-  /** Exit status, or null if the program was killed. */
-  readonly status: number | null;
-  /** Whether the text to wait for has come. */
-  readonly ended: boolean;
-}
-
-/** Runs a program until it ends, or has written `lastWords` to stderr, or the time is up. */
-function start(program: string, options: string[], lastWords?: string): Promise<Ended> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, options, { stdio: ['ignore', 'pipe', 'pipe'] });
-    let stdout = '';
-    let stderr = '';
-    let ended = false;
-    const timer = setTimeout(() => child.kill('SIGKILL'), TIME_LIMIT_MS);
-    child.stdout.setEncoding('latin1').on('data', (text: string) => void (stdout += text));
-    child.stderr.setEncoding('latin1').on('data', (text: string) => {
-      stderr += text;
-      if (!ended && lastWords !== undefined && stderr.includes(lastWords)) {
-        ended = true;
-        child.kill('SIGKILL');
-      }
-    });
-    child.on('error', reject);
-    child.on('close', (status) => {
-      clearTimeout(timer);
-      resolve({ stdout, stderr, status, ended });
-    });
-  });
-}
-
-/** A folder for the work, gone when that is done. */
-export async function inTemporaryFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'ringside-sample-'));
-  try {
-    return await work(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 /** What the sample's `expected.json` says. */

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { available, QEMU_SAMPLES, readExpected, runUnderQemu, SAMPLES } from './judges.ts';
+import { available } from '../support/judges.ts';
+import { QEMU_SAMPLES, readExpected, runUnderQemu, SAMPLES } from './judges.ts';
 
 // The committed output of each sample is what QEMU prints. After a change to a sample: `vitest -u` on this file.
 describe.skipIf(!available('nasm', 'qemu-system-x86_64'))('QEMU prints what is expected of the sample', () => {

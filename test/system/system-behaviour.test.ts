@@ -1,0 +1,15 @@
+/** System behaviour of the CPU in bare guests, as QEMU and Bochs show it. */
+import { fileURLToPath } from 'node:url';
+import { describe } from 'vitest';
+import { type Judge, testJudgedGuest } from '../support/judged-guests.ts';
+
+const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
+  ['virtual-8086', ['bochs']],
+  ['virtual-8086-extensions', ['bochs']],
+];
+
+for (const [name, judges] of guests) {
+  describe(name, () => {
+    testJudgedGuest({ source: fileURLToPath(new URL(`guests/${name}.asm`, import.meta.url)), judges });
+  });
+}
