@@ -36,6 +36,7 @@ export function bindInstruction(state: CpuState, decoded: Decoded, ip: number): 
     nextIp,
     repPrefix: repPrefixes[decoded.repeat],
     segment: decoded.memory?.segment ?? DS,
+    x87Opcode: decoded.x87Opcode,
     operandCount: decoded.operands.length,
     operand: (index) => fixed[index] ?? bindMemoryOperand(state, decoded, index, nextIp),
   };
@@ -59,6 +60,7 @@ function bindRegister({ register }: SymbolicOperand): DecodedOperand | undefined
     case 'segment':
     case 'control':
     case 'debug':
+    case 'x87':
       return { kind: register.kind, index: register.number };
     default:
       return undefined;

@@ -23,6 +23,7 @@ export type DecodedOperand =
   | { readonly kind: 'segment'; readonly index: number }
   | { readonly kind: 'control'; readonly index: number }
   | { readonly kind: 'debug'; readonly index: number }
+  | { readonly kind: 'x87'; readonly index: number }
   | { readonly kind: 'immediate'; readonly value: number }
   | { readonly kind: 'far-pointer'; readonly selector: number; readonly offset: number }
   | MemoryOperand;
@@ -44,6 +45,8 @@ export interface DecodedInstruction {
   readonly repPrefix: 'rep' | 'repne' | undefined;
   /** Segment of the memory source of OUTS: DS or its override. */
   readonly segment: number;
+  /** Of an x87 instruction: the 11 bits that FOP keeps. */
+  readonly x87Opcode: number;
   readonly operandCount: number;
   /** The operand as of now: memory offsets are computed from the registers at the time of the call. */
   operand(index: number): DecodedOperand;

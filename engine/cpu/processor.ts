@@ -154,6 +154,14 @@ export interface LocalApicPort {
   baseWritten(base: number): void;
 }
 
+/** The error output of the x87 FPU, for a CR0.NE of 0: FERR#, and IGNNE#, by which the system answers. */
+export interface FpuErrorPort {
+  /** FSW.ES or CR0.NE may have changed: FERR# is asserted while ES = 1 and NE = 0. */
+  changed(): void;
+  /** Whether IGNNE# is asserted: pending exceptions do not keep instructions from executing. */
+  ignoresErrors(): boolean;
+}
+
 /** Notifications for the debugger. None of them may change the state. */
 export interface Hooks {
   ringChanged(from: number, to: number): void;
@@ -194,6 +202,8 @@ export class Processor {
   hooks: Hooks;
   /** The local APIC, where there is one. */
   localApic: LocalApicPort | undefined;
+  /** What listens to FERR#, where there is something. */
+  fpuErrors: FpuErrorPort | undefined;
   /** Set in VMX non-root operation. */
   intercepts: Intercepts | undefined;
   /** Set by an instruction that put its own value into `state.rip`; the dispatcher clears it before each instruction. */

@@ -30,6 +30,12 @@ function setSegment(state: CpuState, index: number, part: HiddenPart): void {
   Object.assign(state.segment(index), part);
 }
 
+/** The x87 FPU after power-up: all exceptions unmasked, +0 in every register. INIT leaves it alone. */
+function resetX87(state: CpuState): void {
+  state.fcw = 0x40;
+  state.ftw = 0xff;
+}
+
 /** MSRs and the TSC survive INIT, so only power-up sets them. */
 function resetMsrs({ state, model }: Processor): void {
   const enabled = model.options.localApic ? APIC_BASE.ENABLE : 0;
@@ -60,6 +66,7 @@ export function powerUp(processor: Processor): void {
   // initial APIC ID comes from the machine's wiring.
   Object.assign(state, { budget, retired, jumpKey, linkSite, exitRecord, initialApicId });
   resetMsrs(processor);
+  resetX87(state);
   state.cr0 = CR0.CD | CR0.NW | CR0.ET;
   resetRegisters(processor);
 }

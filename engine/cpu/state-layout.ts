@@ -39,6 +39,14 @@ export const fieldTable = {
   cr4: u32('CR4'),
   cr8: u32('CR8: task priority'),
   xcr0: u32('XCR0'),
+  fcw: u32('x87 FPU control word'),
+  fsw: u32('x87 FPU status word, with the top of the stack'),
+  ftw: u32('x87 FPU tag word, abridged as FXSAVE has it: bit n is 1 unless Rn is empty'),
+  fop: u32('x87 FPU last instruction opcode'),
+  fip: linear('x87 FPU last instruction pointer'),
+  fdp: linear('x87 FPU last data pointer'),
+  fcs: u32('selector of the x87 FPU last instruction pointer'),
+  fds: u32('selector of the x87 FPU last data pointer'),
   dr0: u64('DR0'),
   dr1: u64('DR1'),
   dr2: u64('DR2'),
@@ -150,7 +158,13 @@ export const gprAddress = (index: number): number => GPR_ADDRESS + index * 8;
 const SEGMENTS_ADDRESS = GPR_ADDRESS + gprNames.length * 8;
 export const segmentAddress = (index: number): number => SEGMENTS_ADDRESS + index * SEGMENT_BYTES;
 
-const FIELDS_ADDRESS = SEGMENTS_ADDRESS + segmentNames.length * SEGMENT_BYTES;
+/** Registers R0 to R7 of the x87 FPU: 16 bytes each, significand (which is MM0 to MM7) first, then sign and exponent, then 0. */
+export const X87_REGISTERS = 8;
+export const X87_REGISTER_BYTES = 16;
+const X87_ADDRESS = SEGMENTS_ADDRESS + segmentNames.length * SEGMENT_BYTES;
+export const x87Address = (index: number): number => X87_ADDRESS + index * X87_REGISTER_BYTES;
+
+const FIELDS_ADDRESS = x87Address(X87_REGISTERS);
 
 /** Wasm address of every scalar field; each takes 8 bytes. */
 export const fieldAddress: Readonly<Record<FieldName, number>> = Object.fromEntries(

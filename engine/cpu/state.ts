@@ -10,6 +10,7 @@ import {
   segmentAddress,
   segmentLayout,
   segmentNames,
+  x87Address,
 } from './state-layout.ts';
 
 type ValueOf<T extends FieldType> = T extends 'u64' ? bigint : number;
@@ -129,6 +130,16 @@ class CpuStateBase {
   }
   setGprLinear(index: number, value: number): void {
     writeInteger(this.view, gprAddress(index), value);
+  }
+  /** Register Rn of the x87 register file, 80 bits. */
+  x87Register(n: number): bigint {
+    const at = x87Address(n);
+    return (BigInt(this.view.getUint16(at + 8, true)) << 64n) | this.view.getBigUint64(at, true);
+  }
+  setX87Register(n: number, value: bigint): void {
+    const at = x87Address(n);
+    this.view.setBigUint64(at, BigInt.asUintN(64, value), true);
+    this.view.setUint16(at + 8, Number(value >> 64n), true);
   }
   segment(index: number): SegmentRegister {
     return this.segments[index] as SegmentRegister;

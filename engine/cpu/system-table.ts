@@ -10,6 +10,7 @@ import { IRET, IRETD, IRETQ } from './iret.ts';
 import * as segment from './segment-instructions.ts';
 import * as calls from './system-calls.ts';
 import * as system from './system-instructions.ts';
+import { x87Instructions } from './x87/x87-table.ts';
 
 /**
  * Keys are the decoder's mnemonics. Of MOV, PUSH, POP, JMP and CALL only some forms are heavy; those have keys of their
@@ -105,6 +106,7 @@ export const systemInstructions: Readonly<Record<string, SystemInstruction>> = {
   Ud0: system.UD0,
   Ud1: system.UD1,
   Ud2: system.UD2,
+  ...x87Instructions,
 };
 
 const fileNames: Readonly<Record<string, string>> = { control: 'cr', debug: 'dr', segment: 'sreg' };

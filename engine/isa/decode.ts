@@ -14,10 +14,10 @@ import type { Operand, OperandWidth } from './operand.ts';
 
 export type CodeSize = 16 | 32 | 64;
 
-/** A register that an operand names: a general-purpose one, a segment register, a control or debug register. */
+/** A register that an operand names: a general-purpose one, a segment register, a control or debug register, ST(i). */
 export interface RegisterOperand {
-  readonly kind: 'gpr' | 'segment' | 'control' | 'debug' | 'other';
-  /** Number in its file, 0 = RAX, ES, CR0, DR0. */
+  readonly kind: 'gpr' | 'segment' | 'control' | 'debug' | 'x87' | 'other';
+  /** Number in its file, 0 = RAX, ES, CR0, DR0, ST(0). */
   readonly number: number;
   /** AH, CH, DH, BH (number is then that of the whole register). */
   readonly high: boolean;
@@ -63,6 +63,8 @@ export interface DecodedInstruction {
   readonly operands: readonly DecodedOperand[];
   readonly memory: MemoryOperand | undefined;
   readonly codeSize: CodeSize;
+  /** Lower three bits of the first opcode byte and all of the second, which an x87 instruction leaves in FOP; else 0. */
+  readonly x87Opcode: number;
 }
 
 /** Decodes up to `count` instructions; stops at the end of the bytes. An invalid instruction has mnemonic `INVALID`. */
@@ -74,7 +76,7 @@ export function* decodeInstructions(bytes: Uint8Array, codeSize: CodeSize, ip: n
     while (decoder.canDecode) {
       const instruction = decoder.decode();
       try {
-        const decoded = describe(instruction, codeSize, address);
+        const decoded = describe(instruction, codeSize, address, bytes.subarray(address - ip));
         address += decoded.lengthBytes;
         yield decoded;
       } finally {
@@ -123,7 +125,7 @@ function propertiesOf(instruction: Instruction): CodeProperties {
   return properties;
 }
 
-function describe(instruction: Instruction, codeSize: CodeSize, ip: number): DecodedInstruction {
+function describe(instruction: Instruction, codeSize: CodeSize, ip: number, bytes: Uint8Array): DecodedInstruction {
   const properties = propertiesOf(instruction);
   const operands: DecodedOperand[] = [];
   for (let i = 0; i < instruction.opCount; i++) operands.push(describeOperand(instruction, i));
@@ -143,7 +145,16 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number): Dec
     operands,
     memory,
     codeSize,
+    x87Opcode: x87OpcodeOf(bytes, codeSize),
   };
+}
+
+/** 0 where the first byte after prefixes is not D8 to DF. */
+function x87OpcodeOf(bytes: Uint8Array, codeSize: CodeSize): number {
+  const isPrefix = (byte: number) => LEGACY_PREFIXES.has(byte) || (codeSize === 64 && (byte & 0xf0) === 0x40);
+  const at = bytes.findIndex((byte) => !isPrefix(byte));
+  const opcode = bytes[at] ?? 0;
+  return (opcode & 0xf8) === 0xd8 ? ((opcode & 7) << 8) | (bytes[at + 1] ?? 0) : 0;
 }
 
 const comparesAndRepeats = new Set<string>(['Cmpsb', 'Cmpsw', 'Cmpsd', 'Cmpsq', 'Scasb', 'Scasw', 'Scasd', 'Scasq']);
@@ -267,6 +278,7 @@ function registerKind(register: Register): RegisterOperand['kind'] {
   if (RegisterExt.isSegmentRegister(register)) return 'segment';
   if (RegisterExt.isCR(register)) return 'control';
   if (RegisterExt.isDR(register)) return 'debug';
+  if (RegisterExt.isST(register)) return 'x87';
   return 'other';
 }
 

@@ -9,6 +9,7 @@ import type { Executor } from '../../engine/exec/executor.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { HIGH_ADDRESS, type Mode, patternByte, regionContents, regionsOf } from '../vectors/layout.ts';
 import type { MachineState, MemoryBytes, Vector } from '../vectors/read-vectors.ts';
+import { readX87Words, writeX87Words, type X87Words, x87Differences } from './x87-state.ts';
 
 const RAM_BYTES = 0x80_0000;
 const TABLES = 0x60_0000;
@@ -28,6 +29,8 @@ export interface VectorOutcome {
   readonly rip: bigint;
   readonly segments: number[];
   readonly exception: GuestFault | undefined;
+  readonly x87: X87Words;
+  readonly fpr: bigint[];
   /** Changed bytes by linear address. */
   readonly memory: Map<number, number>;
 }
@@ -101,6 +104,8 @@ export class VectorMachine {
     for (const { address, bytes } of patches) this.#poke(address, bytes);
     this.#setSegments(input.segments);
     for (const [index, value] of input.gpr.entries()) state.setGpr(index, value);
+    writeX87Words(state, input.extended);
+    for (const [n, value] of input.extended.fpr.entries()) state.setX87Register(n, value);
     writeFlags(state, input.flags | 2);
     state.rip = start;
     state.interruptibility = 0;
@@ -114,6 +119,8 @@ export class VectorMachine {
       rip: BigInt.asUintN(64, BigInt(state.rip)),
       segments: [0, 1, 2, 3, 4, 5].map((index) => state.segment(index).selector),
       exception: this.#fault,
+      x87: readX87Words(state),
+      fpr: Array.from({ length: 8 }, (_, n) => state.x87Register(n)),
       memory: this.#changes(patches),
     };
   }
@@ -164,7 +171,7 @@ export class VectorMachine {
 
   #enter(): void {
     const { state, processor, mmu } = this.host;
-    state.cr0 = this.#mode === 16 ? 0x10 : 0x8001_0011;
+    state.cr0 = this.#mode === 16 ? 0x30 : 0x8001_0031;
     state.cr4 = this.#mode === 64 ? 0x20 : 0;
     state.efer = this.#mode === 64 ? 0x500 : 0;
     state.cr3 = TABLES;
@@ -240,6 +247,8 @@ export function differences(vector: Vector, outcome: VectorOutcome): string[] {
   for (const [index, value] of output.gpr.entries()) expect(`gpr ${index}`, value, outcome.gpr[index]);
   expect('flags', output.flags & flagsMask, outcome.flags & flagsMask);
   if (!output.exception) expect('rip', output.rip, outcome.rip);
+  found.push(...x87Differences(output.extended, outcome.x87));
+  for (const [n, value] of output.extended.fpr.entries()) expect(`R${n}`, value, outcome.fpr[n]);
   for (const [index, value] of output.segments.entries()) expect(`segment ${index}`, value, outcome.segments[index]);
   const expected = new Map<number, number>();
   for (const { address, bytes } of output.memory)

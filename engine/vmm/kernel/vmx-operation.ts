@@ -48,6 +48,7 @@ function instruction(mnemonic: string, operands: readonly DecodedOperand[]): Dec
     nextIp: 3,
     repPrefix: undefined,
     segment: DS,
+    x87Opcode: 0,
     operandCount: operands.length,
     operand: (index) => {
       const operand = operands[index];

@@ -123,7 +123,15 @@ function setX87State({ random, state }: InputBuilder): void {
   extended.fsw = conditions | (random.below(8) << 11) | sticky;
   // ES and B say that an exception is pending which is not masked.
   if (sticky & ~masks & MASKED) extended.fsw |= 0x8080;
+  if (masks !== MASKED) setPointers(extended, random);
   extended.ftw = random.oneIn(10) ? 0xff : random.oneIn(4) ? random.below(256) : 0;
+}
+
+/** The pointers of an earlier instruction, which an exception of this one shows or replaces. */
+export function setPointers(extended: ExtendedState, random: Random): void {
+  extended.fop = random.below(0x800);
+  extended.fip = random.bits(48) >> 1n;
+  extended.fdp = random.bits(48) >> 1n;
 }
 
 /** R`n`, mostly not empty. */

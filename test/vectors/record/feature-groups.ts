@@ -22,7 +22,30 @@ export interface FeatureGroup {
   lane?: Lane;
 }
 
-export const FEATURE_GROUPS: Record<string, FeatureGroup> = {};
+const X87 = ['FPU', 'FPU387', 'FPU287', 'FPU+CMOV', 'FPU+SSE3'];
+const EXTENDED: Lane = { kind: 'float', bits: 80 };
+
+export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
+  'x87-arithmetic': {
+    features: X87,
+    mnemonics: /^F(i?(add|sub|mul|div)r?p?|sqrt|abs|chs|scale|xtract|prem1?|rndint)$/,
+    cases: 12,
+  },
+  'x87-compare': { features: X87, mnemonics: /^F(i?comp?|u?comi?p?p?|tst|xam)$/, cases: 8 },
+  'x87-data': {
+    features: X87,
+    mnemonics: /^F(i?ld|i?stp?|isttp|bld|bstp|xch|stpnce|cmov.*|ld[1lpz].*|freep?)$/,
+    modes: [64, 32],
+    cases: 8,
+  },
+  'x87-control': {
+    features: [...X87, 'INTEL8086'],
+    mnemonics: /^(Wait|F(ld(env|cw)|nst(env|cw|sw)|nop|(dec|inc)stp|rstor|nsave|ninit|nclex|neni|ndisi|nsetpm))$/,
+    modes: [64, 32],
+    cases: 8,
+    lane: EXTENDED,
+  },
+};
 
 /** The name and the properties of the group that a form of these features belongs to. */
 export function featureGroupOf(

@@ -3,7 +3,9 @@ import { MemorySizeExt, OpKind, Register, RegisterExt } from 'iced-x86';
 import { DATA_ADDRESS, initialInstructionPointer, REAL_MODE_DATA_SELECTORS, STACK_ADDRESS } from '../layout.ts';
 import { operandWidth } from './defined-flags.ts';
 import { farTarget } from './encodings.ts';
+import { setPointers } from './extended-inputs.ts';
 import type { InputBuilder } from './inputs.ts';
+import { interestingFloat } from './interesting-floats.ts';
 
 const R = Register;
 const SHIFT_COUNTS = [0, 1, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 255];
@@ -20,6 +22,7 @@ const BY_MNEMONIC: [RegExp, Adapt][] = [
   [/^Xlatb$/, translate],
   [/^V?Maskmov(q|dqu)$/, implicitDestination],
   [/^V?Ldmxcsr$/, controlAndStatus],
+  [/^Fn(stenv|save)$/, x87Environment],
   [/^(Jmp|Call)$/, transferTarget],
   [/^(Ret|Retf|Iret|Iretd)$/, returnAddress],
   [/^Popf[dq]?$/, flagsOnStack],
@@ -213,6 +216,13 @@ function implicitDestination(builder: InputBuilder): void {
   const register = kind === OpKind.MemorySegDI ? R.DI : kind === OpKind.MemorySegEDI ? R.EDI : R.RDI;
   const offset = 0x400 + random.below(0x400);
   builder.setWithRest(register, BigInt(builder.mode === 16 ? offset : DATA_ADDRESS + offset));
+}
+
+/** What FNSTENV and FNSAVE store: registers of all kinds, full or empty, and pointers. */
+function x87Environment({ random, state: { extended } }: InputBuilder): void {
+  setPointers(extended, random);
+  for (let n = 0; n < 8; n++) if (random.oneIn(2)) extended.fpr[n] = interestingFloat(random, 80);
+  extended.ftw = random.below(256);
 }
 
 /** A value for MXCSR, mostly without reserved bits. */

@@ -1,0 +1,206 @@
+/** x87 loads, stores, exchanges and constants. */
+import { convert, toInteger } from '../../float/convert.ts';
+import { FloatException, type FloatResult, RoundingMode } from '../../float/environment.ts';
+import { extended80 } from '../../float/format.ts';
+import { encodeFinite, roundAndPack } from '../../float/round.ts';
+import { unpack } from '../../float/unpack.ts';
+import { readFlags } from '../flags.ts';
+import type { DecodedInstruction, SystemInstruction } from '../instruction.ts';
+import { memoryOperand } from '../operands.ts';
+import type { Processor } from '../processor.ts';
+import { RFLAGS } from '../register-bits.ts';
+import { fullPrecision } from './arithmetic.ts';
+import { destination, readInteger, readReal, readTenBytes, realFormat, writeDestination } from './memory-operands.ts';
+import { fromPackedDecimal, PACKED_INDEFINITE, toPackedDecimal } from './packed-decimal.ts';
+import { free, INDEFINITE, isEmpty, pop, push, readStack, writeStack } from './register-stack.ts';
+import {
+  hasEmpty,
+  isStored,
+  raise,
+  setPointers,
+  stackOverflow,
+  stackRegister,
+  stackUnderflow,
+  waiting,
+} from './x87-instruction.ts';
+
+/** Pushes a value, of which `exceptions` were found. */
+function load(cpu: Processor, value: bigint, exceptions = 0): void {
+  if (!isEmpty(cpu.state, 7)) {
+    if (stackOverflow(cpu)) push(cpu.state, INDEFINITE);
+  } else if (raise(cpu, exceptions, false)) push(cpu.state, value);
+}
+
+/** FLD of 4 and 8 bytes converts, FLD of 10 bytes does not: there even a signalling NaN passes. */
+function loadReal(cpu: Processor, insn: DecodedInstruction): void {
+  const operand = memoryOperand(insn, 0);
+  const { bits, isDenormal } = readReal(cpu, insn);
+  setPointers(cpu, insn, operand);
+  if (operand.sizeBytes === 10) return load(cpu, bits);
+  const isSignalling = unpack(extended80, bits).class === 'signalling NaN';
+  if (isSignalling) load(cpu, bits | extended80.quietBit, FloatException.Invalid);
+  else load(cpu, bits, isDenormal ? FloatException.Denormal : 0);
+}
+
+function loadRegister(cpu: Processor, insn: DecodedInstruction): void {
+  const { state } = cpu;
+  setPointers(cpu, insn);
+  const i = stackRegister(insn, 0);
+  if (!isEmpty(state, i)) load(cpu, readStack(state, i));
+  else if (isEmpty(state, 7) ? stackUnderflow(cpu) : stackOverflow(cpu)) push(state, INDEFINITE);
+}
+
+export const FLD = waiting((cpu, insn) => {
+  if (insn.operand(0).kind === 'memory') loadReal(cpu, insn);
+  else loadRegister(cpu, insn);
+});
+
+export const FILD = waiting((cpu, insn) => {
+  const { bits } = readInteger(cpu, insn);
+  setPointers(cpu, insn, memoryOperand(insn, 0));
+  load(cpu, bits);
+});
+
+export const FBLD = waiting((cpu, insn) => {
+  const operand = memoryOperand(insn, 0);
+  const { magnitude, negative } = fromPackedDecimal(readTenBytes(cpu, operand));
+  setPointers(cpu, insn, operand);
+  load(cpu, encodeFinite(extended80, { negative, exponent: 0, significand: magnitude }));
+});
+
+/** How a register becomes what a store writes; `indefinite` is stored for an empty one. */
+interface Store {
+  convert(cpu: Processor, insn: DecodedInstruction, value: bigint): FloatResult;
+  indefinite(insn: DecodedInstruction): bigint;
+}
+
+/** A store to memory. The destination is checked before anything else happens. */
+const storing = ({ convert: toMemory, indefinite }: Store, pops: boolean): SystemInstruction =>
+  waiting((cpu, insn) => {
+    const { state } = cpu;
+    const linear = destination(cpu, insn);
+    setPointers(cpu, insn, memoryOperand(insn, 0));
+    const result: FloatResult = isEmpty(state, 0)
+      ? { bits: indefinite(insn), exceptions: 0, roundedUp: false }
+      : toMemory(cpu, insn, readStack(state, 0));
+    const delivered = isEmpty(state, 0) ? stackUnderflow(cpu) : raise(cpu, result.exceptions, result.roundedUp);
+    if (!delivered || !isStored(state, result.exceptions)) return;
+    writeDestination(cpu, insn, linear, result.bits);
+    if (pops) pop(state);
+  });
+
+const storeReal: Store = {
+  convert({ state }, insn, value) {
+    const operand = memoryOperand(insn, 0);
+    if (operand.sizeBytes === 10) return { bits: value, exceptions: 0, roundedUp: false };
+    const result = convert(extended80, realFormat(operand), fullPrecision(state.fcw), value);
+    // Stores report no denormal operand (SDM volume 2, FST).
+    return { ...result, exceptions: result.exceptions & ~FloatException.Denormal };
+  },
+  indefinite(insn) {
+    const operand = memoryOperand(insn, 0);
+    return operand.sizeBytes === 10 ? INDEFINITE : realFormat(operand).defaultNaN;
+  },
+};
+
+const storeInteger = (isCut: boolean): Store => ({
+  convert({ state }, insn, value) {
+    const environment = fullPrecision(state.fcw);
+    const rounding = isCut ? RoundingMode.Zero : environment.rounding;
+    const width = 8 * memoryOperand(insn, 0).sizeBytes;
+    return toInteger(extended80, { ...environment, rounding }, value, { width, signed: true });
+  },
+  indefinite: (insn) => 1n << BigInt(8 * memoryOperand(insn, 0).sizeBytes - 1),
+});
+
+const storeDecimal: Store = {
+  convert: ({ state }, _insn, value) => toPackedDecimal(fullPrecision(state.fcw), value),
+  indefinite: () => PACKED_INDEFINITE,
+};
+
+const storeRegister = (pops: boolean): SystemInstruction =>
+  waiting((cpu, insn) => {
+    const { state } = cpu;
+    setPointers(cpu, insn);
+    const empty = isEmpty(state, 0);
+    if (empty && !stackUnderflow(cpu)) return;
+    if (!empty) raise(cpu, 0, false);
+    writeStack(state, stackRegister(insn, 0), empty ? INDEFINITE : readStack(state, 0));
+    if (pops) pop(state);
+  });
+
+function store(pops: boolean): SystemInstruction {
+  const [memory, register] = [storing(storeReal, pops), storeRegister(pops)];
+  return (cpu, insn) => (insn.operand(0).kind === 'memory' ? memory(cpu, insn) : register(cpu, insn));
+}
+
+export const FST = store(false);
+export const FSTP = store(true);
+export const FIST = storing(storeInteger(false), false);
+export const FISTP = storing(storeInteger(false), true);
+export const FISTTP = storing(storeInteger(true), true);
+export const FBSTP = storing(storeDecimal, true);
+
+/** FSTPNCE (D9 D8): FSTP of a register that knows no stack underflow. */
+export const FSTPNCE = waiting((cpu, insn) => {
+  const { state } = cpu;
+  setPointers(cpu, insn);
+  raise(cpu, 0, false);
+  if (isEmpty(state, 0)) free(state, stackRegister(insn, 0));
+  else writeStack(state, stackRegister(insn, 0), readStack(state, 0));
+  pop(state);
+});
+
+/** FXCH: an empty register is filled with an indefinite value first. */
+export const FXCH = waiting((cpu, insn) => {
+  const { state } = cpu;
+  setPointers(cpu, insn);
+  const i = stackRegister(insn, 1);
+  if (!hasEmpty(state, 0, i)) raise(cpu, 0, false);
+  else if (!stackUnderflow(cpu)) return;
+  const filled = (register: number) => (isEmpty(state, register) ? INDEFINITE : readStack(state, register));
+  const [first, second] = [filled(0), filled(i)];
+  writeStack(state, 0, second);
+  writeStack(state, i, first);
+});
+
+/** FCMOVcc: an empty register is an invalid operation whether or not the condition holds. */
+const moveIf = (flags: number, wanted: boolean): SystemInstruction =>
+  waiting((cpu, insn) => {
+    const { state } = cpu;
+    setPointers(cpu, insn);
+    const i = stackRegister(insn, 1);
+    if (hasEmpty(state, 0, i)) {
+      if (stackUnderflow(cpu)) writeStack(state, 0, INDEFINITE);
+      return;
+    }
+    if (((readFlags(state) & flags) !== 0) === wanted) writeStack(state, 0, readStack(state, i));
+  });
+
+export const FCMOVB = moveIf(RFLAGS.CF, true);
+export const FCMOVE = moveIf(RFLAGS.ZF, true);
+export const FCMOVBE = moveIf(RFLAGS.CF | RFLAGS.ZF, true);
+export const FCMOVU = moveIf(RFLAGS.PF, true);
+export const FCMOVNB = moveIf(RFLAGS.CF, false);
+export const FCMOVNE = moveIf(RFLAGS.ZF, false);
+export const FCMOVNBE = moveIf(RFLAGS.CF | RFLAGS.ZF, false);
+export const FCMOVNU = moveIf(RFLAGS.PF, false);
+
+/** A constant by its significand, of 128 bits, times 2 to an exponent; rounded as RC says, without telling. */
+const constant = (significand: bigint, exponent: number): SystemInstruction =>
+  waiting((cpu, insn) => {
+    setPointers(cpu, insn);
+    const environment = fullPrecision(cpu.state.fcw);
+    load(cpu, roundAndPack(extended80, environment, { negative: false, exponent, significand }).bits);
+  });
+
+export const FLD1 = constant(1n, 0);
+export const FLDL2T = constant(0xd49a_784b_cd1b_8afe_492b_f6ff_4daf_db4dn, 2 - 128);
+export const FLDL2E = constant(0xb8aa_3b29_5c17_f0bb_be87_fed0_691d_3e89n, 1 - 128);
+export const FLDPI = constant(0xc90f_daa2_2168_c234_c4c6_628b_80dc_1cd1n, 2 - 128);
+export const FLDLG2 = constant(0x9a20_9a84_fbcf_f798_8f89_59ac_0b7c_9178n, -1 - 128);
+export const FLDLN2 = constant(0xb172_17f7_d1cf_79ab_c9e3_b398_03f2_f6afn, 0 - 128);
+export const FLDZ = waiting((cpu, insn) => {
+  setPointers(cpu, insn);
+  load(cpu, extended80.zero(false));
+});

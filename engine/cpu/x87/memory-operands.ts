@@ -1,0 +1,82 @@
+/** Memory operands of x87 instructions: real, integer and packed decimal values in all sizes. */
+import { binary32, binary64, extended80, type FloatFormat } from '../../float/format.ts';
+import { encodeFinite } from '../../float/round.ts';
+import { unpack } from '../../float/unpack.ts';
+import { checkSegment, readLinear, readOperandMemory, writeLinear } from '../access.ts';
+import type { DecodedInstruction, MemoryOperand } from '../instruction.ts';
+import { memoryOperand, probeOperand } from '../operands.ts';
+import { Privilege, type Processor } from '../processor.ts';
+
+/** A source operand in the registers' format. */
+export interface Source {
+  readonly bits: bigint;
+  /** It was a denormal of the narrower format it came from. */
+  readonly isDenormal: boolean;
+}
+
+/** A real of a narrower format. A signalling NaN stays one. */
+function widen(format: FloatFormat, bits: bigint): Source {
+  const value = unpack(format, bits);
+  const isDenormal = value.class === 'denormal';
+  if (value.class === 'zero') return { bits: extended80.zero(value.negative), isDenormal };
+  if (isDenormal || value.class === 'normal') return { bits: encodeFinite(extended80, value), isDenormal };
+  const fraction = value.significand << BigInt(extended80.fractionBits - format.fractionBits);
+  return {
+    bits: extended80.encode(value.negative, extended80.specialExponent, extended80.integerBit | fraction),
+    isDenormal,
+  };
+}
+
+/** An integer, which every register has place for. */
+export function fromSigned(integer: bigint): bigint {
+  const negative = integer < 0n;
+  return encodeFinite(extended80, { negative, exponent: 0, significand: negative ? -integer : integer });
+}
+
+/** The real format of a memory operand's size. */
+export const realFormat = ({ sizeBytes }: MemoryOperand): FloatFormat => (sizeBytes === 4 ? binary32 : binary64);
+
+/** Reads a real of 4, 8 or 10 bytes. */
+export function readReal(cpu: Processor, insn: DecodedInstruction): Source {
+  const operand = memoryOperand(insn, operandPosition(insn));
+  if (operand.sizeBytes === 10) return { bits: readTenBytes(cpu, operand), isDenormal: false };
+  return widen(realFormat(operand), readOperandMemory(cpu, operand, 0, operand.sizeBytes));
+}
+
+/** Reads an integer of 2, 4 or 8 bytes. */
+export function readInteger(cpu: Processor, insn: DecodedInstruction): Source {
+  const operand = memoryOperand(insn, operandPosition(insn));
+  const value = readOperandMemory(cpu, operand, 0, operand.sizeBytes);
+  return { bits: fromSigned(BigInt.asIntN(8 * operand.sizeBytes, value)), isDenormal: false };
+}
+
+/** The memory operand is the only one that is encoded. */
+const operandPosition = (insn: DecodedInstruction): number => insn.operandCount - 1;
+
+export function readTenBytes(cpu: Processor, operand: MemoryOperand): bigint {
+  const linear = checkSegment(cpu, operand.segment, operand.offset, 10, 'read');
+  return tenBytesAt(cpu, linear);
+}
+
+export function tenBytesAt(cpu: Processor, linear: number): bigint {
+  const low = readLinear(cpu, linear, 8, Privilege.Current);
+  return low | (readLinear(cpu, linear + 8, 2, Privilege.Current) << 64n);
+}
+
+/** The linear address of the destination, which will accept a write. */
+export const destination = (cpu: Processor, insn: DecodedInstruction): number => {
+  const operand = memoryOperand(insn, 0);
+  return probeOperand(cpu, operand, operand.sizeBytes);
+};
+
+/** Writes the operand's 2, 4, 8 or 10 bytes. */
+export function writeDestination(cpu: Processor, insn: DecodedInstruction, linear: number, value: bigint): void {
+  const { sizeBytes } = memoryOperand(insn, 0);
+  if (sizeBytes === 10) writeTenBytes(cpu, linear, value);
+  else writeLinear(cpu, linear, sizeBytes, value, Privilege.Current);
+}
+
+export function writeTenBytes(cpu: Processor, linear: number, value: bigint): void {
+  writeLinear(cpu, linear, 8, value, Privilege.Current);
+  writeLinear(cpu, linear + 8, 2, value >> 64n, Privilege.Current);
+}

@@ -1,0 +1,35 @@
+/** The x87 state other than the registers: from vectors into the machine, and out of it for comparison. */
+import type { CpuState } from '../../engine/cpu/state.ts';
+import type { ExtendedState } from '../vectors/extended-state.ts';
+
+const WORDS = ['fcw', 'fsw', 'ftw', 'fop'] as const;
+const POINTERS = ['fip', 'fdp'] as const;
+
+export type X87Words = Readonly<Record<(typeof WORDS)[number] | (typeof POINTERS)[number], number>>;
+
+export const readX87Words = (state: CpuState): X87Words => ({
+  fcw: state.fcw,
+  fsw: state.fsw,
+  ftw: state.ftw,
+  fop: state.fop,
+  fip: state.fip,
+  fdp: state.fdp,
+});
+
+export function writeX87Words(state: CpuState, recorded: ExtendedState): void {
+  for (const name of WORDS) state[name] = recorded[name];
+  for (const name of POINTERS) state[name] = Number(recorded[name]);
+  state.fcs = 0;
+  state.fds = 0;
+}
+
+/** The pointers were seen only while an exception was pending (test/vectors/README.md). */
+export function x87Differences(expected: ExtendedState, found: X87Words): string[] {
+  const isPending = (expected.fsw & 0x80) !== 0;
+  const names = isPending ? [...WORDS, ...POINTERS] : WORDS.filter((name) => name !== 'fop');
+  return names.flatMap((name) =>
+    Number(expected[name]) === found[name]
+      ? []
+      : [`${name}: expected ${expected[name].toString(16)}, got ${found[name].toString(16)}`],
+  );
+}
