@@ -39,6 +39,12 @@ export const WORLD_CR3_ADDRESS = 0x2050;
  */
 export const WRITABLE_VMCS_ADDRESS = 0x2080;
 
+/** A value of up to 16 bytes, passed between compiled code and the slow path of a memory access. */
+export const SCRATCH_ADDRESS = 0x2090;
+/** Arguments and results of functions that compiled code calls out to (exec/pure-functions.ts), 16 bytes each. */
+export const CALL_ARGUMENTS_ADDRESS = 0x2100;
+export const CALL_RESULTS_ADDRESS = 0x2180;
+
 /** Direct-mapped cache from RIP to decoded block, 16 bytes an entry; see exec/jump-cache.ts. */
 export const JUMP_CACHE_ADDRESS = 0x1_0000;
 export const JUMP_CACHE_ENTRIES = 4096;

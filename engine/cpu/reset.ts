@@ -36,7 +36,10 @@ function resetX87(state: CpuState): void {
   state.ftw = 0xff;
 }
 
-/** MSRs and the TSC survive INIT, so only power-up sets them. */
+/** All exceptions masked, round to nearest. */
+const MXCSR_RESET = 0x1f80;
+
+/** MSRs, MXCSR and the TSC survive INIT, so only power-up sets them. */
 function resetMsrs({ state, model }: Processor): void {
   const enabled = model.options.localApic ? APIC_BASE.ENABLE : 0;
   state.apicBase = APIC_BASE.ADDRESS + enabled + (state.initialApicId === 0 ? APIC_BASE.BSP : 0);
@@ -55,6 +58,7 @@ function resetMsrs({ state, model }: Processor): void {
   state.sysenterEip = 0;
   state.debugctl = 0;
   state.xcr0 = 1;
+  state.mxcsr = MXCSR_RESET;
 }
 
 /** Power-up or RESET: everything, including MSRs and cached translations. Memory and clock are the machine's. */

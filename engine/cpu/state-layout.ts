@@ -47,6 +47,7 @@ export const fieldTable = {
   fdp: linear('x87 FPU last data pointer'),
   fcs: u32('selector of the x87 FPU last instruction pointer'),
   fds: u32('selector of the x87 FPU last data pointer'),
+  mxcsr: u32('MXCSR'),
   dr0: u64('DR0'),
   dr1: u64('DR1'),
   dr2: u64('DR2'),
@@ -118,7 +119,6 @@ export const fieldTable = {
   tlbBase: u32('wasm address of the set of the fast TLB for the current privilege'),
   jumpKey: u32('generation and mode of valid jump-cache entries'),
   linkSite: u32('wasm address of the successor link to patch once the target block is known, or 0'),
-  scratch: u64('value passed between compiled code and the slow path of a memory access'),
   exitRecord: u32('wasm address of the record that ended the slice'),
 } as const satisfies Record<string, FieldSpec>;
 
@@ -158,10 +158,16 @@ export const gprAddress = (index: number): number => GPR_ADDRESS + index * 8;
 const SEGMENTS_ADDRESS = GPR_ADDRESS + gprNames.length * 8;
 export const segmentAddress = (index: number): number => SEGMENTS_ADDRESS + index * SEGMENT_BYTES;
 
+/** Vector registers: 32 bytes each, YMM0 to YMM15; the lower half is the XMM register. */
+export const VECTOR_REGISTERS = 16;
+export const VECTOR_BYTES = 32;
+const VECTORS_ADDRESS = SEGMENTS_ADDRESS + segmentNames.length * SEGMENT_BYTES;
+export const vectorAddress = (index: number): number => VECTORS_ADDRESS + index * VECTOR_BYTES;
+
 /** Registers R0 to R7 of the x87 FPU: 16 bytes each, significand (which is MM0 to MM7) first, then sign and exponent, then 0. */
 export const X87_REGISTERS = 8;
 export const X87_REGISTER_BYTES = 16;
-const X87_ADDRESS = SEGMENTS_ADDRESS + segmentNames.length * SEGMENT_BYTES;
+const X87_ADDRESS = vectorAddress(VECTOR_REGISTERS);
 export const x87Address = (index: number): number => X87_ADDRESS + index * X87_REGISTER_BYTES;
 
 const FIELDS_ADDRESS = x87Address(X87_REGISTERS);

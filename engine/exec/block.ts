@@ -5,6 +5,8 @@ import type { DecodedInstruction } from '../isa/decode.ts';
 export interface CodeSizes {
   readonly codeSize: 16 | 32 | 64;
   readonly stackSize: 16 | 32 | 64;
+  /** Mask of EXTENSION (isa/extensions.ts): those that are enabled. */
+  readonly extensions: number;
 }
 
 /** Where a block starts. */

@@ -314,7 +314,7 @@ export class CodeCache {
   #writeInstruction(location: CodeLocation, instruction: DecodedInstruction, at: number): boolean {
     const pageBase = location.rip - location.pageOffset;
     this.#writer.begin(at, instruction, pageBase);
-    const form = formOf(instruction, location.stackSize);
+    const form = formOf(instruction, location.stackSize, location.extensions);
     if (!form) {
       this.#writer.handler(at, systemHandler(instruction));
       // The vector of INT n, for the handler of its own that it has.
@@ -341,7 +341,11 @@ export class CodeCache {
 }
 
 const isSameLocation = (a: CodeLocation, b: CodeLocation): boolean =>
-  a.linear === b.linear && a.rip === b.rip && a.codeSize === b.codeSize && a.stackSize === b.stackSize;
+  a.linear === b.linear &&
+  a.rip === b.rip &&
+  a.codeSize === b.codeSize &&
+  a.stackSize === b.stackSize &&
+  a.extensions === b.extensions;
 
 export function handlerForm(
   instruction: DecodedInstruction,

@@ -4,6 +4,7 @@
  */
 import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { GP, type VmExit } from '../cpu/events.ts';
+import { enabledExtensions } from '../cpu/extensions.ts';
 import { EVENTS_ADDRESS, PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
@@ -20,7 +21,7 @@ import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot
 import { Regions } from './compiler/regions.ts';
 import { Exit, MAX_EVENTS } from './exits.ts';
 import { type HandlerLibrary, isRegion } from './handler-library.ts';
-import { addToJumpCache, findInJumpCache, keyOfSizes } from './jump-cache.ts';
+import { addToJumpCache, findInJumpCache, keyOfExtensions, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
 import type { Runtime } from './runtime.ts';
 
@@ -132,7 +133,8 @@ export class Executor {
     if (is64Bit(state)) world.follow(0, WHOLE_LIMIT);
     else world.follow(state.segment(CS).base, state.segment(CS).limit);
     const sizes = keyOfSizes(codeSize(state), stackSize(state));
-    state.jumpKey = world.generation * KEYS_OF_GENERATION + (nonRoot << 6) + sizes + state.cpl;
+    const extensions = keyOfExtensions(enabledExtensions(state));
+    state.jumpKey = world.generation * KEYS_OF_GENERATION + extensions + (nonRoot << 6) + sizes + state.cpl;
   }
 
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */
@@ -391,7 +393,8 @@ export class Executor {
     const linear = size === 64 ? rip : (cs.base + rip) >>> 0;
     const physical = this.#mmu.translate(linear, Access.Execute, Privilege.Current);
     const pageOffset = linear & (PAGE_BYTES - 1);
-    return { physical, linear, rip, pageOffset, codeSize: size, stackSize: stackSize(state) };
+    const extensions = enabledExtensions(state);
+    return { physical, linear, rip, pageOffset, codeSize: size, stackSize: stackSize(state), extensions };
   }
 
   /** Host-physical address of a RIP-space address, for a fetch. */

@@ -32,7 +32,9 @@ export const SlowStatus = {
 } as const;
 
 /** Added to the size of a slow access: it is, or goes on to be, a write. */
-export const FOR_WRITE = 16;
+export const FOR_WRITE = 32;
 /** Added to the size of a slow access that must be carried out: there is no fast path to go back to. */
-export const WITHOUT_RETRY = 32;
-export const SIZE_MASK = 15;
+export const WITHOUT_RETRY = 64;
+/** Added to the size of a slow write that is not to be made: it only faults as the write would. */
+export const PROBE = 128;
+export const SIZE_MASK = 31;

@@ -1,17 +1,20 @@
 /**
- * Emits WebAssembly for expressions. Values of width 1 to 32 are i32, zero-extended; values of width 64 are i64.
+ * Emits WebAssembly for expressions. Values of width 1 to 32 are i32, zero-extended; values of width 64 are i64, vectors v128.
  * A node that is used more than once is evaluated once and kept in a local. Leaves come from the subclass.
  */
 import { type BinaryOp, type CompareOp, children, type Expr, type UnaryOp, type Width } from '../expr/expr.ts';
-import { type FunctionBody, I32, I64, op, type ValueType } from '../wasm/encoder.ts';
+import type { CallSite } from '../expr/pure-function.ts';
+import { type FunctionBody, I32, I64, op } from '../wasm/encoder.ts';
 import { SharedFunction } from './shared-functions.ts';
-
-export const valueType = (width: Width): ValueType => (width === 64 ? I64 : I32);
+import { valueType } from './value-types.ts';
+import { emitCall, emitVector, emitVectorBinary, emitVectorCompare, emitVectorUnary } from './vector-emitter.ts';
 
 export abstract class ExpressionEmitter {
   readonly body: FunctionBody;
   readonly #uses = new Map<Expr, number>();
   #locals = new Map<Expr, number>();
+  #callResults = new Map<CallSite, readonly number[]>();
+  readonly #emit = (expr: Expr): void => this.emit(expr);
 
   constructor(body: FunctionBody) {
     this.body = body;
@@ -34,14 +37,17 @@ export abstract class ExpressionEmitter {
   }
   /** Values first evaluated inside are not remembered outside: the code may not have run. */
   protected scoped(emit: () => void): void {
-    const outer = this.#locals;
-    this.#locals = new Map(outer);
+    const outer = { locals: this.#locals, callResults: this.#callResults };
+    this.#locals = new Map(outer.locals);
+    this.#callResults = new Map(outer.callResults);
     emit();
-    this.#locals = outer;
+    this.#locals = outer.locals;
+    this.#callResults = outer.callResults;
   }
   /** Forgets all values kept in locals. */
   protected forgetValues(): void {
     this.#locals.clear();
+    this.#callResults.clear();
     this.#uses.clear();
   }
 
@@ -75,7 +81,8 @@ export abstract class ExpressionEmitter {
     const { node, width, body } = { node: expr.node, width: expr.width, body: this.body };
     switch (node.kind) {
       case 'const':
-        if (width === 64) body.i64(node.value);
+        if (width === 128) body.v128(node.value);
+        else if (width === 64) body.i64(node.value);
         else body.i32(Number(node.value));
         return;
       case 'temp':
@@ -91,10 +98,7 @@ export abstract class ExpressionEmitter {
         this.#compare(node.op, node.a, node.b);
         return;
       case 'ite':
-        this.emit(node.a);
-        this.emit(node.b);
-        this.emit(node.condition);
-        body.emit(op.select);
+        this.#ite(node.condition, node.a, node.b);
         return;
       case 'divu128':
         this.emit(node.high);
@@ -102,7 +106,38 @@ export abstract class ExpressionEmitter {
         this.emit(node.divisor);
         body.call(SharedFunction.divideUnsigned128);
         return;
+      case 'vector':
+        emitVector(body, node, this.#emit);
+        return;
+      case 'call':
+        body.get(this.#results(node.site)[node.result] as number);
+        return;
     }
+  }
+
+  /** Both values are computed and one is selected, unless one needs a call, which is made only if its value is wanted. */
+  #ite(condition: Expr, a: Expr, b: Expr): void {
+    const { body } = this;
+    if (needsCall(a) || needsCall(b)) {
+      this.emit(condition);
+      body.if(valueType(a.width));
+      this.scoped(() => this.emit(a));
+      body.else();
+      this.scoped(() => this.emit(b));
+      body.end();
+      return;
+    }
+    this.emit(a);
+    this.emit(b);
+    this.emit(condition);
+    body.emit(op.select);
+  }
+
+  /** Locals with the results of a call, which is made the first time. */
+  #results(site: CallSite): readonly number[] {
+    let locals = this.#callResults.get(site);
+    if (!locals) this.#callResults.set(site, (locals = emitCall(this.body, site, this.#emit)));
+    return locals;
   }
 
   /** Cuts an i32 on the stack to the width. */
@@ -119,6 +154,7 @@ export abstract class ExpressionEmitter {
 
   #unary(operator: UnaryOp, a: Expr, width: Width): void {
     const { body } = this;
+    if (width === 128 || a.width === 128) return emitVectorUnary(body, operator, a, width, this.#emit);
     switch (operator) {
       case 'not':
         this.emit(a);
@@ -194,6 +230,7 @@ export abstract class ExpressionEmitter {
 
   #binary(operator: BinaryOp, a: Expr, b: Expr, width: Width): void {
     const { body } = this;
+    if (width === 128) return emitVectorBinary(body, operator, a, b, this.#emit);
     const pair = (): void => {
       this.emit(a);
       this.emit(b);
@@ -284,6 +321,7 @@ export abstract class ExpressionEmitter {
 
   #compare(operator: CompareOp, a: Expr, b: Expr): void {
     const { body } = this;
+    if (a.width === 128) return emitVectorCompare(body, operator, a, b, this.#emit);
     const wide = a.width === 64;
     if (operator === 'eq' && b.node.kind === 'const' && b.node.value === 0n) {
       this.emit(a);
@@ -297,6 +335,16 @@ export abstract class ExpressionEmitter {
     }
     body.emit(compareOpcodes[operator][wide ? 0 : 1]);
   }
+}
+
+const withCall = new WeakMap<Expr, boolean>();
+function needsCall(expr: Expr): boolean {
+  let known = withCall.get(expr);
+  if (known === undefined) {
+    known = expr.node.kind === 'call' || children(expr).some(needsCall);
+    withCall.set(expr, known);
+  }
+  return known;
 }
 
 const compareOpcodes: Readonly<Record<CompareOp, readonly [number, number]>> = {

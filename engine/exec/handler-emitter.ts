@@ -1,5 +1,5 @@
 /** The interpreter's handlers: an Operation with its operands taken from the decoded record and the CPU state. */
-import { fieldAddress, gprAddress, segmentAddress } from '../cpu/state-layout.ts';
+import { fieldAddress, gprAddress, segmentAddress, vectorAddress } from '../cpu/state-layout.ts';
 import type { InstructionForm } from '../isa/form.ts';
 import type { OperandWidth } from '../isa/operand.ts';
 import type { AddressRef, RegisterRef, SegmentRef } from '../isa/operation.ts';
@@ -10,6 +10,7 @@ import { OperationEmitter } from './operation-emitter.ts';
 import { LINK_DISPATCH, LINK_UNRESOLVED, RECORD_BYTES, record } from './record.ts';
 import { emitEnterBlock, SharedFunction, SharedType } from './shared-functions.ts';
 import { emitStringBulk } from './string-bulk.ts';
+import { loadValue, storeValue } from './value-types.ts';
 
 /** Index of the only parameter of a handler: the record's address. */
 const REC = 0;
@@ -66,22 +67,33 @@ class HandlerEmitter extends OperationEmitter {
   // ---- operands ----------------------------------------------------------------------------------------------------
 
   #emitRegisterAddress(register: RegisterRef): void {
-    if (register.kind === 'operand') this.#field(memoryOp.i32Load, record.register + 4 * register.position);
-    else this.body.i32(gprAddress(register.number) + (register.high ? 1 : 0));
+    const { body } = this;
+    switch (register.kind) {
+      case 'operand':
+        this.#field(memoryOp.i32Load, record.register + 4 * register.position);
+        return;
+      case 'gpr':
+        body.i32(gprAddress(register.number) + (register.high ? 1 : 0));
+        return;
+      case 'vector':
+        body.i32(vectorAddress(register.number));
+        return;
+      case 'state':
+        body.i32(fieldAddress[register.field]);
+    }
   }
   protected override emitRegister(register: RegisterRef): void {
     this.#emitRegisterAddress(register);
-    this.body.memory(registerLoad[register.width]);
+    loadValue(this.body, register.width, halfOffset(register));
   }
   protected override beginCommit(register: RegisterRef): void {
     this.#emitRegisterAddress(register);
   }
   protected override endCommit(register: RegisterRef): void {
     const { body } = this;
-    if (register.width === 8) body.memory(memoryOp.i32Store8);
-    else if (register.width === 16) body.memory(memoryOp.i32Store16);
-    else if (register.width === 32) body.emit(op.i64ExtendI32U).memory(memoryOp.i64Store);
-    else body.memory(memoryOp.i64Store);
+    const extends64 = register.width === 32 && register.kind !== 'state';
+    if (extends64) body.emit(op.i64ExtendI32U);
+    storeValue(body, extends64 ? 64 : register.width, halfOffset(register));
   }
   protected override emitImmediate(position: number, width: OperandWidth): void {
     const immediates = this.#handler.form.operands.filter((o) => o.kind === 'immediate');
@@ -210,12 +222,9 @@ class HandlerEmitter extends OperationEmitter {
   }
 }
 
-const registerLoad: Readonly<Record<OperandWidth, number>> = {
-  8: memoryOp.i32Load8U,
-  16: memoryOp.i32Load16U,
-  32: memoryOp.i32Load,
-  64: memoryOp.i64Load,
-};
+const HALF_BYTES = 16;
+export const halfOffset = (register: RegisterRef): number =>
+  'half' in register && register.half === 1 ? HALF_BYTES : 0;
 
 /** In 64-bit code the bases of ES, CS, SS and DS are taken as 0 (SDM volume 1, "Segmentation in 64-Bit Mode"). */
 export function fixedSegmentAddress(index: number, form: AddressingForm): number {

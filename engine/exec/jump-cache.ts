@@ -15,6 +15,9 @@ export const keyOfSizes = (codeSize: number, stackSize: number): number =>
 /** The bits of it. */
 export const KEY_SIZES = 0x3c;
 
+/** The part of a key that tells the extensions that are enabled, a mask of EXTENSION. */
+export const keyOfExtensions = (enabled: number): number => enabled << 7;
+
 /** Address of the entry of an RIP; `emitJumpCacheEntry` has the same formula. */
 function entryAddress(rip: number): number {
   const low = (rip % 0x1_0000_0000) | 0;

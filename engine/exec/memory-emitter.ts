@@ -2,17 +2,27 @@
  * Emits memory accesses: segment checks, an inlined look-up in the fast TLB, and the slow path out of line. An
  * instruction that writes what it read looks the address up once.
  */
-import { fieldAddress, segmentLayout } from '../cpu/state-layout.ts';
+import { Vector } from '../cpu/events.ts';
+import { SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
+import { segmentLayout } from '../cpu/state-layout.ts';
 import type { Expr } from '../expr/expr.ts';
 import type { OperandWidth } from '../isa/operand.ts';
-import type { AddressRef, LoadStatement, RaiseStatement, StoreStatement } from '../isa/operation.ts';
+import type {
+  AddressRef,
+  Alignment,
+  LoadStatement,
+  ProbeStatement,
+  RaiseStatement,
+  ReadStatement,
+  StoreStatement,
+} from '../isa/operation.ts';
 import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
-import { FOR_WRITE, SlowStatus, WITHOUT_RETRY } from './exits.ts';
-import { valueType } from './expression-emitter.ts';
+import { FOR_WRITE, PROBE, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { emitFastTlbLookup, emitHostAddress, emitTlbBase } from './fast-tlb-emitter.ts';
 import { FlagsEmitter } from './flags-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
 import { SharedFunction } from './shared-functions.ts';
+import { loadValue, storeValue, valueType } from './value-types.ts';
 
 export abstract class MemoryEmitter extends FlagsEmitter {
   protected form: AddressingForm;
@@ -41,25 +51,59 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     this.body.get(local);
   }
 
-  protected emitRead(statement: LoadStatement | RaiseStatement): void {
+  protected emitRead(statement: ReadStatement): void {
     if (statement.kind === 'raise') return this.#raise(statement);
+    if (statement.kind === 'probe') return this.#emitProbe(statement);
     const { body } = this;
     const { width, forWrite } = statement;
     const linear = this.emitLinear(statement.address, width, forWrite);
+    this.emitAlignmentCheck(linear, statement.alignment);
     const value = body.local(valueType(width));
     const host = forWrite ? body.local(I32) : undefined;
     body.block().block();
     this.emitHostLookup(linear, width, forWrite);
     body.branchIf(0);
-    this.#slowAccess(SharedFunction.slowRead, linear, width / 8 + (forWrite ? 16 : 0));
-    body.i32(fieldAddress.scratch).memory(loadOpcode[width]).set(value);
+    this.#slowAccess(SharedFunction.slowRead, linear, width / 8 + (forWrite ? FOR_WRITE : 0));
+    body.i32(SCRATCH_ADDRESS);
+    loadValue(body, width);
+    body.set(value);
     if (host !== undefined) body.i32(0).set(host);
     body.branch(1).end();
     this.emitHostAddress(linear);
     if (host !== undefined) body.tee(host);
-    body.memory(loadOpcode[width]).set(value).end();
+    loadValue(body, width);
+    body.set(value).end();
     this.loads.set(statement, value);
     if (host !== undefined) this.linears.set(addressKey(statement.address), { linear, host });
+  }
+
+  /** Finds the place of a store to come, or faults as it would. Where no fast store is possible, the host address is 0. */
+  #emitProbe({ address, width, alignment }: ProbeStatement): void {
+    const { body } = this;
+    const linear = this.emitLinear(address, width, true);
+    this.emitAlignmentCheck(linear, alignment);
+    const host = body.local(I32);
+    body.block().block();
+    this.emitHostLookup(linear, width, true);
+    body.branchIf(0);
+    this.#slowAccess(SharedFunction.slowWrite, linear, width / 8 + PROBE);
+    body.i32(0).set(host).branch(1).end();
+    this.emitHostAddress(linear);
+    body.set(host).end();
+    this.linears.set(addressKey(address), { linear, host });
+  }
+
+  /** #GP(0) for a linear address that is not a multiple of `alignment` bytes. */
+  protected emitAlignmentCheck(linear: number, alignment: Alignment | undefined): void {
+    if (alignment === undefined) return;
+    this.body
+      .get(linear)
+      .emit(op.i32WrapI64)
+      .i32(alignment - 1)
+      .emit(op.i32And)
+      .if();
+    this.emitFault(Vector.GP, 0);
+    this.body.end();
   }
 
   protected emitStore(statement: StoreStatement): void {
@@ -68,20 +112,21 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     const value = this.emitToLocal(statement.value);
     const read = this.linears.get(addressKey(statement.address));
     const linear = read?.linear ?? this.emitLinear(statement.address, width, true);
+    if (!read) this.emitAlignmentCheck(linear, statement.alignment);
     const host = read?.host ?? body.local(I32);
     body.block().block();
     if (read) body.get(host);
     else this.emitHostLookup(linear, width, true);
     body.branchIf(0);
-    body
-      .i32(fieldAddress.scratch)
-      .get(value)
-      .memory(width === 64 ? memoryOp.i64Store : memoryOp.i32Store);
+    body.i32(SCRATCH_ADDRESS).get(value);
+    storeValue(body, width);
     this.#slowAccess(SharedFunction.slowWrite, linear, width / 8, read === undefined);
     body.branch(1).end();
     if (read) body.get(host);
     else this.emitHostAddress(linear);
-    body.get(value).memory(storeOpcode[width]).end();
+    body.get(value);
+    storeValue(body, width);
+    body.end();
   }
 
   /** Leaves the linear address of the access in a local (i64), after the segment's checks. */
@@ -188,19 +233,6 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     this.emitEventExit();
   }
 }
-
-export const loadOpcode: Readonly<Record<OperandWidth, number>> = {
-  8: memoryOp.i32Load8U,
-  16: memoryOp.i32Load16U,
-  32: memoryOp.i32Load,
-  64: memoryOp.i64Load,
-};
-export const storeOpcode: Readonly<Record<OperandWidth, number>> = {
-  8: memoryOp.i32Store8,
-  16: memoryOp.i32Store16,
-  32: memoryOp.i32Store,
-  64: memoryOp.i64Store,
-};
 
 const expressionIds = new WeakMap<Expr, number>();
 let nextExpressionId = 1;

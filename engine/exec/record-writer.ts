@@ -1,7 +1,7 @@
 /** Fills decoded-instruction records. */
 import { JUMP_CACHE_ADDRESS, JUMP_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-map.ts';
-import { fieldAddress, gprAddress } from '../cpu/state-layout.ts';
-import type { DecodedInstruction } from '../isa/decode.ts';
+import { fieldAddress, gprAddress, vectorAddress, x87Address } from '../cpu/state-layout.ts';
+import type { DecodedInstruction, RegisterOperand } from '../isa/decode.ts';
 import { fixedSegmentAddress, type HandlerForm } from './handler-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
 import { LINK_DISPATCH, LINK_UNRESOLVED, RECORD_BYTES, record } from './record.ts';
@@ -61,8 +61,7 @@ export class RecordWriter {
     let immediates = 0;
     instruction.operands.forEach((operand, position) => {
       if (operand.register) {
-        const { number, high } = operand.register;
-        this.write32(at, record.register + 4 * position, gprAddress(number) + (high ? 1 : 0));
+        this.write32(at, record.register + 4 * position, operandAddress(operand.register));
       } else if (operand.kind === 'immediate') {
         this.#write64(at, immediates++ === 0 ? record.immediate : record.immediate2, operand.value ?? 0n);
       } else if (operand.kind === 'near-branch') {
@@ -92,6 +91,12 @@ export class RecordWriter {
     const adjust = ipRelative ? BigInt(this.read32(at, record.nextOffset)) : 0n;
     this.#write64(at, record.displacement, memory.displacement + adjust);
   }
+}
+
+/** Wasm address of a register that instructions name. */
+export function operandAddress({ kind, number, high }: Pick<RegisterOperand, 'kind' | 'number' | 'high'>): number {
+  if (kind === 'vector') return vectorAddress(number);
+  return kind === 'mmx' ? x87Address(number) : gprAddress(number) + (high ? 1 : 0);
 }
 
 const registerAddress = (number: number | undefined): number =>

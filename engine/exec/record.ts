@@ -7,16 +7,14 @@ export const RECORD_BYTES = 96;
 export const record = {
   /** u32: table index of the handler. */
   handler: 0,
-  /** u32 each: wasm address of the register of explicit operand 0, 1, 2. */
+  /** u32 each: wasm address of the register of explicit operand 0, 1, 2, 3. */
   register: 4,
   /** u32: wasm address of the segment register of the memory operand, or of the zero field. */
-  segment: 16,
+  segment: 20,
   /** u32: wasm address of the base register, of `zero` or of `pageBase`. */
-  base: 20,
+  base: 24,
   /** u32: wasm address of the index register or of `zero`. */
-  index: 24,
-  /** u32: shift of the index. */
-  shift: 28,
+  index: 28,
   /** i64: displacement. */
   displacement: 32,
   /** i64: immediate, or the branch target relative to `pageBase`. */
@@ -47,6 +45,8 @@ export const record = {
    * u32: of the first record of a valid block on one page, 1 more than the host-physical address of the page; else 0.
    */
   physicalPage: 88,
+  /** u32: shift of the index. */
+  shift: 92,
 } as const;
 
 /** The run loop must find the target and patch the link. */

@@ -5,8 +5,9 @@
 import { checkSegment } from '../cpu/access.ts';
 import { bindInstruction } from '../cpu/bind-instruction.ts';
 import { GP, GuestFault, PF, SS_, UD, Unimplemented, Vector, type VmExit } from '../cpu/events.ts';
+import { extensionFault } from '../cpu/extensions.ts';
 import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu/instruction.ts';
-import { PAGE_BYTES, PAGE_FAULT_ADDRESS, pageFaultField } from '../cpu/memory-map.ts';
+import { PAGE_BYTES, PAGE_FAULT_ADDRESS, pageFaultField, SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
 import { is64Bit } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { CS, readSigned, SS } from '../cpu/state.ts';
@@ -16,7 +17,8 @@ import { type DecodedInstruction, isOverlong } from '../isa/decode.ts';
 import { Access } from '../mmu/access.ts';
 import { FillResult, type Mmu } from '../mmu/mmu.ts';
 import type { CodeCache } from './code-cache.ts';
-import { Exit, FOR_WRITE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
+import { Exit, FOR_WRITE, PROBE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
+import { callFunction } from './pure-functions.ts';
 import { record } from './record.ts';
 
 export interface RuntimeParts {
@@ -71,6 +73,7 @@ export class Runtime {
       system: (recordAddress: number) => this.#system(recordAddress),
       fillFast: (linear: number, size: number, at: number) => this.#fillFast(linear, size, at),
       enterRegion: (at: number) => (this.mayEnterRegion(at) ? 1 : 0),
+      call: (index: number) => callFunction(this.#parts.processor.state.view, index),
     };
   }
 
@@ -133,6 +136,8 @@ export class Runtime {
   }
 
   #notExecutable(decoded: DecodedInstruction): GuestFault | Unimplemented {
+    const disabled = extensionFault(this.#parts.processor.state, decoded.extensions);
+    if (disabled) return disabled;
     if (decoded.mnemonic !== 'INVALID')
       return new Unimplemented(`instruction ${decoded.mnemonic.toUpperCase()} (${decoded.codeName})`);
     const { state } = this.#parts.processor;
@@ -160,7 +165,7 @@ export class Runtime {
   #carryOut(linear: number, size: number, recordAddress: number, store: boolean): number {
     this.currentRecord = recordAddress;
     try {
-      if (store) this.#write(linear, size & SIZE_MASK);
+      if (store) this.#write(linear, size);
       else this.#read(linear, size);
     } catch (event) {
       this.#fail(event, recordAddress);
@@ -183,15 +188,19 @@ export class Runtime {
     const { view } = processor.state;
     const bytes = size & SIZE_MASK;
     if (size & FOR_WRITE) mmu.probeWrite(linear, bytes);
-    if (bytes === 8) view.setBigUint64(fieldAddress.scratch, mmu.slowRead64(linear), true);
-    else view.setUint32(fieldAddress.scratch, mmu.slowRead(linear, bytes), true);
+    if (bytes === 16) mmu.slowRead128(linear, view, SCRATCH_ADDRESS);
+    else if (bytes === 8) view.setBigUint64(SCRATCH_ADDRESS, mmu.slowRead64(linear), true);
+    else view.setUint32(SCRATCH_ADDRESS, mmu.slowRead(linear, bytes), true);
   }
 
   #write(linear: number, size: number): void {
     const { mmu, processor } = this.#parts;
     const { view } = processor.state;
-    if (size === 8) mmu.slowWrite64(linear, view.getBigUint64(fieldAddress.scratch, true));
-    else mmu.slowWrite(linear, size, view.getUint32(fieldAddress.scratch, true));
+    const bytes = size & SIZE_MASK;
+    if (size & PROBE) mmu.probeWrite(linear, bytes);
+    else if (bytes === 16) mmu.slowWrite128(linear, view, SCRATCH_ADDRESS);
+    else if (bytes === 8) mmu.slowWrite64(linear, view.getBigUint64(SCRATCH_ADDRESS, true));
+    else mmu.slowWrite(linear, bytes, view.getUint32(SCRATCH_ADDRESS, true));
   }
 
   #checkSegment(offset: number, address: number, size: number): void {

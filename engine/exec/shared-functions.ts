@@ -33,6 +33,7 @@ export const SharedType = {
   deliverEvent: 7,
   lazyFlags: 8,
   translateFetch: 9,
+  call: 10,
 } as const;
 
 export const sharedTypes: readonly FunctionType[] = [
@@ -46,45 +47,48 @@ export const sharedTypes: readonly FunctionType[] = [
   { parameters: [I32, I32, I32], results: [I32] },
   { parameters: [I32, I64, I64], results: [I64] },
   { parameters: [I64], results: [I32] },
+  { parameters: [I32], results: [] },
 ];
 
 export const SharedFunction = {
-  /** (linear, sizeBytes, record) → SlowStatus; the value is in `state.scratch`. sizeBytes + 16: read for writing. */
+  /** (linear, sizeBytes + FOR_WRITE if to be written, record) → SlowStatus; the value is at SCRATCH_ADDRESS. */
   slowRead: 0,
-  /** (linear, sizeBytes, record) → SlowStatus; the value is in `state.scratch`. */
+  /** (linear, sizeBytes + PROBE if only checked, record) → SlowStatus; the value is at SCRATCH_ADDRESS. */
   slowWrite: 1,
-  /** (record, offset, segment address, sizeBytes + 16 if for writing) → SlowStatus. */
+  /** (record, offset, segment address, sizeBytes + FOR_WRITE if for writing) → SlowStatus. */
   segmentCheck: 2,
   /** (record, vector, error code or -1): leaves the exception as the pending event. */
   raise: 3,
   /** (record) → 0 to go on at `state.rip`, or an Exit + 1. */
   system: 4,
-  /** (linear, sizeBytes + 16 if for writing, record) → 0 if the fast TLB has the page now, or the Exit to leave compiled code with. */
+  /** (linear, sizeBytes + FOR_WRITE if for writing, record) → 0 if the fast TLB has the page now, or the Exit to leave compiled code with. */
   fillFast: 5,
   /** (record) → whether the region that its block enters may run. */
   enterRegion: 6,
   /** (linear) → host-physical address in RAM that a fetch reads, or NO_FETCH where the run loop has to look. */
   translateFetch: 7,
-  divideUnsigned128: 8,
-  multiplyHighUnsigned: 9,
-  multiplyHighSigned: 10,
+  /** (index of a function of pure-functions.ts): arguments and results are in memory. */
+  call: 8,
+  divideUnsigned128: 9,
+  multiplyHighUnsigned: 10,
+  multiplyHighSigned: 11,
   /** (kind, a, b) → the word that ZF, SF and PF derive from; see compiler/deferred-flags.ts. */
-  deferredResult: 11,
+  deferredResult: 12,
   /** (kind, a, b) → the word that CF, OF and AF derive from. */
-  deferredAux: 12,
+  deferredAux: 13,
   /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
-  dispatch: 13,
+  dispatch: 14,
   /** (record) → Exit: takes the block's budget and runs it. */
-  enterBlock: 14,
+  enterBlock: 15,
   /**
    * (linear, fast TLB set, offset of the tag, length) → wasm address of the bytes, or 0 if the fast TLB does not have
    * the page, or not all bytes are on it. This and the next only in the first module of handlers.
    */
-  hostAddress: 15,
+  hostAddress: 16,
   /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
-  deliverEvent: 16,
+  deliverEvent: 17,
   /** (unused) → 1 if the page fault that a refill found was dealt with. */
-  deliverPageFault: 17,
+  deliverPageFault: 18,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [
@@ -96,6 +100,7 @@ export const sharedImports: readonly FunctionImport[] = [
   { module: 'runtime', name: 'fillFast', type: SharedType.slowAccess },
   { module: 'runtime', name: 'enterRegion', type: SharedType.handler },
   { module: 'runtime', name: 'translateFetch', type: SharedType.translateFetch },
+  { module: 'runtime', name: 'call', type: SharedType.call },
 ];
 
 /** The arithmetic, in the order of its indices. */

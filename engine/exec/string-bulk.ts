@@ -11,10 +11,9 @@ import type { OperandWidth } from '../isa/operand.ts';
 import type { AddressRef, LoadStatement, StoreStatement } from '../isa/operation.ts';
 import { RAX, RCX, RDI, RSI } from '../isa/semantics-builder.ts';
 import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
-import { valueType } from './expression-emitter.ts';
 import { emitFastTlbLookup, emitHostAddress } from './fast-tlb-emitter.ts';
-import { loadOpcode, storeOpcode } from './memory-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
+import { loadValue, storeValue, valueType } from './value-types.ts';
 
 /** From this length on, a pattern is filled in by copying: its first bytes are stored. A multiple of 8. */
 const SEED_BYTES = 64;
@@ -221,7 +220,9 @@ class StringBulkEmitter {
     body.get(destination.host).get(source.host).get(length).memoryCopy();
     body.else();
     this.#eachElement(() => {
-      body.get(destination.host).get(source.host).memory(loadOpcode[this.#width]).memory(storeOpcode[this.#width]);
+      body.get(destination.host).get(source.host);
+      loadValue(body, this.#width);
+      storeValue(body, this.#width);
     });
     body.end().release(I32, length);
   }
@@ -243,7 +244,7 @@ class StringBulkEmitter {
     }
     body.end().else();
     const value = this.#accumulator();
-    this.#eachElement(() => body.get(host).get(value).memory(storeOpcode[this.#width]));
+    this.#eachElement(() => storeValue(body.get(host).get(value), this.#width));
     body.end().release(I32, length);
     body.release(I64, pattern);
   }
@@ -274,7 +275,7 @@ class StringBulkEmitter {
   /** A local with the low part of RAX. */
   #accumulator(): number {
     const value = this.#body.local(valueType(this.#width));
-    this.#body.i32(gprAddress(RAX)).memory(loadOpcode[this.#width]).set(value);
+    loadValue(this.#body.i32(gprAddress(RAX)), this.#width).set(value);
     return value;
   }
 
@@ -286,8 +287,8 @@ class StringBulkEmitter {
     const accumulator = second ? undefined : this.#accumulator();
     body.block();
     const left = this.#eachElement(() => {
-      body.get((first as Pointer).host).memory(loadOpcode[this.#width]);
-      if (second) body.get(second.host).memory(loadOpcode[this.#width]);
+      loadValue(body.get((first as Pointer).host), this.#width);
+      if (second) loadValue(body.get(second.host), this.#width);
       else body.get(accumulator as number);
       if (equalityEnds) body.emit(wide ? op.i64Eq : op.i32Eq);
       else body.emit(wide ? op.i64Ne : op.i32Ne);

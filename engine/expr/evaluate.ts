@@ -1,5 +1,6 @@
 /** The oracle: evaluates an expression with BigInt, by the definition of each operator and nothing else. */
 import type { BinaryOp, CompareOp, Expr, UnaryOp, Width } from './expr.ts';
+import { vectorOperations } from './vector-operations.ts';
 
 /** Gives the value of a `temp`, as an unsigned bigint. */
 export type TempValue = (temp: unknown) => bigint;
@@ -32,6 +33,10 @@ function compute(expr: Expr, value: (e: Expr) => bigint, tempValue: TempValue): 
       return value(node.condition) ? value(node.a) : value(node.b);
     case 'divu128':
       return ((value(node.high) << 64n) | value(node.low)) / value(node.divisor);
+    case 'vector':
+      return vectorOperations[node.op].evaluate(node.args.map(value), node.immediates);
+    case 'call':
+      return node.site.function.evaluate(node.site.args.map(value))[node.result] ?? 0n;
   }
 }
 

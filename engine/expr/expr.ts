@@ -5,8 +5,14 @@
  * An expression is a bit vector of its width. Shifts are those of mathematics (bits beyond the width are lost, `sar`
  * fills with the sign) for counts of 0 to 31 in widths up to 32, and of 0 to 63 in width 64; rotates take their count
  * modulo the width. Comparisons give width 1.
+ *
+ * Of vectors (width 128) there are AND, OR, XOR, NOT, comparisons for (in)equality, `ite`, extension and truncation, and the
+ * lane operations of vector-operations.ts.
  */
-export type Width = 1 | 8 | 16 | 32 | 64;
+import type { CallSite, PureFunction } from './pure-function.ts';
+import { type VectorOp, vectorOperations } from './vector-operations.ts';
+
+export type Width = 1 | 8 | 16 | 32 | 64 | 128;
 
 export type UnaryOp = 'not' | 'neg' | 'clz' | 'ctz' | 'popcnt' | 'bswap' | 'parity' | 'zext' | 'sext' | 'trunc';
 export type BinaryOp =
@@ -36,7 +42,18 @@ export type Node =
   | { readonly kind: 'compare'; readonly op: CompareOp; readonly a: Expr; readonly b: Expr }
   | { readonly kind: 'ite'; readonly condition: Expr; readonly a: Expr; readonly b: Expr }
   /** Quotient of the 128-bit high:low by divisor, where high < divisor (unsigned). */
-  | { readonly kind: 'divu128'; readonly high: Expr; readonly low: Expr; readonly divisor: Expr };
+  | { readonly kind: 'divu128'; readonly high: Expr; readonly low: Expr; readonly divisor: Expr }
+  | VectorNode
+  /** One of the results of a function. */
+  | { readonly kind: 'call'; readonly site: CallSite; readonly result: number };
+
+/** An operation of vector-operations.ts. */
+export interface VectorNode {
+  readonly kind: 'vector';
+  readonly op: VectorOp;
+  readonly args: readonly Expr[];
+  readonly immediates: readonly number[];
+}
 
 export class Expr<W extends Width = Width> {
   readonly width: W;
@@ -203,6 +220,27 @@ export function divideUnsigned128(high: Expr<64>, low: Expr<64>, divisor: Expr<6
   return new Expr(64, { kind: 'divu128', high, low, divisor });
 }
 
+/** An operation on vectors; the type of the result is for the caller to state. */
+export function vector<W extends Width = 128>(op: VectorOp, args: readonly Expr[], immediates: number[] = []): Expr<W> {
+  const row = vectorOperations[op];
+  const widths = args.map(({ width }) => width);
+  if (widths.join() !== row.arguments.join()) throw new Error(`${op} of widths ${widths.join()}`);
+  return new Expr(row.result as W, { kind: 'vector', op, args, immediates });
+}
+
+/** The vector of two halves. */
+export function concatenate(low: Expr<64>, high: Expr<64>): Expr<128> {
+  return vector('i64x2.replace_lane', [vector('i64x2.splat', [low]), high], [1]);
+}
+
+/** The results of a function, in its order. The same call gives the same nodes, so that it is made once. */
+export function call(of: PureFunction, args: readonly Expr[]): Expr[] {
+  const widths = args.map(({ width }) => width);
+  if (widths.join() !== of.parameters.join()) throw new Error(`${of.name} of widths ${widths.join()}`);
+  const site: CallSite = { function: of, args };
+  return of.results.map((width, result) => new Expr(width, { kind: 'call', site, result }));
+}
+
 /** What an expression is made of directly. */
 export function children(expr: Expr): readonly Expr[] {
   const { node } = expr;
@@ -219,5 +257,9 @@ export function children(expr: Expr): readonly Expr[] {
       return [node.condition, node.a, node.b];
     case 'divu128':
       return [node.high, node.low, node.divisor];
+    case 'vector':
+      return node.args;
+    case 'call':
+      return node.site.args;
   }
 }

@@ -3,6 +3,7 @@ import {
   Code,
   Decoder,
   DecoderOptions,
+  EncodingKind,
   type Instruction,
   MemorySizeExt,
   Mnemonic,
@@ -10,14 +11,18 @@ import {
   Register,
   RegisterExt,
 } from 'iced-x86';
+import { EXTENSION, extensionsOf } from './extensions.ts';
 import type { Operand, OperandWidth } from './operand.ts';
 
 export type CodeSize = 16 | 32 | 64;
 
-/** A register that an operand names: a general-purpose one, a segment register, a control or debug register, ST(i). */
+/**
+ * A register that an operand names: a general-purpose one, a segment register, a control or debug register, XMM or YMM
+ * (`vector`), MM, ST.
+ */
 export interface RegisterOperand {
-  readonly kind: 'gpr' | 'segment' | 'control' | 'debug' | 'x87' | 'other';
-  /** Number in its file, 0 = RAX, ES, CR0, DR0, ST(0). */
+  readonly kind: 'gpr' | 'segment' | 'control' | 'debug' | 'vector' | 'mmx' | 'x87' | 'other';
+  /** Number in its file, 0 = RAX, ES, CR0, DR0, XMM0, MM0, ST(0). */
   readonly number: number;
   /** AH, CH, DH, BH (number is then that of the whole register). */
   readonly high: boolean;
@@ -65,6 +70,10 @@ export interface DecodedInstruction {
   readonly codeSize: CodeSize;
   /** Lower three bits of the first opcode byte and all of the second, which an x87 instruction leaves in FOP; else 0. */
   readonly x87Opcode: number;
+  /** Encoded with a VEX prefix. */
+  readonly vex: boolean;
+  /** Mask of EXTENSION: what the operating system must have enabled. */
+  readonly extensions: number;
 }
 
 /** Decodes up to `count` instructions; stops at the end of the bytes. An invalid instruction has mnemonic `INVALID`. */
@@ -111,6 +120,7 @@ export function isOverlong(bytes: Uint8Array, codeSize: CodeSize): boolean {
 interface CodeProperties {
   readonly operandSize: number;
   readonly addressSize: number;
+  readonly vex: boolean;
 }
 const codeProperties = new Map<number, CodeProperties>();
 
@@ -118,7 +128,8 @@ function propertiesOf(instruction: Instruction): CodeProperties {
   let properties = codeProperties.get(instruction.code);
   if (!properties) {
     const info = instruction.opCode;
-    properties = { operandSize: info.operandSize, addressSize: info.addressSize };
+    const vex = info.encoding === EncodingKind.VEX;
+    properties = { operandSize: info.operandSize, addressSize: info.addressSize, vex };
     info.free();
     codeProperties.set(instruction.code, properties);
   }
@@ -132,10 +143,11 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number, byte
   const memory = operands.some((o) => o.kind === 'memory' || o.kind === 'string')
     ? describeMemory(instruction)
     : undefined;
+  const mnemonic = Mnemonic[instruction.mnemonic] as string;
   return {
     code: instruction.code,
     codeName: Code[instruction.code] as string,
-    mnemonic: Mnemonic[instruction.mnemonic] as string,
+    mnemonic,
     lengthBytes: instruction.length,
     ip,
     operandSize: (properties.operandSize || (codeSize === 64 ? 32 : codeSize)) as 16 | 32 | 64,
@@ -146,6 +158,8 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number, byte
     memory,
     codeSize,
     x87Opcode: x87OpcodeOf(bytes, codeSize),
+    vex: properties.vex,
+    extensions: extensionsOf(mnemonic, properties.vex, operands),
   };
 }
 
@@ -278,6 +292,8 @@ function registerKind(register: Register): RegisterOperand['kind'] {
   if (RegisterExt.isSegmentRegister(register)) return 'segment';
   if (RegisterExt.isCR(register)) return 'control';
   if (RegisterExt.isDR(register)) return 'debug';
+  if (RegisterExt.isVectorRegister(register)) return 'vector';
+  if (RegisterExt.isMM(register)) return 'mmx';
   if (RegisterExt.isST(register)) return 'x87';
   return 'other';
 }
@@ -287,14 +303,28 @@ export function symbolicOperands(instruction: DecodedInstruction): Operand[] {
   const { operands } = instruction;
   if (operands.some((o) => o.kind === 'string')) return [];
   const widest = Math.max(...operands.filter((o) => o.kind === 'register').map((o) => o.widthBits), 8);
-  return operands.map((operand, position) => ({
-    kind: operand.kind === 'register' || operand.kind === 'memory' ? operand.kind : 'immediate',
-    position,
-    width: (operand.widthBits || widest) as OperandWidth,
-    ...(usesStackPointer(instruction, operand) ? { usesStackPointer: true } : {}),
-    ...(instruction.mnemonic === 'Enter' && position === 1 ? { constant: Number(operand.value ?? 0n) & 31 } : {}),
-  }));
+  return operands.map((operand, position) => {
+    const bits = operand.widthBits || widest;
+    const file = operand.register?.kind;
+    return {
+      kind: operand.kind === 'register' || operand.kind === 'memory' ? operand.kind : 'immediate',
+      position,
+      width: Math.min(bits, 128) as OperandWidth,
+      ...(file === 'vector' || file === 'mmx' ? { file } : {}),
+      ...(bits === 256 ? { halves: 2 } : {}),
+      ...(usesStackPointer(instruction, operand) ? { usesStackPointer: true } : {}),
+      ...constantOf(instruction, operand, position),
+    };
+  });
 }
 
 const usesStackPointer = ({ mnemonic, memory }: DecodedInstruction, operand: DecodedOperand): boolean =>
   mnemonic === 'Pop' && operand.kind === 'memory' && memory?.base === 4;
+
+/** The value of an immediate on which depends what the Operation consists of: a nesting level, a choice of lanes. */
+function constantOf(instruction: DecodedInstruction, operand: DecodedOperand, position: number): { constant?: number } {
+  if (operand.kind !== 'immediate') return {};
+  const value = Number(operand.value ?? 0n);
+  if (instruction.mnemonic === 'Enter') return position === 1 ? { constant: value & 31 } : {};
+  return instruction.extensions & (EXTENSION.MMX | EXTENSION.SSE | EXTENSION.AVX) ? { constant: value } : {};
+}

@@ -3,6 +3,7 @@
  * immediate they name. A form has one Operation, recorded once.
  */
 import { type DecodedInstruction, symbolicOperands } from './decode.ts';
+import { ALL_EXTENSIONS } from './extensions.ts';
 import { instructionSet } from './instruction-set.ts';
 import type { Operand } from './operand.ts';
 import type { Operation } from './operation.ts';
@@ -21,8 +22,16 @@ const forms = new Map<string, InstructionForm>();
 /** What was found for an instruction before: decoding and compiling ask several times. */
 const found = new WeakMap<DecodedInstruction, { stackSize: number; form: InstructionForm | undefined }>();
 
-/** The form of a decoded instruction, or undefined if the instruction has no recorded semantics (system or unknown). */
-export function formOf(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): InstructionForm | undefined {
+/**
+ * The form of a decoded instruction, or undefined if the instruction has no recorded semantics (system or unknown), or
+ * needs an extension that is not among those enabled (a mask of EXTENSION).
+ */
+export function formOf(
+  instruction: DecodedInstruction,
+  stackSize: 16 | 32 | 64,
+  enabled: number = ALL_EXTENSIONS,
+): InstructionForm | undefined {
+  if (instruction.extensions & ~enabled) return undefined;
   const known = found.get(instruction);
   if (known?.stackSize === stackSize) return known.form;
   const form = findForm(instruction, stackSize);
@@ -31,15 +40,15 @@ export function formOf(instruction: DecodedInstruction, stackSize: 16 | 32 | 64)
 }
 
 function findForm(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): InstructionForm | undefined {
-  const semantics = instructionSet[instruction.mnemonic];
+  const semantics = instructionSet[semanticsKey(instruction)];
   if (!semantics || hasOtherSemantics(instruction)) return undefined;
-  const { operandSize, addressSize, codeSize, repeat, mnemonic } = instruction;
+  const { operandSize, addressSize, codeSize, repeat, mnemonic, vex } = instruction;
   const operands = symbolicOperands(instruction);
   const kinds = operands.map(describeOperand).join(',');
-  const key = `${mnemonic} ${kinds} ${codeSize}/${operandSize}/${addressSize}/${stackSize} ${repeat}`;
+  const key = `${mnemonic} ${kinds} ${codeSize}/${operandSize}/${addressSize}/${stackSize} ${repeat}${vex ? ' vex' : ''}`;
   let form = forms.get(key);
   if (!form) {
-    const sizes = { codeSize, operandSize, addressSize, stackSize, repeat };
+    const sizes = { codeSize, operandSize, addressSize, stackSize, repeat, vex };
     const m = new Semantics(operands, sizes);
     semantics(m, ...operands);
     forms.set(key, (form = { key, operation: m.finish(mnemonic), operands, sizes }));
@@ -47,8 +56,14 @@ function findForm(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): Ins
   return form;
 }
 
-const describeOperand = ({ kind, width, usesStackPointer, constant }: Operand): string =>
-  `${kind[0]}${width}${usesStackPointer ? '+sp' : ''}${constant === undefined ? '' : `=${constant}`}`;
+/** Two mnemonics are those of a string instruction and of a scalar one. */
+const semanticsKey = ({ mnemonic, repeat, operands }: DecodedInstruction): string =>
+  (mnemonic === 'Movsd' || mnemonic === 'Cmpsd') && operands.some((o) => o.register) && repeat === 'none'
+    ? `${mnemonic} xmm`
+    : mnemonic;
+
+const describeOperand = ({ kind, width, usesStackPointer, constant, file, halves }: Operand): string =>
+  `${kind[0]}${width}${file ?? ''}${halves === 2 ? 'x2' : ''}${usesStackPointer ? '+sp' : ''}${constant === undefined ? '' : `=${constant}`}`;
 
 const farPointerInMemory = /^(Jmp|Call)_m16(16|32|64)$/;
 
@@ -57,6 +72,8 @@ const farPointerInMemory = /^(Jmp|Call)_m16(16|32|64)$/;
  * CALL, AMD's BEXTR with an immediate.
  */
 function hasOtherSemantics({ operands, codeName }: DecodedInstruction): boolean {
-  if (operands.some((o) => o.kind === 'far-branch' || (o.register && o.register.kind !== 'gpr'))) return true;
+  const files = operands.map((o) => o.register?.kind);
+  if (files.some((kind) => kind !== undefined && kind !== 'gpr' && kind !== 'vector' && kind !== 'mmx')) return true;
+  if (operands.some((o) => o.kind === 'far-branch')) return true;
   return farPointerInMemory.test(codeName) || codeName.startsWith('XOP_');
 }

@@ -18,6 +18,7 @@ import * as shift from './semantics/shift-and-rotate.ts';
 import * as stack from './semantics/stack.ts';
 import * as string from './semantics/string.ts';
 import type { Semantics } from './semantics-builder.ts';
+import { vectorInstructions } from './vector-instructions.ts';
 
 /** Runs once per instruction form, to record its Operation. */
 export type InstructionSemantics = (m: Semantics, ...operands: Operand[]) => void;
@@ -194,6 +195,7 @@ const table = {
   ...conditionForms('J', control.Jcc),
   ...conditionForms('Set', bits.SETcc),
   ...conditionForms('Cmov', data.CMOVcc),
+  ...vectorInstructions,
 };
 
 export const instructionSet: Readonly<Record<string, InstructionSemantics | undefined>> = table as unknown as Record<

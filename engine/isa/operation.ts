@@ -4,15 +4,32 @@
  * half-written: all reads and checks, then memory stores, then register commits and flags, then the transfer.
  */
 import type { Expr } from '../expr/expr.ts';
-import type { Operand, OperandWidth } from './operand.ts';
+import type { Operand, OperandWidth, VectorFile } from './operand.ts';
 
 export type StatusFlag = 'CF' | 'PF' | 'AF' | 'ZF' | 'SF' | 'OF';
 export const statusFlags: readonly StatusFlag[] = ['CF', 'PF', 'AF', 'ZF', 'SF', 'OF'];
 
-/** A register named by an operand, or one that the instruction implies (by its number, 0 = RAX). */
+/** Half of a vector register: 0 is the XMM register, 1 what the YMM register has above it. */
+export type Half = 0 | 1;
+
+/** Fields of the CPU state that instructions read and write, all of 32 bits. */
+export type StateField = 'mxcsr';
+
+/**
+ * A register named by an operand (a half of it if it is a vector), one that the instruction implies (by its number,
+ * 0 = RAX, XMM0), or a control register of vector instructions. Of vectors any low part is read, the whole half is written.
+ */
 export type RegisterRef =
-  | { readonly kind: 'operand'; readonly position: number; readonly width: OperandWidth }
-  | { readonly kind: 'gpr'; readonly number: number; readonly high: boolean; readonly width: OperandWidth };
+  | {
+      readonly kind: 'operand';
+      readonly position: number;
+      readonly width: OperandWidth;
+      readonly file?: VectorFile | undefined;
+      readonly half?: Half;
+    }
+  | { readonly kind: 'gpr'; readonly number: number; readonly high: boolean; readonly width: OperandWidth }
+  | { readonly kind: 'vector'; readonly number: number; readonly half: Half; readonly width: OperandWidth }
+  | { readonly kind: 'state'; readonly field: StateField; readonly width: 32 };
 
 /** Segment of an access: that of the instruction's memory operand (override applied), or a fixed one (0 = ES …). */
 export type SegmentRef = { readonly kind: 'operand' } | { readonly kind: 'fixed'; readonly index: number };
@@ -46,6 +63,17 @@ export interface LoadStatement {
   readonly width: OperandWidth;
   /** The instruction also writes here: the read must already fault as the write would. */
   readonly forWrite: boolean;
+  /** #GP(0) unless the linear address is a multiple of so many bytes. */
+  readonly alignment?: Alignment | undefined;
+}
+export type Alignment = 16 | 32;
+
+/** Faults as a write there would: where of several stores none may be made unless all can be. */
+export interface ProbeStatement {
+  readonly kind: 'probe';
+  readonly address: AddressRef;
+  readonly width: OperandWidth;
+  readonly alignment?: Alignment | undefined;
 }
 
 /** Raises the exception if the condition holds. */
@@ -61,7 +89,10 @@ export interface StoreStatement {
   readonly address: AddressRef;
   readonly width: OperandWidth;
   readonly value: Expr;
+  readonly alignment?: Alignment | undefined;
 }
+
+export type ReadStatement = LoadStatement | RaiseStatement | ProbeStatement;
 
 export interface Commit {
   readonly register: RegisterRef;
@@ -105,7 +136,7 @@ export interface Operation {
   readonly operands: readonly Operand[];
   /** If given and false, the instruction does nothing but go on to the next one (REP with a count of zero). */
   readonly guard: Expr<1> | undefined;
-  readonly reads: readonly (LoadStatement | RaiseStatement)[];
+  readonly reads: readonly ReadStatement[];
   readonly stores: readonly StoreStatement[];
   /** All at once. Where two name the same register, the first one's value stays (POP RSP, XCHG EAX, EAX). */
   readonly commits: readonly Commit[];

@@ -5,7 +5,19 @@
 import { evaluate } from '../expr/evaluate.ts';
 import type { Expr } from '../expr/expr.ts';
 import type { DecodedInstruction } from './decode.ts';
-import type { AddressRef, FlagsCommit, LoadStatement, Operation, RegisterRef, StatusFlag, Temp } from './operation.ts';
+import type { VectorFile } from './operand.ts';
+import type {
+  AddressRef,
+  Alignment,
+  FlagsCommit,
+  LoadStatement,
+  Operation,
+  ReadStatement,
+  RegisterRef,
+  StateField,
+  StatusFlag,
+  Temp,
+} from './operation.ts';
 import { statusFlags } from './operation.ts';
 
 /** An access to `bytes` bytes at an offset in a segment (0 = ES). */
@@ -15,12 +27,15 @@ export interface OracleAccess {
   readonly bytes: number;
   /** A store, or the load of something that will be stored to. */
   readonly forWrite: boolean;
+  /** #GP(0) unless the linear address is a multiple of so many bytes. */
+  readonly alignment?: Alignment | undefined;
 }
 
 /** Registers and memory. `read` and `write` throw, usually an OracleException, if the access faults. */
 export interface OracleMachine {
   /** RAX to R15, 64 bits each. */
   readonly gpr: bigint[];
+  readonly extended: ExtendedState;
   rflags: number;
   rip: bigint;
   /** Limit of CS in bytes; 64-bit code has none. */
@@ -28,7 +43,25 @@ export interface OracleMachine {
   /** Value of the bytes, little-endian. */
   read(access: OracleAccess): bigint;
   write(access: OracleAccess, value: bigint): void;
+  /** Throws what a write would throw. */
+  probe(access: OracleAccess): void;
 }
+
+/** Vector registers and what goes with them. */
+export interface ExtendedState {
+  /** YMM0 to YMM15, 256 bits each. */
+  readonly vectors: bigint[];
+  /** R0 to R7 of the x87 FPU, 80 bits each; the MM registers are their significands. */
+  readonly x87: bigint[];
+  mxcsr: number;
+}
+
+/** As after reset. */
+export const initialExtendedState = (): ExtendedState => ({
+  vectors: Array<bigint>(16).fill(0n),
+  x87: Array<bigint>(8).fill(0n),
+  mxcsr: 0x1f80,
+});
 
 /** An exception that the guest would get. */
 export class OracleException extends Error {
@@ -76,10 +109,7 @@ class Execution {
       machine.rip = this.#nextIp();
       return;
     }
-    for (const statement of reads) {
-      if (statement.kind === 'load') this.#loads.set(statement, machine.read(this.#access(statement)));
-      else if (this.#value(statement.condition)) throw new OracleException(statement.vector, statement.errorCode);
-    }
+    for (const statement of reads) this.#read(statement);
     const values = commits.map(({ register, value }) => ({ register, value: this.#value(value) }));
     const rflags = this.#newFlags(flags, directionFlag);
     const rip = this.#transfer();
@@ -89,6 +119,13 @@ class Execution {
     for (const { register, value } of values.reverse()) this.#setRegister(register, value);
     machine.rflags = rflags;
     machine.rip = rip;
+  }
+
+  #read(statement: ReadStatement): void {
+    const machine = this.#machine;
+    if (statement.kind === 'load') this.#loads.set(statement, machine.read(this.#access(statement)));
+    else if (statement.kind === 'probe') machine.probe(this.#access({ ...statement, forWrite: true }));
+    else if (this.#value(statement.condition)) throw new OracleException(statement.vector, statement.errorCode);
   }
 
   #value(expr: Expr): bigint {
@@ -119,8 +156,9 @@ class Execution {
 
   // ---- registers ---------------------------------------------------------------------------------------------------
 
-  #place(register: RegisterRef): { number: number; high: boolean } {
+  #place(register: RegisterRef & { kind: 'gpr' | 'operand' | 'vector' }): { number: number; high: boolean } {
     if (register.kind === 'gpr') return register;
+    if (register.kind === 'vector') return { number: register.number, high: false };
     const named = this.#instruction.operands[register.position]?.register;
     if (!named) throw new Error(`${this.#operation.name}: operand ${register.position} is not a register`);
     return named;
@@ -131,17 +169,38 @@ class Execution {
   }
 
   #register(register: RegisterRef): bigint {
+    const { extended } = this.#machine;
+    if (register.kind === 'state') return BigInt(extended[register.field]);
     const { number, high } = this.#place(register);
+    const file = fileOf(register);
+    if (file === 'mmx') return extended.x87[number] ?? 0n;
+    if (file === 'vector') return (extended.vectors[number] ?? 0n) >> halfShift(register);
     return this.#gpr(number) >> (high ? 8n : 0n);
   }
 
   #setRegister(register: RegisterRef, value: bigint): void {
+    const { extended } = this.#machine;
+    if (register.kind === 'state') return this.#setState(register.field, value);
     const { number, high } = this.#place(register);
+    const file = fileOf(register);
+    if (file === 'mmx') {
+      extended.x87[number] = BigInt.asUintN(80, value);
+      return;
+    }
+    if (file === 'vector') {
+      const at = halfShift(register);
+      extended.vectors[number] = ((extended.vectors[number] ?? 0n) & ~(HALF_MASK << at)) | (value << at);
+      return;
+    }
     const shift = high ? 8n : 0n;
     // A 32-bit result replaces all 64 bits (SDM volume 1, "General-Purpose Registers in 64-Bit Mode").
     const replaced = register.width === 32 ? 64 : register.width;
     const mask = ((1n << BigInt(replaced)) - 1n) << shift;
     this.#machine.gpr[number] = (this.#gpr(number) & ~mask) | (value << shift);
+  }
+
+  #setState(field: StateField, value: bigint): void {
+    this.#machine.extended[field] = Number(value);
   }
 
   // ---- addresses ---------------------------------------------------------------------------------------------------
@@ -162,16 +221,21 @@ class Execution {
     return BigInt.asUintN(addressSize, sum);
   }
 
-  #access(statement: { address: AddressRef; width: number; forWrite: boolean }): OracleAccess {
-    const { address, width, forWrite } = statement;
+  #access(statement: {
+    address: AddressRef;
+    width: number;
+    forWrite: boolean;
+    alignment?: Alignment | undefined;
+  }): OracleAccess {
+    const { address, width, forWrite, alignment } = statement;
     const bytes = width / 8;
     const named = this.#instruction.memory?.segment ?? 0;
     if (address.kind === 'operand') {
       const offset = this.#effectiveAddress(address.plus ? this.#value(address.plus) : 0n);
-      return { segment: named, offset, bytes, forWrite };
+      return { segment: named, offset, bytes, forWrite, alignment };
     }
     const segment = address.segment.kind === 'fixed' ? address.segment.index : named;
-    return { segment, offset: this.#value(address.offset), bytes, forWrite };
+    return { segment, offset: this.#value(address.offset), bytes, forWrite, alignment };
   }
 
   // ---- flags and transfer ------------------------------------------------------------------------------------------
@@ -214,3 +278,12 @@ class Execution {
     return target;
   }
 }
+
+const HALF_BITS = 128n;
+const HALF_MASK = (1n << HALF_BITS) - 1n;
+
+function fileOf(register: RegisterRef): VectorFile | undefined {
+  if (register.kind === 'operand') return register.file;
+  return register.kind === 'vector' ? 'vector' : undefined;
+}
+const halfShift = (register: RegisterRef): bigint => ('half' in register && register.half === 1 ? HALF_BITS : 0n);

@@ -1,5 +1,14 @@
 /** Prints the expressions, places and addresses of an Operation. */
-import { type BinaryOp, type CompareOp, children, type Expr, type UnaryOp } from '../expr/expr.ts';
+import {
+  type BinaryOp,
+  type CompareOp,
+  children,
+  constant,
+  type Expr,
+  type UnaryOp,
+  type VectorNode,
+} from '../expr/expr.ts';
+import { vectorOperations } from '../expr/vector-operations.ts';
 import type { AddressRef, Operation, RegisterRef, SegmentRef, Temp } from './operation.ts';
 
 const binaryText: Readonly<Record<BinaryOp, string>> = {
@@ -42,6 +51,10 @@ const byteNames = ['AL', 'CL', 'DL', 'BL', 'SPL', 'BPL', 'SIL', 'DIL'];
 const highNames = ['AH', 'CH', 'DH', 'BH'];
 const wordNames = ['AX', 'CX', 'DX', 'BX', 'SP', 'BP', 'SI', 'DI'];
 const prefixes: Readonly<Record<number, string>> = { 16: '', 32: 'E', 64: 'R' };
+const UPPER_HALF = '[255:128]';
+const upperHalf = constant(64, 16);
+/** Of the results of a function. */
+const RESULT_SUFFIX = ['', '.flags'];
 const DIRECTION_FLAG_BIT = 10n;
 /** With 0 on the right, these give their left side. */
 const neutralZero: ReadonlySet<BinaryOp> = new Set(['add', 'sub', 'shl', 'shr']);
@@ -100,7 +113,9 @@ export class ExpressionPrinter {
   }
 
   register(ref: RegisterRef): string {
-    if (ref.kind === 'operand') return this.#operand(ref.position);
+    if (ref.kind === 'state') return ref.field.toUpperCase();
+    if (ref.kind === 'vector') return `${ref.half === 0 ? 'X' : 'Y'}MM${ref.number}${ref.half === 0 ? '' : UPPER_HALF}`;
+    if (ref.kind === 'operand') return this.#operand(ref.position) + (ref.half === 1 ? UPPER_HALF : '');
     const { number, high, width } = ref;
     if (high) return highNames[number] ?? '';
     return width === 8 ? (byteNames[number] ?? '') : `${prefixes[width]}${wordNames[number]}`;
@@ -109,6 +124,7 @@ export class ExpressionPrinter {
   address(ref: AddressRef): string {
     if (ref.kind === 'computed') return `${segmentName(ref.segment)}:[${this.expression(ref.offset)}]`;
     const text = this.#operand(ref.position);
+    if (ref.plus === upperHalf) return text + UPPER_HALF;
     return ref.plus ? `[EffectiveAddress(${text}) + ${this.expression(ref.plus)}]` : text;
   }
 
@@ -138,7 +154,20 @@ export class ExpressionPrinter {
         return `IF ${this.condition(node.condition)} THEN ${this.part(node.a)} ELSE ${this.part(node.b)}`;
       case 'divu128':
         return `${this.part(node.high)}:${this.part(node.low)} / ${this.part(node.divisor)}`;
+      case 'vector':
+        return this.#vector(node);
+      case 'call': {
+        const { function: called, args } = node.site;
+        return `${called.name}(${args.map((arg) => this.expression(arg)).join(', ')})${RESULT_SUFFIX[node.result]}`;
+      }
     }
+  }
+
+  #vector({ op, args, immediates }: VectorNode): string {
+    const texts = args.map((arg) => this.expression(arg));
+    const { text } = vectorOperations[op];
+    if (op.includes('extract_lane')) return `${text}(${texts[0]}, ${immediates[0]})`;
+    return `${text}(${[...texts, ...(immediates.length > 1 ? [`[${immediates.join(' ')}]`] : immediates)].join(', ')})`;
   }
 
   #unary(op: UnaryOp, a: Expr, width: number): string {
@@ -222,7 +251,7 @@ function countUses(operation: Operation): Map<Expr, number> {
 /** Everything of an Operation that is printed; of the flags of an addition, only its result. */
 function printedRoots(operation: Operation): Expr[] {
   const { guard, reads, stores, commits, flags, directionFlag, transfer } = operation;
-  const addresses = [...reads.filter((r) => r.kind === 'load'), ...stores].map((s) =>
+  const addresses = [...reads.filter((r) => r.kind !== 'raise'), ...stores].map((s) =>
     s.address.kind === 'operand' ? s.address.plus : s.address.offset,
   );
   const flagValues = flags?.partOf ? [flags.partOf.result] : Object.values(flags?.values ?? {});

@@ -10,7 +10,7 @@ import { statusFlags } from './operation.ts';
 import { ExpressionPrinter } from './pseudo-code-expressions.ts';
 
 /** Names of exceptions that an Operation raises. */
-const exceptionNames: Readonly<Record<number, string>> = { 0: '#DE', 5: '#BR', 13: '#GP(0)' };
+const exceptionNames: Readonly<Record<number, string>> = { 0: '#DE', 5: '#BR', 13: '#GP(0)', 16: '#MF', 19: '#XM' };
 
 /**
  * The lines of a form's pseudo-code. `operandTexts`: the operands as the program spells them (`rax`, `[rbx+8]`); without,
@@ -41,7 +41,8 @@ function operandNames(operation: Operation): string[] {
 function printChecks({ guard, reads }: Operation, printer: ExpressionPrinter, lines: string[]): void {
   if (guard) lines.push(`IF ${printer.negated(guard)} THEN end`);
   for (const statement of reads) {
-    if (statement.kind === 'load') continue; // printed where its value is used
+    // Loads are printed where their values are used.
+    if (statement.kind !== 'raise') continue;
     const condition = printer.condition(statement.condition);
     lines.push(`IF ${condition} THEN ${exceptionNames[statement.vector] ?? `exception ${statement.vector}`}`);
   }

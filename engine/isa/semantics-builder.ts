@@ -6,15 +6,18 @@ import { constant, Expr, ite, type Width } from '../expr/expr.ts';
 import { type Operand, type OperandWidth, withWidth } from './operand.ts';
 import type {
   AddressRef,
+  Alignment,
   ArithmeticFlags,
   Commit,
   FlagsCommit,
   FlagValues,
+  Half,
   LoadStatement,
   Operation,
-  RaiseStatement,
+  ReadStatement,
   RegisterRef,
   SegmentRef,
+  StateField,
   StatusFlag,
   StoreStatement,
   Temp,
@@ -31,6 +34,8 @@ export interface InstructionSizes {
   readonly stackSize: 16 | 32 | 64;
   /** Repeat prefix of a string instruction. */
   readonly repeat: 'none' | 'rep' | 'repe' | 'repne';
+  /** Encoded with a VEX prefix: vector registers are zeroed beyond what is written. */
+  readonly vex?: boolean;
 }
 
 /** Numbers of the general-purpose registers. */
@@ -60,7 +65,7 @@ export function undefined_(value: Expr<1> | 'unchanged' = constant(1, 0)): Undef
 export class Semantics {
   readonly sizes: InstructionSizes;
   readonly #operands: readonly Operand[];
-  readonly #reads: (LoadStatement | RaiseStatement)[] = [];
+  readonly #reads: ReadStatement[] = [];
   readonly #stores: StoreStatement[] = [];
   readonly #commits: Commit[] = [];
   #guard: Expr<1> | undefined;
@@ -120,9 +125,9 @@ export class Semantics {
   load<W extends OperandWidth>(segment: SegmentRef, offset: Expr<64>, width: W, forWrite = false): Expr<W> {
     return this.loadAt({ kind: 'computed', segment, offset }, width, forWrite);
   }
-  loadAt<W extends OperandWidth>(address: AddressRef, width: W, forWrite = false): Expr<W> {
+  loadAt<W extends OperandWidth>(address: AddressRef, width: W, forWrite = false, alignment?: Alignment): Expr<W> {
     this.#mustComeBefore('a load', this.#stores.length + this.#commits.length);
-    const statement: LoadStatement = { kind: 'load', address, width, forWrite };
+    const statement: LoadStatement = { kind: 'load', address, width, forWrite, alignment };
     this.#reads.push(statement);
     return this.#temp({ kind: 'load', statement }, width);
   }
@@ -131,12 +136,67 @@ export class Semantics {
     this.#reads.push({ kind: 'raise', condition, vector, errorCode });
   }
 
+  // ---- vectors -----------------------------------------------------------------------------------------------------
+
+  /** The halves of a vector operand, one or two. Memory faults unless it is aligned as asked. */
+  readHalves(operand: Operand, alignment?: Alignment): Expr<128>[] {
+    return halvesOf(operand).map((half) => this.readHalf(operand, half, alignment));
+  }
+  readHalf(operand: Operand, half: Half, alignment?: Alignment): Expr<128> {
+    const { position, file } = operand;
+    if (operand.kind === 'memory')
+      return this.loadAt(halfAddress(operand, half), 128, false, half ? undefined : alignment);
+    return this.#leaf({ kind: 'register', register: { kind: 'operand', position, width: 128, file, half } }, 128);
+  }
+  /** Half of a vector register that the instruction implies. */
+  vectorRegister(number: number, half: Half = 0): Expr<128> {
+    return this.#leaf({ kind: 'register', register: { kind: 'vector', number, half, width: 128 } }, 128);
+  }
+  state(field: StateField): Expr<32> {
+    return this.#leaf({ kind: 'register', register: { kind: 'state', field, width: 32 } }, 32);
+  }
+
+  /**
+   * Sets a vector operand, in as many halves as it has. With VEX, the upper half of a register of which only the lower one
+   * is given is zeroed. Memory is stored to as a whole or not at all.
+   */
+  writeHalves(operand: Operand, values: readonly Expr<128>[], alignment?: Alignment): void {
+    if (operand.kind === 'memory') return this.#storeHalves(operand, values, alignment);
+    const { position, file } = operand;
+    const all = this.sizes.vex && file === 'vector' ? [...values, ...ZERO_HALVES].slice(0, 2) : values;
+    for (const [half, value] of all.entries()) {
+      this.#commit({ kind: 'operand', position, width: 128, file, half: half as Half }, value);
+    }
+  }
+  #storeHalves(operand: Operand, values: readonly Expr<128>[], alignment: Alignment | undefined): void {
+    if (values.length > 1) {
+      for (const half of halvesOf(operand)) this.#probe(halfAddress(operand, half), half ? undefined : alignment);
+    }
+    for (const [half, value] of values.entries()) {
+      const address = halfAddress(operand, half as Half);
+      this.#stores.push({ kind: 'store', address, width: 128, value, alignment: half ? undefined : alignment });
+    }
+  }
+  #probe(address: AddressRef, alignment: Alignment | undefined): void {
+    this.#mustComeBefore('a check', this.#stores.length + this.#commits.length);
+    this.#reads.push({ kind: 'probe', address, width: 128, alignment });
+  }
+  setVectorRegister(number: number, value: Expr<128>, half: Half = 0): void {
+    this.#commit({ kind: 'vector', number, half, width: 128 }, value);
+  }
+  setState(field: StateField, value: Expr<32>): void {
+    this.#commit({ kind: 'state', field, width: 32 }, value);
+  }
+
   // ---- writes ------------------------------------------------------------------------------------------------------
 
   /** Sets an operand. A 32-bit register write zeroes the upper half; narrower ones leave the rest. */
   write<W extends OperandWidth>(operand: Operand<W>, value: Expr<W>): void {
     if (operand.kind === 'memory') this.storeAt({ kind: 'operand', position: operand.position }, value);
-    else this.#commit({ kind: 'operand', position: operand.position, width: operand.width }, value);
+    else {
+      const { position, width, file } = operand;
+      this.#commit({ kind: 'operand', position, width, file }, value);
+    }
   }
   /** Sets an operand whose value was `old` if the condition holds: else even the upper half of a 32-bit register stays. */
   writeIf<W extends OperandWidth>(condition: Expr<1>, operand: Operand<W>, value: Expr<W>, old: Expr<W>): void {
@@ -250,20 +310,21 @@ export class Semantics {
   }
 
   #readOperand<W extends OperandWidth>(operand: Operand<W>, forWrite: boolean): Expr<W> {
-    const { position, width } = operand;
+    const { position, width, file } = operand;
     switch (operand.kind) {
       case 'memory':
         return this.loadAt({ kind: 'operand', position }, width, forWrite);
       case 'immediate':
         return this.#leaf({ kind: 'immediate', position }, width);
       case 'register':
-        return this.#leaf({ kind: 'register', register: { kind: 'operand', position, width } }, width);
+        return this.#leaf({ kind: 'register', register: { kind: 'operand', position, width, file } }, width);
     }
   }
 
   #commit(register: RegisterRef, value: Expr): void {
     if (register.width !== value.width)
       throw new Error(`width ${value.width} written to a ${register.width}-bit place`);
+    if (isPartOfVector(register)) throw new Error(`a vector register is written with ${value.width} bits`);
     this.#commits.push({ register, value });
   }
 
@@ -282,6 +343,19 @@ export class Semantics {
     if (already > 0) throw new Error(`${what} comes after a write: a fault would leave the state half-written`);
   }
 }
+
+const ZERO_HALVES: readonly Expr<128>[] = [constant(128, 0), constant(128, 0)];
+
+const halvesOf = ({ halves }: Operand): readonly Half[] => (halves === 2 ? [0, 1] : [0]);
+
+const HALF_BYTES = 16;
+function halfAddress({ position }: Operand, half: Half): AddressRef {
+  return half === 0 ? { kind: 'operand', position } : { kind: 'operand', position, plus: constant(64, HALF_BYTES) };
+}
+
+const isPartOfVector = (register: RegisterRef): boolean =>
+  register.width !== 128 &&
+  (register.kind === 'vector' || (register.kind === 'operand' && register.file !== undefined));
 
 /** The carry out of every bit position of `sum` = a + b (+ carry in). */
 export function additionFlags<W extends OperandWidth>(a: Expr<W>, b: Expr<W>, sum: Expr<W>): ArithmeticFlags {

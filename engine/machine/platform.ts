@@ -158,7 +158,6 @@ const bookkeeping: readonly FieldName[] = [
   'tlbBase',
   'jumpKey',
   'linkSite',
-  'scratch',
   'exitRecord',
 ];
 

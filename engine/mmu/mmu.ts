@@ -223,6 +223,28 @@ export class Mmu extends TranslationControl {
     this.writeU64(linear, value);
   }
 
+  /** Reads 16 bytes to an address of a view. */
+  slowRead128(linear: number, view: DataView, to: number): void {
+    if ((linear & 0xfff) > 0xff0) {
+      const at = this.#split(linear, 16, Access.Read, Privilege.Current);
+      for (let i = 0; i < 16; i++) view.setUint8(to + i, this.physical.readU8(byteOf(at, i)));
+      return;
+    }
+    const at = this.#access(linear, 16, Access.Read, Privilege.Current);
+    view.setBigUint64(to, this.physical.readU64(at), true);
+    view.setBigUint64(to + 8, this.physical.readU64(at + 8), true);
+  }
+  slowWrite128(linear: number, view: DataView, from: number): void {
+    if ((linear & 0xfff) > 0xff0) {
+      const at = this.#split(linear, 16, Access.Write, Privilege.Current);
+      for (let i = 0; i < 16; i++) this.physical.writeU8(byteOf(at, i), view.getUint8(from + i));
+      return;
+    }
+    const at = this.#access(linear, 16, Access.Write, Privilege.Current);
+    this.physical.writeU64(at, view.getBigUint64(from, true));
+    this.physical.writeU64(at + 8, view.getBigUint64(from + 8, true));
+  }
+
   #readCrossing(linear: number, lengthBytes: number, privilege: Privilege): number {
     const at = this.#split(linear, lengthBytes, Access.Read, privilege);
     let value = 0;

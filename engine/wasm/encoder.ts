@@ -3,11 +3,14 @@
  * nothing: V8's validator does. Source: WebAssembly Core Specification, "Binary Format", and the tail-call proposal.
  */
 
+import { type SimdOp, simdOp } from './simd.ts';
+
 /** Value types, as encoded. */
 export const I32 = 0x7f;
 export const I64 = 0x7e;
 export const F64 = 0x7c;
-export type ValueType = typeof I32 | typeof I64 | typeof F64;
+export const V128 = 0x7b;
+export type ValueType = typeof I32 | typeof I64 | typeof F64 | typeof V128;
 /** Block type of a block that leaves nothing on the stack. */
 export const VOID = 0x40;
 
@@ -161,6 +164,21 @@ export class FunctionBody {
   memory(opcode: number, offset = 0): this {
     this.#code.push(opcode);
     return this.#with(0, offset);
+  }
+  /** A vector instruction without memory; immediates are lane numbers, or the bytes of a constant. */
+  simd(name: SimdOp, immediates: readonly number[] = []): this {
+    this.#code.push(0xfd);
+    this.emit(...unsignedLeb(simdOp[name]));
+    return this.emit(...immediates);
+  }
+  v128(value: bigint): this {
+    const bytes = Array.from({ length: 16 }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn));
+    return this.simd('v128.const', bytes);
+  }
+  /** `v128.load` or `v128.store`, as `memory`. */
+  memory128(name: 'v128.load' | 'v128.store', offset = 0): this {
+    this.#code.push(0xfd);
+    return this.memory(simdOp[name], offset);
   }
   /** `memory.copy` inside the one memory: destination, source and length in bytes are on the stack. They may overlap. */
   memoryCopy(): this {

@@ -93,25 +93,33 @@ function byInterpreter(vector: Vector): Outcome {
   return outcome(gpr, flags, rip, exception?.vector);
 }
 
+/** Of each form and encoding length, the last vector of a group. */
+function formsOf(group: string): Map<string, Vector> {
+  const forms = new Map<string, Vector>();
+  for (const vector of readVectors(group)) forms.set(`${vector.name} ${vector.bytes.length}`, vector);
+  return forms;
+}
+
+/** Vectors of vector instructions have inputs of their own in plenty: random general-purpose registers are addresses to them. */
+const inputsPerForm = ({ mode, bytes }: Vector): number =>
+  decodeOne(bytes, mode, 0)?.extensions ? 2 : INPUTS_PER_FORM[mode];
+
 describe('oracle = interpreter on random inputs', () => {
-  for (const mode of [64, 32, 16] as const) {
-    test(`${mode}-bit forms`, () => {
-      const forms = new Map<string, Vector>();
-      for (const group of vectorGroups().filter((name) => name.startsWith(`${mode}-`))) {
-        for (const vector of readVectors(group)) forms.set(`${vector.name} ${vector.bytes.length}`, vector);
+  test.each(vectorGroups())('%s', (group) => {
+    let compared = 0;
+    for (const [name, vector] of formsOf(group)) {
+      const bits = randomBits(name.length * 7919 + compared);
+      for (let n = 0; n < inputsPerForm(vector); n++) {
+        const input = withRandomInput(vector, bits);
+        const expected = byOracle(input);
+        if (!expected) break;
+        compared++;
+        expect(byInterpreter(input), `${name} ${vector.disassembly} #${n}`).toEqual(expected);
       }
-      let compared = 0;
-      for (const [name, vector] of forms) {
-        const bits = randomBits(name.length * 7919 + compared);
-        for (let n = 0; n < INPUTS_PER_FORM[mode]; n++) {
-          const input = withRandomInput(vector, bits);
-          const expected = byOracle(input);
-          if (!expected) break;
-          compared++;
-          expect(byInterpreter(input), `${name} ${vector.disassembly} #${n}`).toEqual(expected);
-        }
-      }
-      expect(compared).toBeGreaterThan(1000);
-    });
-  }
+    }
+    if (!withoutSemantics.test(group)) expect(compared).toBeGreaterThan(0);
+  });
 });
+
+/** Groups of system instructions. */
+const withoutSemantics = /-(interrupt|privileged|undefined|segment|x87.*)$/;

@@ -11,6 +11,7 @@ import { silentHooks } from '../../engine/cpu/processor.ts';
 import { RFLAGS } from '../../engine/cpu/register-bits.ts';
 import { enterLongMode, powerUp } from '../../engine/cpu/reset.ts';
 import { CS, DS, ES, FS, GS, SS, TR } from '../../engine/cpu/state.ts';
+import { KEYS_OF_GENERATION } from '../../engine/exec/code-world.ts';
 import { fnv1a64 } from '../../engine/machine/hash.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { architecturalState } from '../../engine/machine/platform.ts';
@@ -115,7 +116,7 @@ class Subject {
       rip: rip.toString(16),
       cpl,
       tlbBase,
-      key: jumpKey % 128,
+      key: jumpKey % KEYS_OF_GENERATION,
       fields: fieldsOf(architecturalState(state.bytes)),
       ram: fnv1a64([physical.bytes.subarray(0, 0x2_0000)]),
     };

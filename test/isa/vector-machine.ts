@@ -1,5 +1,6 @@
 /** The machine that the recorded vectors assume (test/vectors/README.md), for the oracle to run on. */
-import { type OracleAccess, OracleException, type OracleMachine } from '../../engine/isa/oracle.ts';
+import { type ExtendedState, type OracleAccess, OracleException, type OracleMachine } from '../../engine/isa/oracle.ts';
+import { toEngine } from '../support/extended-state.ts';
 import { instructionAddress, type Region, regionContents, regionsOf } from '../vectors/layout.ts';
 import type { Vector } from '../vectors/read-vectors.ts';
 
@@ -24,6 +25,7 @@ function pristineContents(region: Region): Uint8Array {
 
 export class VectorMachine implements OracleMachine {
   readonly gpr: bigint[];
+  readonly extended: ExtendedState;
   rflags: number;
   rip: bigint;
   readonly codeSegmentLimit: bigint;
@@ -34,6 +36,7 @@ export class VectorMachine implements OracleMachine {
   constructor(vector: Vector) {
     this.#vector = vector;
     this.gpr = [...vector.input.gpr];
+    this.extended = toEngine(vector.input.extended);
     this.rflags = vector.input.flags;
     this.rip = vector.input.rip;
     this.codeSegmentLimit = vector.mode === 16 ? 0xffffn : 0xffff_ffffn;
@@ -71,14 +74,21 @@ export class VectorMachine implements OracleMachine {
     });
   }
 
+  probe(access: OracleAccess): void {
+    this.#linear(access);
+  }
+
   /** The linear addresses of an access, after all its checks. */
-  #linear({ segment, offset, bytes, forWrite }: OracleAccess): number[] {
+  #linear({ segment, offset, bytes, forWrite, alignment }: OracleAccess): number[] {
     const { mode, input } = this.#vector;
     const violation = segment === SS ? 12 : 13;
     const end = offset + BigInt(bytes - 1);
     const last = mode === 64 ? BigInt.asUintN(64, end) : end;
     if (mode === 16 && last > 0xffffn) throw new OracleException(violation);
     if (mode === 32 && last > 0xffff_ffffn) throw new OracleException(violation, 0);
+    // In 64-bit mode processors report a misaligned address first.
+    const linear = offset + BigInt(mode === 16 ? (input.segments[segment] ?? 0) * 16 : 0);
+    if (alignment !== undefined && linear % BigInt(alignment) !== 0n) throw new OracleException(13, 0);
     if (mode === 64 && BigInt.asUintN(64, BigInt.asIntN(48, last)) !== last) throw new OracleException(violation, 0);
     const base = mode === 16 ? (input.segments[segment] ?? 0) * 16 : 0;
     const addresses = Array.from({ length: bytes }, (_, i) => base + Number(offset) + i);

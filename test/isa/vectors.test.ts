@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { decodeOne } from '../../engine/isa/decode.ts';
 import { formOf } from '../../engine/isa/form.ts';
 import { OracleException, runOracle } from '../../engine/isa/oracle.ts';
+import { extendedDifferences, toEngine } from '../support/extended-state.ts';
 import type { Mode } from '../vectors/layout.ts';
 import { readVectors, type Vector, vectorGroups } from '../vectors/read-vectors.ts';
 import { VectorMachine, VectorPageFault } from './vector-machine.ts';
@@ -50,6 +51,7 @@ function differences(vector: Vector, machine: VectorMachine, exception: OracleEx
       BigInt.asUintN(mode === 64 ? 64 : 32, machine.gpr[n] ?? 0n).toString(16),
     );
   }
+  found.push(...extendedDifferences(toEngine(output.extended), machine.extended));
   check('flags', (output.flags & flagsMask).toString(16), (machine.rflags & flagsMask).toString(16));
   check('rip', output.rip.toString(16), machine.rip.toString(16));
   return [...found, ...memoryDifferences(vector, machine)];

@@ -1,14 +1,17 @@
 /** A bare processor in the setting in which the vectors were recorded: user code, its regions and nothing else. */
 import { GuestFault } from '../../engine/cpu/events.ts';
+import { readExtendedState, writeExtendedState } from '../../engine/cpu/extended-state.ts';
 import { readFlags, writeFlags } from '../../engine/cpu/flags.ts';
 import { refreshMode } from '../../engine/cpu/modes.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
 import { CS, GS, SS, TR } from '../../engine/cpu/state.ts';
 import type { HotSpotOptions } from '../../engine/exec/compiler/hot-spots.ts';
 import type { Executor } from '../../engine/exec/executor.ts';
+import type { ExtendedState } from '../../engine/isa/oracle.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { HIGH_ADDRESS, type Mode, patternByte, regionContents, regionsOf } from '../vectors/layout.ts';
 import type { MachineState, MemoryBytes, Vector } from '../vectors/read-vectors.ts';
+import { extendedDifferences, toEngine } from './extended-state.ts';
 import { readX87Words, writeX87Words, type X87Words, x87Differences } from './x87-state.ts';
 
 const RAM_BYTES = 0x80_0000;
@@ -30,7 +33,7 @@ export interface VectorOutcome {
   readonly segments: number[];
   readonly exception: GuestFault | undefined;
   readonly x87: X87Words;
-  readonly fpr: bigint[];
+  readonly extended: ExtendedState;
   /** Changed bytes by linear address. */
   readonly memory: Map<number, number>;
 }
@@ -105,7 +108,7 @@ export class VectorMachine {
     this.#setSegments(input.segments);
     for (const [index, value] of input.gpr.entries()) state.setGpr(index, value);
     writeX87Words(state, input.extended);
-    for (const [n, value] of input.extended.fpr.entries()) state.setX87Register(n, value);
+    writeExtendedState(state, toEngine(input.extended));
     writeFlags(state, input.flags | 2);
     state.rip = start;
     state.interruptibility = 0;
@@ -120,7 +123,7 @@ export class VectorMachine {
       segments: [0, 1, 2, 3, 4, 5].map((index) => state.segment(index).selector),
       exception: this.#fault,
       x87: readX87Words(state),
-      fpr: Array.from({ length: 8 }, (_, n) => state.x87Register(n)),
+      extended: readExtendedState(state),
       memory: this.#changes(patches),
     };
   }
@@ -172,7 +175,9 @@ export class VectorMachine {
   #enter(): void {
     const { state, processor, mmu } = this.host;
     state.cr0 = this.#mode === 16 ? 0x30 : 0x8001_0031;
-    state.cr4 = this.#mode === 64 ? 0x20 : 0;
+    // OSFXSR, OSXMMEXCPT and OSXSAVE, and PAE in 64-bit mode.
+    state.cr4 = 0x4_0600 | (this.#mode === 64 ? 0x20 : 0);
+    state.xcr0 = 7;
     state.efer = this.#mode === 64 ? 0x500 : 0;
     state.cr3 = TABLES;
     for (let index = 0; index <= GS; index++) {
@@ -248,7 +253,7 @@ export function differences(vector: Vector, outcome: VectorOutcome): string[] {
   expect('flags', output.flags & flagsMask, outcome.flags & flagsMask);
   if (!output.exception) expect('rip', output.rip, outcome.rip);
   found.push(...x87Differences(output.extended, outcome.x87));
-  for (const [n, value] of output.extended.fpr.entries()) expect(`R${n}`, value, outcome.fpr[n]);
+  found.push(...extendedDifferences(toEngine(output.extended), outcome.extended));
   for (const [index, value] of output.segments.entries()) expect(`segment ${index}`, value, outcome.segments[index]);
   const expected = new Map<number, number>();
   for (const { address, bytes } of output.memory)

@@ -4,10 +4,10 @@
  * the instruction, which has then changed nothing.
  */
 import { DS, SS } from '../../cpu/state.ts';
-import { fieldAddress, gprAddress } from '../../cpu/state-layout.ts';
+import { fieldAddress, gprAddress, vectorAddress } from '../../cpu/state-layout.ts';
 import { evaluate } from '../../expr/evaluate.ts';
 import type { Expr } from '../../expr/expr.ts';
-import type { DecodedInstruction, MemoryOperand } from '../../isa/decode.ts';
+import type { DecodedInstruction, MemoryOperand, RegisterOperand } from '../../isa/decode.ts';
 import { formOf, type InstructionForm } from '../../isa/form.ts';
 import type { OperandWidth } from '../../isa/operand.ts';
 import type { AddressRef, RegisterRef, Temp } from '../../isa/operation.ts';
@@ -16,9 +16,11 @@ import { I64, memoryOp, op } from '../../wasm/encoder.ts';
 import type { Block } from '../block.ts';
 import { handlerForm } from '../code-cache.ts';
 import { Exit } from '../exits.ts';
-import { fixedSegmentAddress } from '../handler-emitter.ts';
+import { fixedSegmentAddress, halfOffset } from '../handler-emitter.ts';
 import { RECORD_BYTES } from '../record.ts';
+import { operandAddress } from '../record-writer.ts';
 import { SharedFunction } from '../shared-functions.ts';
+import { loadValue, storeValue } from '../value-types.ts';
 import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
 import { RegionMemoryEmitter } from './region-memory-emitter.ts';
 
@@ -31,7 +33,7 @@ export interface Step {
 
 export const stepsOf = (block: Block): Step[] =>
   block.instructions.map((instruction, index) => {
-    const form = formOf(instruction, block.location.stackSize);
+    const form = formOf(instruction, block.location.stackSize, block.location.extensions);
     const isCompiled = form?.operation.transfer?.kind !== 'repeat';
     return { instruction, form: isCompiled ? form : undefined, record: block.record + index * RECORD_BYTES };
   });
@@ -168,14 +170,34 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     this.#registers.set(number, local);
     return local;
   }
-  #registerOf(register: RegisterRef): { number: number; high: boolean } {
+  #registerOf(register: RegisterRef & { kind: 'gpr' | 'operand' }): Pick<RegisterOperand, 'kind' | 'number' | 'high'> {
     const operand =
       register.kind === 'operand' ? this.#current.instruction.operands[register.position]?.register : register;
     if (!operand) throw new Error(`${this.#current.instruction.codeName} names no register`);
     return operand;
   }
 
+  /** Address of a register that regions leave in the CPU state; undefined for one that they keep in a local. */
+  #addressOf(register: RegisterRef): number | undefined {
+    switch (register.kind) {
+      case 'gpr':
+        return undefined;
+      case 'state':
+        return fieldAddress[register.field];
+      case 'vector':
+        return vectorAddress(register.number) + halfOffset(register);
+      case 'operand':
+        if (register.file === undefined) return undefined;
+        return operandAddress(this.#registerOf(register)) + halfOffset(register);
+    }
+  }
+
   protected override emitRegister(register: RegisterRef): void {
+    const address = this.#addressOf(register);
+    if (address !== undefined) loadValue(this.body.i32(address), register.width);
+    else this.#emitLocal(register as RegisterRef & { kind: 'gpr' | 'operand' });
+  }
+  #emitLocal(register: RegisterRef & { kind: 'gpr' | 'operand' }): void {
     const { number, high } = this.#registerOf(register);
     const { body } = this;
     body.get(this.#local(number));
@@ -184,8 +206,15 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     body.emit(op.i32WrapI64);
     if (register.width < 32) body.i32(2 ** register.width - 1).emit(op.i32And);
   }
-  protected override beginCommit(): void {}
+  protected override beginCommit(register: RegisterRef): void {
+    const address = this.#addressOf(register);
+    if (address !== undefined) this.body.i32(address);
+  }
   protected override endCommit(register: RegisterRef): void {
+    if (this.#addressOf(register) !== undefined) storeValue(this.body, register.width);
+    else this.#commitLocal(register as RegisterRef & { kind: 'gpr' | 'operand' });
+  }
+  #commitLocal(register: RegisterRef & { kind: 'gpr' | 'operand' }): void {
     const { number, high } = this.#registerOf(register);
     const { body } = this;
     const local = this.#local(number);

@@ -3,10 +3,10 @@ import type { Expr } from '../../expr/expr.ts';
 import type { OperandWidth } from '../../isa/operand.ts';
 import type { FlagsCommit, StatusFlag } from '../../isa/operation.ts';
 import { I32, I64, op } from '../../wasm/encoder.ts';
-import { valueType } from '../expression-emitter.ts';
 import { definiteValues } from '../flags-emitter.ts';
 import { OperationEmitter } from '../operation-emitter.ts';
 import { SharedFunction } from '../shared-functions.ts';
+import { valueType } from '../value-types.ts';
 import { deferrable, kindNumber, WORDS_KIND } from './deferred-flags.ts';
 import { CARRIED, DEAD, type Deferred, type FlagState, localsOf, type Relation, relationOf } from './flag-state.ts';
 

@@ -3,13 +3,13 @@
  * watched pages, code, faults) is left to the interpreter.
  */
 import type { OperandWidth } from '../../isa/operand.ts';
-import type { AddressRef, LoadStatement, RaiseStatement, StoreStatement } from '../../isa/operation.ts';
+import type { AddressRef, ReadStatement, StoreStatement } from '../../isa/operation.ts';
 import { FunctionBody, I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
 import { FOR_WRITE } from '../exits.ts';
-import { valueType } from '../expression-emitter.ts';
 import { emitTlbBase, fastTlbEntry } from '../fast-tlb-emitter.ts';
-import { addressKey, loadOpcode, storeOpcode } from '../memory-emitter.ts';
+import { addressKey } from '../memory-emitter.ts';
 import { SharedFunction } from '../shared-functions.ts';
+import { loadValue, storeValue, valueType } from '../value-types.ts';
 import { DeferredFlagsEmitter } from './deferred-flags-emitter.ts';
 
 /** Equal to no linear address of which an access keeps the page and the bits that must be clear for its alignment. */
@@ -62,19 +62,28 @@ export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
     this.body.get(this.#tlbBase);
   }
 
-  protected override emitRead(statement: LoadStatement | RaiseStatement): void {
+  protected override emitRead(statement: ReadStatement): void {
     if (statement.kind === 'raise') return super.emitRead(statement);
     const { body } = this;
-    const { address, width, forWrite } = statement;
+    const { address, width, alignment } = statement;
+    const forWrite = statement.kind === 'probe' || statement.forWrite;
     const linear = this.emitLinear(address, width, forWrite);
-    const value = body.local(valueType(width));
+    this.emitAlignmentCheck(linear, alignment);
     this.#emitHost(address, linear, width, forWrite);
+    if (statement.kind === 'probe') {
+      const host = body.local(I32);
+      body.set(host);
+      this.linears.set(addressKey(address), { linear, host });
+      return;
+    }
+    const value = body.local(valueType(width));
     if (forWrite) {
       const host = body.local(I32);
       body.tee(host);
       this.linears.set(addressKey(address), { linear, host });
     }
-    body.memory(loadOpcode[width]).set(value);
+    loadValue(body, width);
+    body.set(value);
     this.loads.set(statement, value);
   }
 
@@ -86,9 +95,11 @@ export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
     if (read) body.get(read.host);
     else {
       const linear = this.emitLinear(address, width, true);
+      this.emitAlignmentCheck(linear, statement.alignment);
       this.#emitHost(address, linear, width, true);
     }
-    body.get(value).memory(storeOpcode[width]);
+    body.get(value);
+    storeValue(body, width);
   }
 
   /** Goes on only with the page in the fast TLB; its entry is the one looked up. */

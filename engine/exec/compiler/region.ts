@@ -17,10 +17,10 @@ export interface BlockEnd {
 }
 
 export function endOfBlock(block: Block): BlockEnd {
-  const { codeSize, stackSize } = block.location;
+  const { codeSize, stackSize, extensions } = block.location;
   const next = cutToCode(endOf(block.instructions), codeSize);
   const last = block.instructions[block.count - 1];
-  const form = last && formOf(last, stackSize);
+  const form = last && formOf(last, stackSize, extensions);
   const isCall = last?.mnemonic === 'Call';
   if (!last || !form) return { kind: 'system', taken: undefined, next, isCall: false };
   const { transfer } = form.operation;

@@ -112,13 +112,13 @@ export class Regions {
 
   /** The block at an RIP that code of a block leads to, if it is decoded and fetching it changes nothing. */
   #find(from: Block, rip: number): Block | undefined {
-    const { codeSize, stackSize, linear: fromLinear, rip: fromRip, physical: fromPhysical, pageOffset } = from.location;
+    const { linear: fromLinear, rip: fromRip, physical: fromPhysical, pageOffset, codeSize } = from.location;
     const linear = codeSize === 64 ? rip : (fromLinear - fromRip + rip) >>> 0;
     const offset = linear & (PAGE_BYTES - 1);
     const isSamePage = linear - offset === fromLinear - pageOffset;
     const page = isSamePage ? fromPhysical - pageOffset : this.#mmu.servedFetch(linear - offset);
     if (page < 0) return undefined;
-    return this.#cache.peek({ physical: page + offset, linear, rip, pageOffset: offset, codeSize, stackSize });
+    return this.#cache.peek({ ...from.location, physical: page + offset, linear, rip, pageOffset: offset });
   }
 
   #flatSegments(): Set<number> {

@@ -3,6 +3,7 @@
  * semantics evaluated by definition (isa/oracle.ts), its accesses made through the guest's segments and page tables.
  */
 import { GuestFault } from '../../cpu/events.ts';
+import { readExtendedState, writeExtendedState } from '../../cpu/extended-state.ts';
 import { CS } from '../../cpu/state.ts';
 import { type CodeSize, type DecodedInstruction, decodeOne } from '../../isa/decode.ts';
 import { formOf } from '../../isa/form.ts';
@@ -29,11 +30,13 @@ export function emulateInstruction(vcpu: VirtualCpu): string | undefined {
     if (!form) return `${instruction.codeName} on a device`;
     const machine: OracleMachine = {
       gpr: Array.from({ length: REGISTERS }, (_, index) => guest.gpr(index)),
+      extended: readExtendedState(vcpu.parts.processor.state),
       rflags: guest.rflags,
       rip: BigInt(rip),
       codeSegmentLimit: BigInt(guest.segment(CS).limit),
       read: (access) => linear.read(access),
       write: (access, value) => linear.write(access, value),
+      probe: (access) => linear.probe(access),
     };
     runOracle(form.operation, instruction, machine);
     commit(vcpu, machine, instruction.ip);
@@ -67,6 +70,7 @@ function commit(vcpu: VirtualCpu, machine: OracleMachine, ip: number): void {
   machine.gpr.forEach((value, index) => {
     guest.setGpr(index, value);
   });
+  writeExtendedState(vcpu.parts.processor.state, machine.extended);
   guest.rflags = machine.rflags;
   const rip = Number(BigInt.asIntN(64, machine.rip));
   // An iteration of a REP that goes on leaves the shadows and the trap to the last one.

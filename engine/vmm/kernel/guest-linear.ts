@@ -6,6 +6,7 @@ import { isCanonical, withinLimit } from '../../cpu/access.ts';
 import { GP, GuestFault, SS_ } from '../../cpu/events.ts';
 import { PAGE_BYTES } from '../../cpu/memory-map.ts';
 import { FS, SS } from '../../cpu/state.ts';
+import type { Alignment } from '../../isa/operation.ts';
 import type { OracleAccess } from '../../isa/oracle.ts';
 import { Access } from '../../mmu/access.ts';
 import { type GuestPaging, pagingOf } from './guest-memory.ts';
@@ -68,8 +69,8 @@ export class GuestLinear {
     return memory.physical.bytes.subarray(memory.hostAddress(physical), memory.hostAddress(physical) + count);
   }
 
-  #pieces({ segment, offset, bytes }: OracleAccess, access: Access): Piece[] {
-    const linear = this.#linear(segment, offset, bytes);
+  #pieces({ segment, offset, bytes, alignment }: OracleAccess, access: Access): Piece[] {
+    const linear = this.#linear(segment, offset, bytes, alignment);
     const inFirst = Math.min(bytes, bytesLeftInPage(linear));
     const first = { guestPhysical: this.#translate(linear, access), at: 0, bytes: inFirst };
     if (inFirst === bytes) return [first];
@@ -81,16 +82,18 @@ export class GuestLinear {
     return this.#parts.memory.translate(this.#paging, linear, access);
   }
 
-  #linear(index: number, offset: bigint, bytes: number): number {
+  #linear(index: number, offset: bigint, bytes: number, alignment: Alignment | undefined): number {
     const segment = this.#parts.guest.segment(index);
     const fault = () => (index === SS ? SS_(0) : GP(0));
     if (this.#is64Bit) {
       const base = index >= FS ? BigInt(segment.base) : 0n;
       const linear = Number(BigInt.asIntN(64, base + offset));
+      if (isMisaligned(base + offset, alignment)) throw GP(0);
       if (!isCanonical(linear) || !isCanonical(linear + bytes - 1)) throw fault();
       return linear;
     }
     if (!withinLimit(segment, Number(offset), bytes)) throw fault();
+    if (isMisaligned(BigInt(segment.base) + offset, alignment)) throw GP(0);
     return (segment.base + Number(offset)) >>> 0;
   }
 
@@ -117,6 +120,9 @@ export class GuestLinear {
     });
   }
 }
+
+const isMisaligned = (linear: bigint, alignment: Alignment | undefined): boolean =>
+  alignment !== undefined && linear % BigInt(alignment) !== 0n;
 
 const bytesLeftInPage = (linear: number): number => PAGE_BYTES - (((linear % PAGE_BYTES) + PAGE_BYTES) % PAGE_BYTES);
 

@@ -22,6 +22,7 @@ export interface FeatureGroup {
   lane?: Lane;
 }
 
+const SSE = ['SSE', 'SSE2', 'SSE3', 'SSSE3', 'SSE4_1', 'SSE4_2'];
 const X87 = ['FPU', 'FPU387', 'FPU287', 'FPU+CMOV', 'FPU+SSE3'];
 const EXTENDED: Lane = { kind: 'float', bits: 80 };
 
@@ -45,6 +46,10 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
     cases: 8,
     lane: EXTENDED,
   },
+  'sse-move': { features: SSE, mnemonics: /^(Mov(?!nti|ntq|q2dq|dq2q)|Lddqu)/, encodings: 2, cases: 3 },
+  'sse-logic': { features: SSE, mnemonics: /^(P(and|or|xor)|(And|Or|Xor))/, encodings: 2, cases: 3 },
+  'avx-move': { features: ['AVX', 'AVX2'], mnemonics: /^V(mov|lddqu)/, encodings: 2, cases: 3 },
+  'avx-logic': { features: ['AVX', 'AVX2'], mnemonics: /^V(p(and|or|xor)|(and|or|xor))/, encodings: 2, cases: 3 },
 };
 
 /** The name and the properties of the group that a form of these features belongs to. */

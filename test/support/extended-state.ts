@@ -1,0 +1,21 @@
+/** Vector and x87 registers: from the vectors' form to the engine's, and what differs between two of the latter. */
+import type { ExtendedState } from '../../engine/isa/oracle.ts';
+import type { ExtendedState as Recorded } from '../vectors/extended-state.ts';
+
+export const toEngine = ({ xmm, ymmHigh, fpr, mxcsr }: Recorded): ExtendedState => ({
+  vectors: xmm.map((low, n) => low | ((ymmHigh[n] ?? 0n) << 128n)),
+  x87: [...fpr],
+  mxcsr,
+});
+
+export function extendedDifferences(expected: ExtendedState, found: ExtendedState): string[] {
+  const differing = (what: string, a: readonly bigint[], b: readonly bigint[]): string[] =>
+    a.flatMap((value, n) =>
+      value === b[n] ? [] : [`${what}${n}: expected ${value.toString(16)}, found ${b[n]?.toString(16)}`],
+    );
+  return [
+    ...differing('ymm', expected.vectors, found.vectors),
+    ...differing('fpr', expected.x87, found.x87),
+    ...differing('mxcsr ', [BigInt(expected.mxcsr)], [BigInt(found.mxcsr)]),
+  ];
+}
