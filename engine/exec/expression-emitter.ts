@@ -159,6 +159,7 @@ export abstract class ExpressionEmitter {
       case 'not':
         this.emit(a);
         if (width === 64) body.i64(-1n).emit(op.i64Xor);
+        else if (width === 1) body.emit(op.i32Eqz);
         else body.i32(width === 32 ? -1 : 2 ** width - 1).emit(op.i32Xor);
         return;
       case 'neg':

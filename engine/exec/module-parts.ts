@@ -1,6 +1,14 @@
 /** Modules of compiled code: the shared functions first, at the indices that all code relies on. */
 import { fieldAddress } from '../cpu/state-layout.ts';
-import { type DefinedFunction, encodeModule, FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
+import {
+  type DefinedFunction,
+  encodeModule,
+  FunctionBody,
+  type FunctionType,
+  I32,
+  memoryOp,
+  op,
+} from '../wasm/encoder.ts';
 import { deliverEventFunction, deliverPageFaultFunction } from './event-delivery.ts';
 import { Exit } from './exits.ts';
 import { record } from './record.ts';
@@ -16,6 +24,7 @@ import {
 } from './shared-functions.ts';
 
 export class DefinedFunctionList {
+  readonly #types: FunctionType[] = [...sharedTypes];
   readonly #functions: DefinedFunction[];
   readonly #withDispatcher: boolean;
 
@@ -36,13 +45,18 @@ export class DefinedFunctionList {
     this.#functions.push({ type: SharedType.handler, body: enterFunction(), export: 'enter' });
   }
 
-  add(definition: DefinedFunction): void {
-    this.#functions.push(definition);
+  /** Returns the function's index. */
+  add(definition: DefinedFunction): number {
+    return sharedImports.length + this.#functions.push(definition) - 1;
+  }
+  /** Adds a type to those that are shared, and returns its index. */
+  addType(type: FunctionType): number {
+    return this.#types.push(type) - 1;
   }
 
   encode(): Uint8Array {
     return encodeModule({
-      types: sharedTypes,
+      types: this.#types,
       imports: sharedImports,
       functions: this.#functions,
       importsTable: this.#withDispatcher,

@@ -71,26 +71,9 @@ export class Runtime {
         this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
       },
       system: (recordAddress: number) => this.#system(recordAddress),
-      fillFast: (linear: number, size: number, at: number) => this.#fillFast(linear, size, at),
       enterRegion: (at: number) => (this.mayEnterRegion(at) ? 1 : 0),
       call: (index: number) => callFunction(this.#parts.processor.state.view, index),
     };
-  }
-
-  /**
-   * For compiled code, which accesses memory through the fast TLB only: 0 if it has the page now, else the exit to take.
-   * Where that dropped a mapping of code, the code that follows has to be found anew.
-   */
-  #fillFast(linear: number, size: number, recordAddress: number): number {
-    const { mmu, processor } = this.#parts;
-    if ((linear & 0xfff) + (size & SIZE_MASK) > PAGE_BYTES) return Exit.Resume;
-    const { jumpKey } = processor.state;
-    const filled = mmu.fillFor(linear, size & FOR_WRITE ? Access.Write : Access.Read);
-    if (filled === FillResult.Failed) {
-      this.#fail(mmu.takeFailure(), recordAddress);
-      return Exit.Event;
-    }
-    return filled === FillResult.Filled && processor.state.jumpKey === jumpKey ? 0 : Exit.Resume;
   }
 
   /** What ended the instruction that left compiled code with Exit.Event. Anything but the above is an internal bug. */

@@ -61,34 +61,32 @@ export const SharedFunction = {
   raise: 3,
   /** (record) → 0 to go on at `state.rip`, or an Exit + 1. */
   system: 4,
-  /** (linear, sizeBytes + FOR_WRITE if for writing, record) → 0 if the fast TLB has the page now, or the Exit to leave compiled code with. */
-  fillFast: 5,
   /** (record) → whether the region that its block enters may run. */
-  enterRegion: 6,
+  enterRegion: 5,
   /** (linear) → host-physical address in RAM that a fetch reads, or NO_FETCH where the run loop has to look. */
-  translateFetch: 7,
+  translateFetch: 6,
   /** (index of a function of pure-functions.ts): arguments and results are in memory. */
-  call: 8,
-  divideUnsigned128: 9,
-  multiplyHighUnsigned: 10,
-  multiplyHighSigned: 11,
+  call: 7,
+  divideUnsigned128: 8,
+  multiplyHighUnsigned: 9,
+  multiplyHighSigned: 10,
   /** (kind, a, b) → the word that ZF, SF and PF derive from; see compiler/deferred-flags.ts. */
-  deferredResult: 12,
+  deferredResult: 11,
   /** (kind, a, b) → the word that CF, OF and AF derive from. */
-  deferredAux: 13,
+  deferredAux: 12,
   /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
-  dispatch: 14,
+  dispatch: 13,
   /** (record) → Exit: takes the block's budget and runs it. */
-  enterBlock: 15,
+  enterBlock: 14,
   /**
    * (linear, fast TLB set, offset of the tag, length) → wasm address of the bytes, or 0 if the fast TLB does not have
    * the page, or not all bytes are on it. This and the next only in the first module of handlers.
    */
-  hostAddress: 16,
+  hostAddress: 15,
   /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
-  deliverEvent: 17,
+  deliverEvent: 16,
   /** (unused) → 1 if the page fault that a refill found was dealt with. */
-  deliverPageFault: 18,
+  deliverPageFault: 17,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [
@@ -97,7 +95,6 @@ export const sharedImports: readonly FunctionImport[] = [
   { module: 'runtime', name: 'segmentCheck', type: SharedType.segmentCheck },
   { module: 'runtime', name: 'raise', type: SharedType.raise },
   { module: 'runtime', name: 'system', type: SharedType.handler },
-  { module: 'runtime', name: 'fillFast', type: SharedType.slowAccess },
   { module: 'runtime', name: 'enterRegion', type: SharedType.handler },
   { module: 'runtime', name: 'translateFetch', type: SharedType.translateFetch },
   { module: 'runtime', name: 'call', type: SharedType.call },

@@ -34,7 +34,7 @@ const Refilled = { No: 0, Yes: 1, Fault: 2 } as const;
 
 /** Types, and indices of the functions: the imported ones come first. */
 const Type = { slowAccess: 0, refill: 1, translateFetch: 2 } as const;
-const FunctionIndex = { slowRead: 0, slowWrite: 1, fillFast: 2, refill: 3 } as const;
+const FunctionIndex = { slowRead: 0, slowWrite: 1, refill: 2 } as const;
 
 /**
  * The imports of compiled code with the refill before the runtime's functions.
@@ -48,8 +48,8 @@ export function withRefill(
 ): Record<string, unknown> {
   const module = (compiled[physicalAddressBits] ??= new WebAssembly.Module(refillModule(physicalAddressBits)));
   const { exports } = new WebAssembly.Instance(module, { runtime: { ...runtime }, env: { memory } });
-  const { slowRead, slowWrite, fillFast, translateFetch } = exports;
-  return { ...runtime, slowRead, slowWrite, fillFast, translateFetch };
+  const { slowRead, slowWrite, translateFetch } = exports;
+  return { ...runtime, slowRead, slowWrite, translateFetch };
 }
 
 /** By MAXPHYADDR: the code does not depend on the machine. */
@@ -66,13 +66,11 @@ function refillModule(physicalAddressBits: number): Uint8Array {
     imports: [
       { module: 'runtime', name: 'slowRead', type: Type.slowAccess },
       { module: 'runtime', name: 'slowWrite', type: Type.slowAccess },
-      { module: 'runtime', name: 'fillFast', type: Type.slowAccess },
     ],
     functions: [
       { type: Type.refill, body: new Refill(physicalAddressBits).emit() },
       { type: Type.slowAccess, body: slowAccess(FunctionIndex.slowRead), export: 'slowRead' },
       { type: Type.slowAccess, body: slowAccess(FunctionIndex.slowWrite), export: 'slowWrite' },
-      { type: Type.slowAccess, body: slowAccess(FunctionIndex.fillFast), export: 'fillFast' },
       { type: Type.translateFetch, body: emitFetchTranslation(physicalAddressBits), export: 'translateFetch' },
     ],
     importsTable: false,
@@ -108,7 +106,7 @@ function slowAccess(slowly: number): Uint8Array {
   if (slowly === FunctionIndex.slowWrite) f.i32(1);
   else f.get(size).i32(FOR_WRITE).emit(op.i32And, op.i32Eqz, op.i32Eqz);
   f.call(FunctionIndex.refill).tee(refilled).emit(op.i32Eqz).branchIf(0);
-  f.i32(slowly === FunctionIndex.fillFast ? 0 : SlowStatus.Retry)
+  f.i32(SlowStatus.Retry)
     .i32(SlowStatus.Event)
     .get(refilled)
     .i32(Refilled.Yes)

@@ -15,14 +15,16 @@ import { RSP } from '../../isa/semantics-builder.ts';
 import { I64, memoryOp, op } from '../../wasm/encoder.ts';
 import type { Block } from '../block.ts';
 import { handlerForm } from '../code-cache.ts';
-import { Exit } from '../exits.ts';
+import type { Exit } from '../exits.ts';
 import { fixedSegmentAddress, halfOffset } from '../handler-emitter.ts';
+import type { DefinedFunctionList } from '../module-parts.ts';
 import { RECORD_BYTES } from '../record.ts';
 import { operandAddress } from '../record-writer.ts';
-import { SharedFunction } from '../shared-functions.ts';
 import { loadValue, storeValue } from '../value-types.ts';
 import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
+import { addLeaveFunctions, type LeaveFunctions } from './leave-functions.ts';
 import { RegionMemoryEmitter } from './region-memory-emitter.ts';
+import { registerUse } from './register-use.ts';
 
 export interface Step {
   readonly instruction: DecodedInstruction;
@@ -39,12 +41,25 @@ export const stepsOf = (block: Block): Step[] =>
   });
 
 export abstract class BlockEmitter extends RegionMemoryEmitter {
+  /** Locals of the registers that the region uses, by number. */
   readonly #registers = new Map<number, number>();
-  readonly #written = new Set<number>();
-  /** Label of the block behind which the state is spilled. */
-  protected leaveLabel = 0;
+  /** Numbers of those that it writes. */
+  #written: readonly number[] = [];
+  #leave: LeaveFunctions | undefined;
+  /** What is left of the budget. */
+  protected readonly budget = this.body.local(I64);
   #step: Step | undefined;
   #pageBase = 0;
+
+  /** To be called before anything is emitted. */
+  protected prepare(steps: readonly Step[], parts: DefinedFunctionList): void {
+    const { used, written } = registerUse(
+      steps.flatMap(({ instruction, form }) => (form ? [{ instruction, operation: form.operation }] : [])),
+    );
+    for (const number of used) this.#registers.set(number, this.body.permanentLocal(I64));
+    this.#written = [...written];
+    this.#leave = addLeaveFunctions(parts, this.#written);
+  }
 
   /** Emits all steps but the transfer of the last one, whose locals are returned. */
   protected emitSteps(
@@ -112,62 +127,44 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
 
   // ---- leaving -----------------------------------------------------------------------------------------------------
 
-  /** Leaves the region with an exit; flags are where they are now. */
-  protected leave(exit: Exit): void {
-    this.body.i32(exit).set(this.exit);
-    this.#leave();
-  }
-  #leave(): void {
-    this.carryFlags();
-    this.body.branchTo(this.leaveLabel);
-  }
-  protected setRip(emitRip: () => void): void {
-    this.body.i32(fieldAddress.rip);
+  /** Leaves the region with an exit for an RIP. */
+  protected leave(exit: Exit, emitRip: () => void): void {
+    this.#pushState();
+    this.body.i32(exit);
     emitRip();
-    this.body.memory(memoryOp.i64Store);
+    this.body.returnCall((this.#leave as LeaveFunctions).elsewhere);
   }
   /** Leaves the instruction to the interpreter. */
-  protected leaveToInterpreter(step: Step): void {
-    this.body.i32(Exit.Resume).set(this.exit);
-    this.#leaveAtRecord(step);
+  protected leaveToInterpreter({ record }: Step): void {
+    this.#pushState();
+    this.body
+      .i32(record)
+      .i64(BigInt(this.#pageBase))
+      .returnCall((this.#leave as LeaveFunctions).toInterpreter);
   }
-  #leaveAtRecord({ record }: Step): void {
-    this.body.i32(fieldAddress.exitRecord).i32(record).memory(memoryOp.i32Store);
-    this.body.i32(fieldAddress.pageBase).i64(BigInt(this.#pageBase)).memory(memoryOp.i64Store);
-    this.#leave();
+  #pushState(): void {
+    for (const number of this.#written) this.body.get(this.#local(number));
+    this.pushFlags();
+    this.body.get(this.budget);
   }
 
-  /** Reads the state that regions keep in locals; to be emitted once it is known what they use. */
+  /** Reads the state that regions keep in locals. */
   protected emitLoadState(): void {
     const { body, carried } = this;
     this.emitLoadMemoryState();
+    body.i32(fieldAddress.budget).memory(memoryOp.i64Load).set(this.budget);
     body.i32(fieldAddress.flagsAux).memory(memoryOp.i64Load).set(carried.a);
     body.i32(fieldAddress.flagsResult).memory(memoryOp.i64Load).set(carried.b);
     for (const [number, local] of this.#registers) {
       body.i32(gprAddress(number)).memory(memoryOp.i64Load).set(local);
     }
   }
-  /** Writes it back and returns the exit. */
-  protected emitSpillState(): void {
-    const { body, carried } = this;
-    for (const number of this.#written) {
-      body.i32(gprAddress(number)).get(this.#local(number)).memory(memoryOp.i64Store);
-    }
-    const words = () => body.get(carried.kind).get(carried.a).get(carried.b);
-    body.i32(fieldAddress.flagsResult);
-    words().call(SharedFunction.deferredResult).memory(memoryOp.i64Store);
-    body.i32(fieldAddress.flagsAux);
-    words().call(SharedFunction.deferredAux).memory(memoryOp.i64Store);
-    body.get(this.exit);
-  }
 
   // ---- registers ---------------------------------------------------------------------------------------------------
 
   #local(number: number): number {
-    const known = this.#registers.get(number);
-    if (known !== undefined) return known;
-    const local = this.body.permanentLocal(I64);
-    this.#registers.set(number, local);
+    const local = this.#registers.get(number);
+    if (local === undefined) throw new Error(`register ${number} was not seen to be used`);
     return local;
   }
   #registerOf(register: RegisterRef & { kind: 'gpr' | 'operand' }): Pick<RegisterOperand, 'kind' | 'number' | 'high'> {
@@ -218,7 +215,6 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     const { number, high } = this.#registerOf(register);
     const { body } = this;
     const local = this.#local(number);
-    this.#written.add(number);
     if (register.width < 64) body.emit(op.i64ExtendI32U);
     if (register.width < 32) {
       const shift = high ? 8n : 0n;
@@ -297,7 +293,7 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     return address.segment.kind === 'fixed' && address.segment.index === SS;
   }
   protected override leaveInstruction(): void {
-    this.#leaveAtRecord(this.#current);
+    this.leaveToInterpreter(this.#current);
   }
   protected override emitFault(): void {
     this.leaveToInterpreter(this.#current);

@@ -123,7 +123,13 @@ export abstract class DeferredFlagsEmitter extends OperationEmitter {
     }
   }
 
-  /** Puts flags where they travel across blocks, or leave the region. */
+  /** Pushes what the flags are made of: kind, a and b. What is dead need not be right, but must be something. */
+  protected pushFlags(): void {
+    if (this.flags.kind === 'dead') this.body.i32(WORDS_KIND).i64(0n).i64(0n);
+    else this.#pushCarried(this.flags);
+  }
+
+  /** Puts flags where they travel across blocks. */
   protected carryFlags(): void {
     const { body, carried, flags } = this;
     if (flags.kind === 'carried') return;

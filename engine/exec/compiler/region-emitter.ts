@@ -30,8 +30,8 @@ export interface CompiledRegion {
 
 /** `slot`: the table index that the region is going to have. */
 export function compileRegion(region: Region, slot: number): CompiledRegion {
-  const emitter = new RegionEmitter(region, slot);
   const parts = new DefinedFunctionList({ withDispatcher: false });
+  const emitter = new RegionEmitter(region, slot, parts);
   parts.add({ type: SharedType.handler, body: emitter.run(), export: 'run' });
   return { module: parts.encode(), entries: emitter.entries, loopHeaders: emitter.loopHeaders };
 }
@@ -42,18 +42,18 @@ class RegionEmitter extends BlockEmitter {
   readonly #flow: ControlFlow;
   readonly #steps: readonly Step[][];
   readonly #liveness: readonly FlagLiveness[];
-  readonly #budget = this.body.local(I64);
   /** Number of the entry that the dispatcher goes to. */
   readonly #next = this.body.local(I32);
   readonly #labels = new Map<number, number>();
   readonly #loops = new Map<number, number>();
   #dispatcher = 0;
 
-  constructor(region: Region, slot: number) {
+  constructor(region: Region, slot: number, parts: DefinedFunctionList) {
     super(region.flat);
     this.#region = region;
     this.#slot = slot;
     this.#steps = region.nodes.map(({ block }) => stepsOf(block));
+    this.prepare(this.#steps.flat(), parts);
     this.#liveness = this.#steps.map((steps) => this.flagLiveness(steps));
     this.#flow = new ControlFlow({
       successors: region.nodes.map((node) => this.#directSuccessors(node)),
@@ -78,16 +78,12 @@ class RegionEmitter extends BlockEmitter {
 
   run(): Uint8Array {
     const { body } = this;
-    body.block();
-    this.leaveLabel = body.label;
     body.loop();
     this.#dispatcher = body.label;
     this.#placeMerges(this.#flow.mergesBelow(undefined), () => {
       body.get(this.#next).branchTable(this.entries.map((node) => this.#labels.get(node) as number));
     });
-    body.end().emit(op.unreachable).end();
-    this.#writeBudget();
-    this.emitSpillState();
+    body.end().emit(op.unreachable);
     body.prepend(() => this.#prologue());
     return body.bytes();
   }
@@ -97,7 +93,6 @@ class RegionEmitter extends BlockEmitter {
     if (this.#region.pages.length > 1 || this.#region.codeSize !== 64) this.#checkTranslations();
     if (this.flatUsed.size > 0) this.#checkFlatness();
     body.get(REC).memory(memoryOp.i32Load, record.entry).set(this.#next);
-    body.i32(fieldAddress.budget).memory(memoryOp.i64Load).set(this.#budget);
     this.emitLoadState();
   }
 
@@ -131,10 +126,6 @@ class RegionEmitter extends BlockEmitter {
   #refuse(): void {
     this.body.i32(fieldAddress.exitRecord).get(REC).memory(memoryOp.i32Store);
     this.body.i32(Exit.Resume).emit(op.return);
-  }
-
-  #writeBudget(): void {
-    this.body.i32(fieldAddress.budget).get(this.#budget).memory(memoryOp.i64Store);
   }
 
   // ---- structure ---------------------------------------------------------------------------------------------------
@@ -196,8 +187,7 @@ class RegionEmitter extends BlockEmitter {
   #emitEdge(from: number, rip: number): void {
     const to = this.#region.indexOf.get(rip);
     if (to === undefined) {
-      this.setRip(() => this.body.i64(BigInt(rip)));
-      this.leave(Exit.Dispatch);
+      this.leave(Exit.Dispatch, () => this.body.i64(BigInt(rip)));
       return;
     }
     const { block } = this.#region.nodes[to] as RegionNode;
@@ -226,12 +216,11 @@ class RegionEmitter extends BlockEmitter {
   #takeBudget(emitCount: () => void, emitRip: () => void): void {
     const { body } = this;
     const left = body.local(I64);
-    body.get(this.#budget);
+    body.get(this.budget);
     emitCount();
     body.emit(op.i64Sub).tee(left).i64(0n).emit(op.i64LtS).if();
-    this.setRip(emitRip);
-    this.leave(Exit.Budget);
-    body.end().get(left).set(this.#budget);
+    this.leave(Exit.Budget, emitRip);
+    body.end().get(left).set(this.budget);
     body.release(I64, left);
   }
 
@@ -253,8 +242,7 @@ class RegionEmitter extends BlockEmitter {
       this.flags = before;
     }
     this.#lookUp(target);
-    this.setRip(() => body.get(target));
-    this.leave(Exit.Dispatch);
+    this.leave(Exit.Dispatch, () => body.get(target));
   }
 
   /** To the dispatcher, if the target is an entry of this region. */

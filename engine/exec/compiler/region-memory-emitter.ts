@@ -5,10 +5,8 @@
 import type { OperandWidth } from '../../isa/operand.ts';
 import type { AddressRef, ReadStatement, StoreStatement } from '../../isa/operation.ts';
 import { FunctionBody, I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
-import { FOR_WRITE } from '../exits.ts';
 import { emitTlbBase, fastTlbEntry } from '../fast-tlb-emitter.ts';
 import { addressKey } from '../memory-emitter.ts';
-import { SharedFunction } from '../shared-functions.ts';
 import { loadValue, storeValue, valueType } from '../value-types.ts';
 import { DeferredFlagsEmitter } from './deferred-flags-emitter.ts';
 
@@ -16,8 +14,6 @@ import { DeferredFlagsEmitter } from './deferred-flags-emitter.ts';
 const NO_PAGE = 0x800n;
 
 export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
-  /** The exit that the region is left with. */
-  protected readonly exit = this.body.local(I32);
   /** Address of the set of the fast TLB, which does not change while a region runs. */
   readonly #tlbBase = this.body.local(I32);
   /** Linear address of a page of the stack that the fast TLB has for reads and writes, or NO_PAGE; and its addend. */
@@ -36,12 +32,12 @@ export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
   protected abstract segmentIndex(address: AddressRef): number;
   /** Whether an access is to the stack, as far as the instruction tells. */
   protected abstract isOnStack(address: AddressRef): boolean;
-  /** Leaves with `exit` at the instruction under way, which has changed nothing. */
+  /** Leaves the instruction under way, which has changed nothing, to the interpreter. */
   protected abstract leaveInstruction(): void;
 
   /** What accesses need; to be emitted where the region begins. */
   protected emitLoadMemoryState(): void {
-    this.#forgetStack();
+    this.body.i64(NO_PAGE).set(this.#stack.page);
     emitTlbBase(this.body);
     this.body.set(this.#tlbBase);
   }
@@ -59,7 +55,7 @@ export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
   }
 
   protected override emitTlbBase(): void {
-    this.body.get(this.#tlbBase);
+    emitTlbBase(this.body);
   }
 
   protected override emitRead(statement: ReadStatement): void {
@@ -104,23 +100,10 @@ export abstract class RegionMemoryEmitter extends DeferredFlagsEmitter {
 
   /** Goes on only with the page in the fast TLB; its entry is the one looked up. */
   #ensureFast(linear: number, width: OperandWidth, forWrite: boolean): void {
-    const { body } = this;
-    body.block();
     this.emitHostLookup(linear, width, forWrite);
-    body.branchIf(0);
-    body.get(linear).emit(op.f64ConvertI64S);
-    body.i32(width / 8 + (forWrite ? FOR_WRITE : 0));
-    this.emitRecord();
-    body.call(SharedFunction.fillFast).tee(this.exit).if();
+    this.body.emit(op.i32Eqz).if();
     this.leaveInstruction();
-    body.end();
-    // What came in may have put something out.
-    this.#forgetStack();
-    body.end();
-  }
-
-  #forgetStack(): void {
-    this.body.i64(NO_PAGE).set(this.#stack.page);
+    this.body.end();
   }
 
   /** Pushes the wasm address of an access. */

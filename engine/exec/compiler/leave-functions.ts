@@ -1,0 +1,55 @@
+/**
+ * The functions of a region's module that it leaves through, by tail calls: they write to the CPU state what the region
+ * keeps in locals. So nothing in the region itself is held across a call or wanted at one common place, and V8 can keep
+ * the locals in machine registers.
+ */
+import { fieldAddress, gprAddress } from '../../cpu/state-layout.ts';
+import { FunctionBody, I32, I64, memoryOp, type ValueType } from '../../wasm/encoder.ts';
+import { Exit } from '../exits.ts';
+import type { DefinedFunctionList } from '../module-parts.ts';
+import { SharedFunction } from '../shared-functions.ts';
+
+/** Indices of the functions. Both take the registers written (i64 each), then kind, a and b of the flags, the budget, and … */
+export interface LeaveFunctions {
+  /** … record (i32), pageBase (i64): leaves the instruction of the record to the interpreter. */
+  readonly toInterpreter: number;
+  /** … Exit (i32), RIP (i64). */
+  readonly elsewhere: number;
+}
+
+/** Kind, a and b; budget; and two of each function's own. */
+const STATE_TYPES: readonly ValueType[] = [I32, I64, I64, I64];
+const OWN_TYPES: readonly ValueType[] = [I32, I64];
+
+/** @param written numbers of the registers that the region writes, in the order of the parameters */
+export function addLeaveFunctions(parts: DefinedFunctionList, written: readonly number[]): LeaveFunctions {
+  const parameters = [...written.map((): ValueType => I64), ...STATE_TYPES, ...OWN_TYPES];
+  const type = parts.addType({ parameters, results: [I32] });
+  const first = parameters.length - OWN_TYPES.length;
+  const toInterpreter = emitSpill(parameters.length, written);
+  toInterpreter.i32(fieldAddress.exitRecord).get(first).memory(memoryOp.i32Store);
+  toInterpreter
+    .i32(fieldAddress.pageBase)
+    .get(first + 1)
+    .memory(memoryOp.i64Store);
+  const elsewhere = emitSpill(parameters.length, written);
+  elsewhere
+    .i32(fieldAddress.rip)
+    .get(first + 1)
+    .memory(memoryOp.i64Store);
+  return {
+    toInterpreter: parts.add({ type, body: toInterpreter.i32(Exit.Resume).bytes() }),
+    elsewhere: parts.add({ type, body: elsewhere.get(first).bytes() }),
+  };
+}
+
+function emitSpill(parameterCount: number, written: readonly number[]): FunctionBody {
+  const f = new FunctionBody(parameterCount);
+  for (const [index, number] of written.entries()) f.i32(gprAddress(number)).get(index).memory(memoryOp.i64Store);
+  const kind = written.length;
+  const [a, b, budget] = [kind + 1, kind + 2, kind + 3];
+  f.i32(fieldAddress.budget).get(budget).memory(memoryOp.i64Store);
+  f.i32(fieldAddress.flagsResult).get(kind).get(a).get(b).call(SharedFunction.deferredResult).memory(memoryOp.i64Store);
+  f.i32(fieldAddress.flagsAux).get(kind).get(a).get(b).call(SharedFunction.deferredAux).memory(memoryOp.i64Store);
+  return f;
+}
