@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url';
 
 /** The folders of engine/: each may import those before it. */
 export const engineOrder = [
+  'float',
   'expr',
   'wasm',
-  'float',
   'isa',
   'cpu',
   'mmu',

@@ -3,12 +3,13 @@ import type { ExtendedState } from '../isa/oracle.ts';
 import type { CpuState } from './state.ts';
 import { VECTOR_REGISTERS, vectorAddress, X87_REGISTERS, x87Address } from './state-layout.ts';
 
-type State = Pick<CpuState, 'view' | 'mxcsr'>;
+type State = Pick<CpuState, 'view' | 'mxcsr' | 'cr4'>;
 
-export const readExtendedState = ({ view, mxcsr }: State): ExtendedState => ({
+export const readExtendedState = ({ view, mxcsr, cr4 }: State): ExtendedState => ({
   vectors: Array.from({ length: VECTOR_REGISTERS }, (_, index) => readInteger(view, vectorAddress(index), 4)),
   x87: Array.from({ length: X87_REGISTERS }, (_, index) => readInteger(view, x87Address(index), 2)),
   mxcsr,
+  cr4,
 });
 
 export function writeExtendedState(state: State, { vectors, x87, mxcsr }: ExtendedState): void {

@@ -3,7 +3,7 @@
  * A node that is used more than once is evaluated once and kept in a local. Leaves come from the subclass.
  */
 import { type BinaryOp, type CompareOp, children, type Expr, type UnaryOp, type Width } from '../expr/expr.ts';
-import type { CallSite } from '../expr/pure-function.ts';
+import type { CallSite, Shortcut } from '../expr/pure-function.ts';
 import { type FunctionBody, I32, I64, op } from '../wasm/encoder.ts';
 import { SharedFunction } from './shared-functions.ts';
 import { valueType } from './value-types.ts';
@@ -28,7 +28,10 @@ export abstract class ExpressionEmitter {
     if (!root) return;
     const uses = (this.#uses.get(root) ?? 0) + 1;
     this.#uses.set(root, uses);
-    if (uses === 1) for (const child of children(root)) this.countUses(child);
+    if (uses > 1) return;
+    for (const child of children(root)) this.countUses(child);
+    const shortcut = root.node.kind === 'call' ? root.node.site.shortcut : undefined;
+    for (const expr of shortcut ? [shortcut.condition, ...shortcut.values] : []) this.countUses(expr);
   }
 
   /** The expression's value is in this local from here on. */
@@ -136,7 +139,29 @@ export abstract class ExpressionEmitter {
   /** Locals with the results of a call, which is made the first time. */
   #results(site: CallSite): readonly number[] {
     let locals = this.#callResults.get(site);
-    if (!locals) this.#callResults.set(site, (locals = emitCall(this.body, site, this.#emit)));
+    if (!locals) {
+      locals = site.shortcut ? this.#callOrShortcut(site, site.shortcut) : emitCall(this.body, site, this.#emit);
+      this.#callResults.set(site, locals);
+    }
+    return locals;
+  }
+  #callOrShortcut(site: CallSite, { condition, values }: Shortcut): readonly number[] {
+    const { body } = this;
+    // Needed either way; first evaluated in a branch they would be evaluated again in the other.
+    for (const arg of site.args) this.emitToLocal(arg);
+    this.emit(condition);
+    const locals = values.map(({ width }) => body.local(valueType(width)));
+    body.if();
+    this.scoped(() => {
+      for (const value of values) this.emit(value);
+    });
+    for (const local of [...locals].reverse()) body.set(local);
+    body.else();
+    this.scoped(() => {
+      for (const result of emitCall(body, site, this.#emit)) body.get(result);
+    });
+    for (const local of [...locals].reverse()) body.set(local);
+    body.end();
     return locals;
   }
 

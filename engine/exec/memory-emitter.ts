@@ -4,7 +4,7 @@
  */
 import { Vector } from '../cpu/events.ts';
 import { SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
-import { segmentLayout } from '../cpu/state-layout.ts';
+import { fieldAddress, segmentLayout } from '../cpu/state-layout.ts';
 import type { Expr } from '../expr/expr.ts';
 import type { OperandWidth } from '../isa/operand.ts';
 import type {
@@ -218,10 +218,25 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   }
 
   #raise(statement: RaiseStatement): void {
-    this.emit(statement.condition);
-    this.body.if();
-    this.emitFault(statement.vector, statement.errorCode);
-    this.body.end();
+    const { condition, vector, errorCode, mxcsr, instead } = statement;
+    const { body } = this;
+    this.emit(condition);
+    body.if();
+    this.scoped(() => {
+      if (mxcsr) {
+        body.i32(fieldAddress.mxcsr);
+        this.emit(mxcsr);
+        body.memory(memoryOp.i32Store);
+      }
+      if (instead) {
+        this.emit(instead.condition);
+        body.if();
+        this.emitFault(instead.vector, errorCode);
+        body.end();
+      }
+      this.emitFault(vector, errorCode);
+    });
+    body.end();
   }
   /** Leaves with an exception; the instruction has changed nothing. */
   protected emitFault(vector: number, errorCode: number | undefined): void {

@@ -70,8 +70,9 @@ export abstract class OperationEmitter extends MemoryEmitter {
     };
     this.countUses(operation.guard);
     for (const statement of operation.reads) {
-      if (statement.kind === 'raise') this.countUses(statement.condition);
-      else addressParts(statement.address);
+      if (statement.kind === 'raise') {
+        for (const expr of [statement.condition, statement.mxcsr, statement.instead?.condition]) this.countUses(expr);
+      } else addressParts(statement.address);
     }
     for (const store of operation.stores) {
       addressParts(store.address);

@@ -9,7 +9,7 @@
  * Of vectors (width 128) there are AND, OR, XOR, NOT, comparisons for (in)equality, `ite`, extension and truncation, and the
  * lane operations of vector-operations.ts.
  */
-import type { CallSite, PureFunction } from './pure-function.ts';
+import type { CallSite, PureFunction, Shortcut } from './pure-function.ts';
 import { type VectorOp, vectorOperations } from './vector-operations.ts';
 
 export type Width = 1 | 8 | 16 | 32 | 64 | 128;
@@ -234,14 +234,16 @@ export function concatenate(low: Expr<64>, high: Expr<64>): Expr<128> {
 }
 
 /** The results of a function, in its order. The same call gives the same nodes, so that it is made once. */
-export function call(of: PureFunction, args: readonly Expr[]): Expr[] {
+export function call(of: PureFunction, args: readonly Expr[], shortcut?: Shortcut): Expr[] {
   const widths = args.map(({ width }) => width);
   if (widths.join() !== of.parameters.join()) throw new Error(`${of.name} of widths ${widths.join()}`);
-  const site: CallSite = { function: of, args };
+  if (shortcut && shortcut.values.map(({ width }) => width).join() !== of.results.join())
+    throw new Error(`a shortcut of ${of.name} of widths ${shortcut.values.map(({ width }) => width).join()}`);
+  const site: CallSite = { function: of, args, shortcut };
   return of.results.map((width, result) => new Expr(width, { kind: 'call', site, result }));
 }
 
-/** What an expression is made of directly. */
+/** What an expression is made of directly, shortcuts of calls left out. */
 export function children(expr: Expr): readonly Expr[] {
   const { node } = expr;
   switch (node.kind) {

@@ -3,30 +3,15 @@
  * printed. Names are those of the WebAssembly instructions that compute the same (WebAssembly Core Specification,
  * "Vector Instructions"); the executions look their opcodes up under them.
  */
-import type { Width } from './expr.ts';
+import { floatOperations } from './float-operations.ts';
+import { fromLanes, lanesOf, type VectorRow } from './lanes.ts';
 
-export interface VectorRow {
-  readonly arguments: readonly Width[];
-  readonly result: Width;
-  /** Definition: unsigned arguments of their widths, and the immediates (lane numbers); cut to the result's width by the caller. */
-  readonly evaluate: (args: readonly bigint[], immediates: readonly number[]) => bigint;
-  /** Name of the operation in pseudo-code. */
-  readonly text: string;
-}
+export { fromLanes, lanesOf } from './lanes.ts';
 
 type LaneBits = 8 | 16 | 32 | 64;
 type Lanes = readonly bigint[];
 
 const laneNames: Readonly<Record<LaneBits, string>> = { 8: 'Bytes', 16: 'Words', 32: 'Dwords', 64: 'Qwords' };
-
-/** The lanes of a vector, the lowest first, unsigned. */
-export function lanesOf(bits: number, vector: bigint): bigint[] {
-  return Array.from({ length: 128 / bits }, (_, lane) => BigInt.asUintN(bits, vector >> BigInt(bits * lane)));
-}
-/** The vector of lanes, each cut to its width. */
-export function fromLanes(bits: number, lanes: Lanes): bigint {
-  return lanes.reduce((vector, lane, i) => vector | (BigInt.asUintN(bits, lane) << BigInt(bits * i)), 0n);
-}
 
 const signed = (bits: number, value: bigint): bigint => BigInt.asIntN(bits, value);
 const clamp = (value: bigint, least: bigint, most: bigint): bigint =>
@@ -375,6 +360,8 @@ export const vectorOperations = {
   'i32x4.extadd_pairwise_i16x8_s': addPairs(16, 'Sign'),
   'i32x4.extadd_pairwise_i16x8_u': addPairs(16, 'Zero'),
   'i32x4.dot_i16x8_s': dot,
+
+  ...floatOperations,
 } as const satisfies Readonly<Record<string, VectorRow>>;
 
 export type VectorOp = keyof typeof vectorOperations;

@@ -128,19 +128,29 @@ function integerSquareRoot(value: bigint): bigint {
   }
 }
 
-/** a × b + c, rounded once. */
+/** What a fused operation negates, NaNs excepted. */
+export interface Negations {
+  readonly product: boolean;
+  readonly addend: boolean;
+}
+const noNegations: Negations = { product: false, addend: false };
+
+/** ± a × b ± c, rounded once. */
 export function multiplyAdd(
   format: FloatFormat,
   environment: FloatEnvironment,
   aBits: bigint,
   bBits: bigint,
   cBits: bigint,
+  negations: Negations = noNegations,
 ): FloatResult {
   const a = operand(format, environment, aBits);
   const b = operand(format, environment, bBits);
   const c = operand(format, environment, cBits);
   if (isNotANumber(a) || isNotANumber(b) || isNotANumber(c)) return propagateNaN(format, environment, a, b, c);
-  return withDenormals(multiplyAddNumbers(format, environment, [a, b], c), a, b, c);
+  const factor = negations.product ? negated(a) : a;
+  const addend = negations.addend ? negated(c) : c;
+  return withDenormals(multiplyAddNumbers(format, environment, [factor, b], addend), a, b, c);
 }
 
 function multiplyAddNumbers(
@@ -155,6 +165,6 @@ function multiplyAddNumbers(
     if (c.class === 'infinity' && c.negative !== negative) return invalidOperation(format);
     return exactResult(format.infinity(negative));
   }
-  if (c.class === 'infinity') return exactResult(c.bits);
+  if (c.class === 'infinity') return exactResult(format.infinity(c.negative));
   return packOrZero(format, environment, addExactly(multiplyExactly(a, b), c), negative && c.negative);
 }

@@ -13,7 +13,7 @@ export const statusFlags: readonly StatusFlag[] = ['CF', 'PF', 'AF', 'ZF', 'SF',
 export type Half = 0 | 1;
 
 /** Fields of the CPU state that instructions read and write, all of 32 bits. */
-export type StateField = 'mxcsr';
+export type StateField = 'mxcsr' | 'cr4';
 
 /**
  * A register named by an operand (a half of it if it is a vector), one that the instruction implies (by its number,
@@ -82,6 +82,10 @@ export interface RaiseStatement {
   readonly condition: Expr<1>;
   readonly vector: number;
   readonly errorCode: number | undefined;
+  /** MXCSR as the exception leaves it: a SIMD floating-point exception has set flags there. */
+  readonly mxcsr?: Expr<32> | undefined;
+  /** If this holds, another exception is raised instead. */
+  readonly instead?: { readonly condition: Expr<1>; readonly vector: number } | undefined;
 }
 
 export interface StoreStatement {

@@ -12,6 +12,7 @@ import type {
   FlagsCommit,
   LoadStatement,
   Operation,
+  RaiseStatement,
   ReadStatement,
   RegisterRef,
   StateField,
@@ -54,6 +55,8 @@ export interface ExtendedState {
   /** R0 to R7 of the x87 FPU, 80 bits each; the MM registers are their significands. */
   readonly x87: bigint[];
   mxcsr: number;
+  /** Only read: whether #XM can be raised. */
+  readonly cr4: number;
 }
 
 /** As after reset. */
@@ -61,6 +64,7 @@ export const initialExtendedState = (): ExtendedState => ({
   vectors: Array<bigint>(16).fill(0n),
   x87: Array<bigint>(8).fill(0n),
   mxcsr: 0x1f80,
+  cr4: 0x600,
 });
 
 /** An exception that the guest would get. */
@@ -125,7 +129,12 @@ class Execution {
     const machine = this.#machine;
     if (statement.kind === 'load') this.#loads.set(statement, machine.read(this.#access(statement)));
     else if (statement.kind === 'probe') machine.probe(this.#access({ ...statement, forWrite: true }));
-    else if (this.#value(statement.condition)) throw new OracleException(statement.vector, statement.errorCode);
+    else if (this.#value(statement.condition)) this.#raise(statement);
+  }
+
+  #raise({ vector, errorCode, mxcsr, instead }: RaiseStatement): never {
+    if (mxcsr) this.#machine.extended.mxcsr = Number(this.#value(mxcsr));
+    throw new OracleException(instead && this.#value(instead.condition) ? instead.vector : vector, errorCode);
   }
 
   #value(expr: Expr): bigint {
@@ -200,6 +209,7 @@ class Execution {
   }
 
   #setState(field: StateField, value: bigint): void {
+    if (field === 'cr4') throw new Error('CR4 is only read here');
     this.#machine.extended[field] = Number(value);
   }
 

@@ -54,7 +54,7 @@ const prefixes: Readonly<Record<number, string>> = { 16: '', 32: 'E', 64: 'R' };
 const UPPER_HALF = '[255:128]';
 const upperHalf = constant(64, 16);
 /** Of the results of a function. */
-const RESULT_SUFFIX = ['', '.flags'];
+const RESULT_NAMES = ['', 'flags'];
 const DIRECTION_FLAG_BIT = 10n;
 /** With 0 on the right, these give their left side. */
 const neutralZero: ReadonlySet<BinaryOp> = new Set(['add', 'sub', 'shl', 'shr']);
@@ -158,7 +158,8 @@ export class ExpressionPrinter {
         return this.#vector(node);
       case 'call': {
         const { function: called, args } = node.site;
-        return `${called.name}(${args.map((arg) => this.expression(arg)).join(', ')})${RESULT_SUFFIX[node.result]}`;
+        const result = (called.resultNames ?? RESULT_NAMES)[node.result];
+        return `${called.name}(${args.map((arg) => this.expression(arg)).join(', ')})${result && `.${result}`}`;
       }
     }
   }

@@ -5,12 +5,19 @@
  */
 import type { Expr } from '../expr/expr.ts';
 import type { InstructionForm } from './form.ts';
-import type { FlagsCommit, FlagValue, Operation, StatusFlag } from './operation.ts';
+import type { FlagsCommit, FlagValue, Operation, RaiseStatement, StatusFlag } from './operation.ts';
 import { statusFlags } from './operation.ts';
 import { ExpressionPrinter } from './pseudo-code-expressions.ts';
 
 /** Names of exceptions that an Operation raises. */
-const exceptionNames: Readonly<Record<number, string>> = { 0: '#DE', 5: '#BR', 13: '#GP(0)', 16: '#MF', 19: '#XM' };
+const exceptionNames: Readonly<Record<number, string>> = {
+  0: '#DE',
+  5: '#BR',
+  6: '#UD',
+  13: '#GP(0)',
+  16: '#MF',
+  19: '#XM',
+};
 
 /**
  * The lines of a form's pseudo-code. `operandTexts`: the operands as the program spells them (`rax`, `[rbx+8]`); without,
@@ -44,8 +51,13 @@ function printChecks({ guard, reads }: Operation, printer: ExpressionPrinter, li
     // Loads are printed where their values are used.
     if (statement.kind !== 'raise') continue;
     const condition = printer.condition(statement.condition);
-    lines.push(`IF ${condition} THEN ${exceptionNames[statement.vector] ?? `exception ${statement.vector}`}`);
+    lines.push(`IF ${condition} THEN ${exceptionText(statement)}`);
   }
+}
+
+function exceptionText({ vector, instead }: RaiseStatement): string {
+  const name = exceptionNames[vector] ?? `exception ${vector}`;
+  return instead ? `${name} or ${exceptionNames[instead.vector] ?? `exception ${instead.vector}`}` : name;
 }
 
 /** An assignment, or a transfer, which has a condition perhaps. */

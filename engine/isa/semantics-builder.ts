@@ -135,6 +135,12 @@ export class Semantics {
     this.#mustComeBefore('a check', this.#stores.length + this.#commits.length);
     this.#reads.push({ kind: 'raise', condition, vector, errorCode });
   }
+  /** #XM, with MXCSR set to `mxcsr`; #UD if the operating system does not handle it (CR4.OSXMMEXCPT = 0). */
+  raiseSimdExceptionIf(condition: Expr<1>, mxcsr: Expr<32>): void {
+    this.#mustComeBefore('a check', this.#stores.length + this.#commits.length);
+    const instead = { condition: this.state('cr4').bit(OSXMMEXCPT_BIT).not(), vector: UNDEFINED_OPCODE };
+    this.#reads.push({ kind: 'raise', condition, vector: SIMD_EXCEPTION, errorCode: undefined, mxcsr, instead });
+  }
 
   // ---- vectors -----------------------------------------------------------------------------------------------------
 
@@ -184,7 +190,7 @@ export class Semantics {
   setVectorRegister(number: number, value: Expr<128>, half: Half = 0): void {
     this.#commit({ kind: 'vector', number, half, width: 128 }, value);
   }
-  setState(field: StateField, value: Expr<32>): void {
+  setState(field: Exclude<StateField, 'cr4'>, value: Expr<32>): void {
     this.#commit({ kind: 'state', field, width: 32 }, value);
   }
 
@@ -343,6 +349,10 @@ export class Semantics {
     if (already > 0) throw new Error(`${what} comes after a write: a fault would leave the state half-written`);
   }
 }
+
+const UNDEFINED_OPCODE = 6;
+const SIMD_EXCEPTION = 19;
+const OSXMMEXCPT_BIT = 10;
 
 const ZERO_HALVES: readonly Expr<128>[] = [constant(128, 0), constant(128, 0)];
 

@@ -4,6 +4,7 @@
  */
 import { type Expr, vector } from '../expr/expr.ts';
 import type { VectorOp } from '../expr/vector-operations.ts';
+import { floatingPointInstructions, vexFloatingPointInstructions } from './floating-point-instructions.ts';
 import * as move from './semantics/vector-moves.ts';
 import { combineHalves } from './semantics/vector-operands.ts';
 
@@ -68,12 +69,15 @@ const arithmetic = {
 };
 
 /** Without the V of AVX. */
-const instructions = { ...moves, ...logic, ...arithmetic };
+const instructions = { ...moves, ...logic, ...arithmetic, ...floatingPointInstructions };
 
 /** By mnemonic, with and without V. */
-export const vectorInstructions: Readonly<Record<string, unknown>> = Object.fromEntries(
-  Object.entries(instructions).flatMap(([mnemonic, semantics]) => [
-    [mnemonic, semantics],
-    [`V${mnemonic.replace(' xmm', '').toLowerCase()}`, semantics],
-  ]),
-);
+export const vectorInstructions: Readonly<Record<string, unknown>> = {
+  ...Object.fromEntries(
+    Object.entries(instructions).flatMap(([mnemonic, semantics]) => [
+      [mnemonic, semantics],
+      [`V${mnemonic.replace(' xmm', '').toLowerCase()}`, semantics],
+    ]),
+  ),
+  ...vexFloatingPointInstructions,
+};

@@ -6,6 +6,7 @@ export const toEngine = ({ xmm, ymmHigh, fpr, mxcsr }: Recorded): ExtendedState 
   vectors: xmm.map((low, n) => low | ((ymmHigh[n] ?? 0n) << 128n)),
   x87: [...fpr],
   mxcsr,
+  cr4: 0x600,
 });
 
 export function extendedDifferences(expected: ExtendedState, found: ExtendedState): string[] {

@@ -26,6 +26,9 @@ const SSE = ['SSE', 'SSE2', 'SSE3', 'SSSE3', 'SSE4_1', 'SSE4_2'];
 const X87 = ['FPU', 'FPU387', 'FPU287', 'FPU+CMOV', 'FPU+SSE3'];
 const EXTENDED: Lane = { kind: 'float', bits: 80 };
 
+/** Arithmetic, comparisons, conversions and roundings but those with MMX registers, and approximations. */
+const FLOATING_POINT = /^V?(?!.*pi)(Add|Sub|Mul|Div|Min|Max|Sqrt|H?add|Hsub|Dp|Round|Cmp|U?comi|Cvt)/i;
+
 export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
   'x87-arithmetic': {
     features: X87,
@@ -50,6 +53,11 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
   'sse-logic': { features: SSE, mnemonics: /^(P(and|or|xor)|(And|Or|Xor))/, encodings: 2, cases: 3 },
   'avx-move': { features: ['AVX', 'AVX2'], mnemonics: /^V(mov|lddqu)/, encodings: 2, cases: 3 },
   'avx-logic': { features: ['AVX', 'AVX2'], mnemonics: /^V(p(and|or|xor)|(and|or|xor))/, encodings: 2, cases: 3 },
+  'sse-float': { features: ['SSE', 'SSE2', 'SSE3', 'SSE4_1'], mnemonics: FLOATING_POINT, encodings: 1, cases: 24 },
+  'avx-float': { features: ['AVX'], mnemonics: FLOATING_POINT, encodings: 1, cases: 10 },
+  fma: { features: ['FMA'], encodings: 1, cases: 6 },
+  f16c: { features: ['F16C'], encodings: 2, cases: 12 },
+  mxcsr: { features: ['SSE', 'AVX'], mnemonics: /mxcsr$/i, cases: 8, modes: [64, 32] },
 };
 
 /** The name and the properties of the group that a form of these features belongs to. */
