@@ -23,6 +23,25 @@ export function writeX87Words(state: CpuState, recorded: ExtendedState): void {
   state.fds = 0;
 }
 
+/** Where silicon's last bit is not that of the exact result rounded: now and then it is one unit off, and C1 with it. */
+const ALMOST_EXACT = /^(F2xm1|Fyl2x|Fyl2xp1|Fptan)$/;
+const C1 = 0x200;
+
+/** What is expected of a form, where it may differ from what was recorded; `found` are the registers and FSW now. */
+export function forgiving(name: string, expected: ExtendedState, found: { fpr: readonly bigint[]; fsw: number }) {
+  if (!ALMOST_EXACT.test(name)) return expected;
+  const fpr = expected.fpr.map((value, n) => (isNextTo(value, found.fpr[n] ?? 0n) ? (found.fpr[n] ?? 0n) : value));
+  return { ...expected, fpr, fsw: (expected.fsw & ~C1) | (found.fsw & C1) };
+}
+
+function isNextTo(a: bigint, b: bigint): boolean {
+  const difference = position(a) - position(b);
+  return difference >= -1n && difference <= 1n;
+}
+
+/** Numbers of one sign in their order, without the integer bit. */
+const position = (value: bigint): bigint => ((value >> 64n) << 63n) | BigInt.asUintN(63, value);
+
 /** The pointers were seen only while an exception was pending (test/vectors/README.md). */
 export function x87Differences(expected: ExtendedState, found: X87Words): string[] {
   const isPending = (expected.fsw & 0x80) !== 0;

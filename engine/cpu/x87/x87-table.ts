@@ -5,6 +5,8 @@ import * as comparison from './compare.ts';
 import * as control from './control.ts';
 import * as data from './data-transfer.ts';
 import * as remainder from './remainder.ts';
+import * as transcendental from './transcendental.ts';
+import * as trigonometric from './trigonometric.ts';
 
 /** The decoder writes FADD as `Fadd`. */
 const decoderName = (mnemonic: string): string => mnemonic[0] + mnemonic.slice(1).toLowerCase();
@@ -15,6 +17,8 @@ const groups: Readonly<Record<string, SystemInstruction>>[] = [
   instructionsOf(control),
   instructionsOf(data),
   instructionsOf(remainder),
+  instructionsOf(transcendental),
+  instructionsOf(trigonometric),
 ];
 
 /** The exports of a module that are instructions: those in capitals. */

@@ -42,6 +42,7 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
     modes: [64, 32],
     cases: 8,
   },
+  'x87-transcendental': { features: X87, mnemonics: /^F(sin|cos|sincos|ptan|patan|2xm1|yl2x|yl2xp1)$/, cases: 160 },
   'x87-control': {
     features: [...X87, 'INTEL8086'],
     mnemonics: /^(Wait|F(ld(env|cw)|nst(env|cw|sw)|nop|(dec|inc)stp|rstor|nsave|ninit|nclex|neni|ndisi|nsetpm))$/,
