@@ -3,10 +3,11 @@
  * immediate they name. A form has one Operation, recorded once.
  */
 import { type DecodedInstruction, symbolicOperands } from './decode.ts';
-import { ALL_EXTENSIONS } from './extensions.ts';
+import { ALL_EXTENSIONS, EXTENSION } from './extensions.ts';
 import { instructionSet } from './instruction-set.ts';
 import type { Operand } from './operand.ts';
 import type { Operation } from './operation.ts';
+import { inMmxMode } from './semantics/mmx-state.ts';
 import { type InstructionSizes, Semantics } from './semantics-builder.ts';
 
 export interface InstructionForm {
@@ -50,17 +51,21 @@ function findForm(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): Ins
   if (!form) {
     const sizes = { codeSize, operandSize, addressSize, stackSize, repeat, vex };
     const m = new Semantics(operands, sizes);
-    semantics(m, ...operands);
+    if (instruction.extensions & EXTENSION.MMX) inMmxMode(m, () => semantics(m, ...operands));
+    else semantics(m, ...operands);
     forms.set(key, (form = { key, operation: m.finish(mnemonic), operands, sizes }));
   }
   return form;
 }
 
-/** Two mnemonics are those of a string instruction and of a scalar one. */
-const semanticsKey = ({ mnemonic, repeat, operands }: DecodedInstruction): string =>
-  (mnemonic === 'Movsd' || mnemonic === 'Cmpsd') && operands.some((o) => o.register) && repeat === 'none'
-    ? `${mnemonic} xmm`
-    : mnemonic;
+/** Of some mnemonics there are forms of another kind: scalar moves and comparisons, permutations by an immediate. */
+function semanticsKey({ mnemonic, repeat, operands }: DecodedInstruction): string {
+  if (mnemonic === 'Movsd' || mnemonic === 'Cmpsd') {
+    return operands.some((o) => o.register) && repeat === 'none' ? `${mnemonic} xmm` : mnemonic;
+  }
+  const byImmediate = mnemonic.startsWith('Vpermilp') && operands.some((o) => o.kind === 'immediate');
+  return byImmediate ? `${mnemonic} immediate` : mnemonic;
+}
 
 const describeOperand = ({ kind, width, usesStackPointer, constant, file, halves }: Operand): string =>
   `${kind[0]}${width}${file ?? ''}${halves === 2 ? 'x2' : ''}${usesStackPointer ? '+sp' : ''}${constant === undefined ? '' : `=${constant}`}`;

@@ -13,7 +13,7 @@ export const statusFlags: readonly StatusFlag[] = ['CF', 'PF', 'AF', 'ZF', 'SF',
 export type Half = 0 | 1;
 
 /** Fields of the CPU state that instructions read and write, all of 32 bits. */
-export type StateField = 'mxcsr' | 'cr4';
+export type StateField = 'mxcsr' | 'cr4' | 'fsw' | 'ftw';
 
 /**
  * A register named by an operand (a half of it if it is a vector), one that the instruction implies (by its number,

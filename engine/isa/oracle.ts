@@ -57,6 +57,9 @@ export interface ExtendedState {
   mxcsr: number;
   /** Only read: whether #XM can be raised. */
   readonly cr4: number;
+  /** x87 FPU status word, and tag word as FXSAVE has it. */
+  fsw: number;
+  ftw: number;
 }
 
 /** As after reset. */
@@ -65,6 +68,8 @@ export const initialExtendedState = (): ExtendedState => ({
   x87: Array<bigint>(8).fill(0n),
   mxcsr: 0x1f80,
   cr4: 0x600,
+  fsw: 0,
+  ftw: 0,
 });
 
 /** An exception that the guest would get. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Vector } from '../../engine/cpu/events.ts';
 import { refreshMode } from '../../engine/cpu/modes.ts';
 import { CR0, CR4 } from '../../engine/cpu/register-bits.ts';
-import { lanesOf } from '../../engine/expr/vector-operations.ts';
+import { lanesOf } from '../../engine/expr/lanes.ts';
 import { VectorMachine } from '../support/vector-machine.ts';
 import { CODE_ADDRESS, DATA_ADDRESS, DATA_BYTES, HIGH_ADDRESS, patternByte } from '../vectors/layout.ts';
 import { initialState, type MachineState } from '../vectors/read-vectors.ts';

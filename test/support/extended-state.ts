@@ -2,11 +2,13 @@
 import type { ExtendedState } from '../../engine/isa/oracle.ts';
 import type { ExtendedState as Recorded } from '../vectors/extended-state.ts';
 
-export const toEngine = ({ xmm, ymmHigh, fpr, mxcsr }: Recorded): ExtendedState => ({
+export const toEngine = ({ xmm, ymmHigh, fpr, mxcsr, fsw, ftw }: Recorded): ExtendedState => ({
   vectors: xmm.map((low, n) => low | ((ymmHigh[n] ?? 0n) << 128n)),
   x87: [...fpr],
   mxcsr,
   cr4: 0x600,
+  fsw,
+  ftw,
 });
 
 export function extendedDifferences(expected: ExtendedState, found: ExtendedState): string[] {
@@ -17,6 +19,8 @@ export function extendedDifferences(expected: ExtendedState, found: ExtendedStat
   return [
     ...differing('ymm', expected.vectors, found.vectors),
     ...differing('fpr', expected.x87, found.x87),
-    ...differing('mxcsr ', [BigInt(expected.mxcsr)], [BigInt(found.mxcsr)]),
+    ...(['mxcsr', 'fsw', 'ftw'] as const).flatMap((word) =>
+      differing(word, [BigInt(expected[word])], [BigInt(found[word])]),
+    ),
   ];
 }

@@ -21,8 +21,8 @@ import {
   single,
   vectorBits,
 } from './simd-float.ts';
-import { lowQword, replaceLow } from './vector-moves.ts';
-import { readLow, readVector, splitOperands } from './vector-operands.ts';
+import { replaceLow } from './vector-moves.ts';
+import { lowQword, readLow, readVector, splitOperands } from './vector-operands.ts';
 
 type Rounding = 'current' | 'truncate';
 const environmentFor = (environment: FloatEnvironment, rounding: Rounding): FloatEnvironment =>

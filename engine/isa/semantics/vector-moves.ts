@@ -2,7 +2,16 @@
 import { concatenate, constant, type Expr, vector } from '../../expr/expr.ts';
 import type { Operand } from '../operand.ts';
 import type { Semantics } from '../semantics-builder.ts';
-import { mapHalves, readLow, shuffleDwords, splitOperands } from './vector-operands.ts';
+import {
+  highQword,
+  lowQword,
+  mapHalves,
+  readLow,
+  readVector,
+  shuffleDwords,
+  splitOperands,
+  writeVector,
+} from './vector-operands.ts';
 
 /** MOVAPS, MOVAPD, MOVDQA, MOVNTPS, MOVNTDQ … — Move Aligned. DEST := SRC. */
 export function MOVAPS(m: Semantics, dest: Operand, src: Operand): void {
@@ -20,7 +29,7 @@ const moveScalar =
   <W extends 32 | 64>(width: W) =>
   (m: Semantics, dest: Operand, src: Operand): void => {
     const value = readLow(m, src, width);
-    if (dest.file === 'vector') m.writeHalves(dest, [value.zeroExtend(128)]);
+    if (dest.file !== undefined) writeVector(m, dest, [value.zeroExtend(128)]);
     else m.write({ ...dest, width }, value);
   };
 export const MOVD = moveScalar(32);
@@ -41,9 +50,6 @@ export const MOVSD = moveLane(64);
 /** The vector with its lowest lane replaced. */
 export const replaceLow = (of: Expr<128>, lane: Expr): Expr<128> =>
   vector(lane.width === 32 ? 'i32x4.replace_lane' : 'i64x2.replace_lane', [of, lane], [0]);
-
-export const lowQword = (of: Expr<128>): Expr<64> => of.truncate(64);
-export const highQword = (of: Expr<128>): Expr<64> => vector<64>('i64x2.extract_lane', [of], [1]);
 
 /** MOVLPS, MOVLPD — Move Low Packed Values. The lower quadword of DEST, or memory; the upper one is kept. */
 export function MOVLPS(m: Semantics, ...operands: Operand[]): void {
@@ -78,7 +84,7 @@ export const MOVMSK =
   (bits: 8 | 32 | 64) =>
   (m: Semantics, dest: Operand, src: Operand): void => {
     const name = ({ 8: 'i8x16.bitmask', 32: 'i32x4.bitmask', 64: 'i64x2.bitmask' } as const)[bits];
-    const [low, high] = m.readHalves(src).map((half) => vector<32>(name, [half])) as [Expr<32>, Expr<32> | undefined];
+    const [low, high] = readVector(m, src).map((half) => vector<32>(name, [half])) as [Expr<32>, Expr<32> | undefined];
     m.write({ ...dest, width: 32 }, high ? low.or(high.shl(constant(32, 128 / bits))) : low);
   };
 

@@ -23,6 +23,7 @@ export interface FeatureGroup {
 }
 
 const SSE = ['SSE', 'SSE2', 'SSE3', 'SSSE3', 'SSE4_1', 'SSE4_2'];
+const AVX = ['AVX', 'AVX2'];
 const X87 = ['FPU', 'FPU387', 'FPU287', 'FPU+CMOV', 'FPU+SSE3'];
 const EXTENDED: Lane = { kind: 'float', bits: 80 };
 
@@ -50,15 +51,40 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
     cases: 8,
     lane: EXTENDED,
   },
-  'sse-move': { features: SSE, mnemonics: /^(Mov(?!nti|ntq|q2dq|dq2q)|Lddqu)/, encodings: 2, cases: 3 },
-  'sse-logic': { features: SSE, mnemonics: /^(P(and|or|xor)|(And|Or|Xor))/, encodings: 2, cases: 3 },
-  'avx-move': { features: ['AVX', 'AVX2'], mnemonics: /^V(mov|lddqu)/, encodings: 2, cases: 3 },
-  'avx-logic': { features: ['AVX', 'AVX2'], mnemonics: /^V(p(and|or|xor)|(and|or|xor))/, encodings: 2, cases: 3 },
   'sse-float': { features: ['SSE', 'SSE2', 'SSE3', 'SSE4_1'], mnemonics: FLOATING_POINT, encodings: 1, cases: 24 },
   'avx-float': { features: ['AVX'], mnemonics: FLOATING_POINT, encodings: 1, cases: 10 },
   fma: { features: ['FMA'], encodings: 1, cases: 6 },
   f16c: { features: ['F16C'], encodings: 2, cases: 12 },
   mxcsr: { features: ['SSE', 'AVX'], mnemonics: /mxcsr$/i, cases: 8, modes: [64, 32] },
+  'sse-move': { features: SSE, mnemonics: /^(Mov(?!nti)|Lddqu|Pmovmskb)/, cases: 3 },
+  'sse-logic': { features: SSE, mnemonics: /^(P(and|or|xor|test)|(And|Or|Xor))/, cases: 3 },
+  'sse-string': { features: ['SSE4_2'], mnemonics: /^(Pcmp[ei]str|Crc32)/, encodings: 4 },
+  'sse-shuffle': {
+    features: SSE,
+    mnemonics: /^(P(unpck|ack|shuf|alignr|blend|insr|extr|mov|s[lr]ldq)|Unpck|Shufp|Blend|Insertps|Extractps)/,
+    cases: 3,
+  },
+  'sse-integer': {
+    features: SSE,
+    mnemonics: /^(P(abs|add|avg|cmp|h|madd|max|min|mul|sad|sign|sl|sr|sub)|Mpsadbw)/,
+  },
+  mmx: { features: ['MMX'] },
+  aes: { features: ['AES', 'AVX+AES', 'AES+AVX'], encodings: 3 },
+  pclmulqdq: { features: ['PCLMULQDQ', 'PCLMULQDQ+AVX', 'AVX+PCLMULQDQ'], encodings: 3 },
+  sha: { features: ['SHA'], encodings: 3 },
+  'avx-move': { features: AVX, mnemonics: /^V(mov|lddqu|pmovmskb|zero|broadcast|pbroadcast)/, cases: 3 },
+  'avx-logic': { features: AVX, mnemonics: /^V(p(and|or|xor|test)|(and|or|xor)|test)/, cases: 3 },
+  'avx-string': { features: AVX, mnemonics: /^Vpcmp[ei]str/ },
+  'avx-shuffle': {
+    features: AVX,
+    mnemonics: /^V(p(unpck|ack|shuf|alignr|blend|insr|extr|mov|s[lr]ldq|erm)|unpck|shufp|blend|insert|extract|perm)/,
+    cases: 3,
+  },
+  'avx-integer': {
+    features: AVX,
+    mnemonics: /^V(p(abs|add|avg|cmp|h|madd|max|min|mul|sad|sign|sl|sr|sub)|mpsadbw)/,
+    cases: 3,
+  },
 };
 
 /** The name and the properties of the group that a form of these features belongs to. */

@@ -159,7 +159,8 @@ const alignedSize = (size: number) => (size > 32 ? 64 : size === 32 ? 32 : 16);
 
 /** Where alignment matters, an operand of a feature group's form lacks it now and then, and faults. */
 function isAligned({ encoding: { form }, random }: InputBuilder, size: number): boolean {
-  if (!form.featureGroup) return size === 16;
+  // AMD processors let SHA operands lie anywhere.
+  if (!form.featureGroup || form.features === 'SHA') return size === 16;
   const matters = size >= 16 && (!/^VEX_/.test(form.name) || /VEX_Vmov(ap|dqa|nt)/.test(form.name));
   return matters ? !random.oneIn(8) : size >= 16 && random.oneIn(2);
 }
