@@ -19,10 +19,12 @@ import { GP, NP } from './events.ts';
 import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
 import { isIa32e, refreshMode, usesRealSelectors } from './modes.ts';
 import { readReturnCode, returnToOuter } from './privilege-return.ts';
-import { type Processor, unimplemented } from './processor.ts';
+import type { Processor } from './processor.ts';
 import { loadRealSegment } from './segmentation.ts';
 import { commitToCurrentStack, PopFrame } from './stack.ts';
 import { CS } from './state.ts';
+import { readTaskDescriptor } from './task-switch.ts';
+import { transferToTask } from './task-transfer.ts';
 
 interface FarPointer {
   readonly selector: number;
@@ -46,8 +48,9 @@ export const JMP_FAR: SystemInstruction = (cpu, insn) => {
   if (isNullSelector(target.selector)) throw GP(0);
   const d = readDescriptor(cpu, target.selector);
   if (isCode(d)) return jumpToCode(cpu, d, target.offset);
-  checkSystemTarget(cpu, d, 'jmp');
-  jumpThroughGate(cpu, d);
+  const task = readSystemTarget(cpu, d);
+  if (task) transferToTask(cpu, task, 'jmp', insn.nextIp);
+  else jumpThroughGate(cpu, d);
 };
 
 /** CALL to a far pointer. */
@@ -63,8 +66,9 @@ export const CALL_FAR: SystemInstruction = (cpu, insn) => {
   if (isNullSelector(target.selector)) throw GP(0);
   const d = readDescriptor(cpu, target.selector);
   if (isCode(d)) return callCode(cpu, d, target.offset, sizeBytes, insn.nextIp);
-  checkSystemTarget(cpu, d, 'call');
-  callThroughGate(cpu, d, insn.nextIp);
+  const task = readSystemTarget(cpu, d);
+  if (task) transferToTask(cpu, task, 'call', insn.nextIp);
+  else callThroughGate(cpu, d, insn.nextIp);
 };
 
 function checkRealTarget(processor: Processor, target: FarPointer): void {
@@ -97,19 +101,18 @@ function callCode(processor: Processor, d: Descriptor, offset: number, sizeBytes
   processor.jump(offset);
 }
 
-/** Accepts call gates; task gates and TSSs stop the run by name, other types fault. */
-function checkSystemTarget(processor: Processor, d: Descriptor, source: 'call' | 'jmp'): void {
+/** The TSS that a TSS descriptor or task gate leads to, checked; undefined for a call gate. */
+function readSystemTarget(processor: Processor, d: Descriptor): Descriptor | undefined {
   const code = selectorCode(d.selector);
   if (!isSystem(d)) throw GP(code);
   const type = systemType(d);
-  if (type === SystemType.callGate) return;
+  if (type === SystemType.callGate) return undefined;
   if (isIa32e(processor.state)) throw GP(code);
-  if (type === SystemType.callGate16) return;
-  const task: number[] = [SystemType.taskGate, SystemType.tss16Available, SystemType.tssAvailable];
-  if (!task.includes(type) || d.dpl < Math.max(processor.state.cpl, rplOf(d.selector))) throw GP(code);
+  if (type === SystemType.callGate16) return undefined;
+  if (d.dpl < Math.max(processor.state.cpl, rplOf(d.selector))) throw GP(code);
+  if (type !== SystemType.taskGate) return readTaskDescriptor(processor, d.selector);
   if (!isPresent(d)) throw NP(code);
-  processor.intercepts?.onTaskSwitch?.(d.selector, source);
-  unimplemented('hardware task switch');
+  return readTaskDescriptor(processor, d.low >>> 16);
 }
 
 /** RET far, with or without an immediate count of bytes to release. */

@@ -15,11 +15,12 @@ import {
 import { GP, NP } from './events.ts';
 import { readFlags } from './flags.ts';
 import { isIa32e, isVirtual8086, refreshMode, stackSize } from './modes.ts';
-import { type CpuEvent, EventType, Privilege, type Processor, unimplemented } from './processor.ts';
+import { type CpuEvent, EventType, Privilege, type Processor } from './processor.ts';
 import { ACCESS, RFLAGS } from './register-bits.ts';
-import { currentStack, type PushFrame, readStackPointer, stack64, writeStackPointer } from './stack.ts';
+import { currentStack, type PushFrame, RSP, readStackPointer, stack64, writeStackPointer } from './stack.ts';
 import { CS, SS } from './state.ts';
 import { commitInnerStack, commitInnerStack64, openInnerStack, readInnerStackPointer64 } from './task-state.ts';
+import { readTaskDescriptor, switchTask } from './task-switch.ts';
 import { dropDataSegments, pushDataSegments } from './virtual-8086.ts';
 
 /** Bits of the error codes of faults during delivery. */
@@ -37,12 +38,18 @@ interface InterruptGate {
   readonly ist: number;
 }
 
+interface TaskGate {
+  /** Selector of the TSS. */
+  readonly task: number;
+}
+
 const isSoftware = ({ type }: CpuEvent): boolean =>
   type === EventType.softwareInterrupt || type === EventType.softwareException;
 
 export function deliverThroughGate(processor: Processor, event: CpuEvent): void {
   const ext = isSoftware(event) || event.type === EventType.privilegedSoftwareException ? 0 : EXT;
   const gate = readGate(processor, event, ext);
+  if ('task' in gate) return enterTask(processor, event, gate.task, ext);
   const code = readHandler(processor, gate, ext);
   const cpl = isConforming(code) ? processor.state.cpl : code.dpl;
   if (isVirtual8086(processor.state) && cpl !== 0) throw GP(selectorCode(gate.selector) | ext);
@@ -51,7 +58,17 @@ export function deliverThroughGate(processor: Processor, event: CpuEvent): void 
   else enterSame(processor, event, gate, code, cpl);
 }
 
-function readGate(processor: Processor, event: CpuEvent, ext: number): InterruptGate {
+/** The handler is a task of its own. */
+function enterTask(processor: Processor, event: CpuEvent, selector: number, ext: number): void {
+  const d = readTaskDescriptor(processor, selector, { ext });
+  processor.intercepts?.onTaskSwitch?.(selector, 'idt');
+  const { returnIp, errorCode } = event;
+  const flags = savedFlags(processor, event);
+  const fault = switchTask(processor, d, { source: 'idt', returnIp, flags, ext, errorCode });
+  if (fault) throw fault;
+}
+
+function readGate(processor: Processor, event: CpuEvent, ext: number): InterruptGate | TaskGate {
   const { memory, state } = processor;
   const code = event.vector * 8 + IDT + ext;
   const long = isIa32e(state);
@@ -64,10 +81,7 @@ function readGate(processor: Processor, event: CpuEvent, ext: number): Interrupt
   if (!isGateType(type, long)) throw GP(code);
   if (isSoftware(event) && ((high >>> 13) & 3) < state.cpl) throw GP(code);
   if ((high & 0x8000) === 0) throw NP(code);
-  if (type === SystemType.taskGate) {
-    processor.intercepts?.onTaskSwitch?.(low >>> 16, 'idt');
-    unimplemented('hardware task switch');
-  }
+  if (type === SystemType.taskGate) return { task: low >>> 16 };
   const wide = (type & 8) !== 0;
   const offset32 = ((low & 0xffff) | (wide ? high & 0xffff_0000 : 0)) >>> 0;
   const upper = long ? memory.readU32(at + 8, Privilege.Supervisor) : 0;
@@ -142,7 +156,8 @@ function enterInner(
   const leavesVirtual8086 = isVirtual8086(state);
   if (leavesVirtual8086) pushDataSegments(processor, stack.frame, gate.sizeBytes);
   stack.frame.push(state.segment(SS).selector, gate.sizeBytes);
-  stack.frame.push(readStackPointer(processor, stackSize(state)), gate.sizeBytes);
+  // All of ESP, also where the old stack is 16 bits wide.
+  stack.frame.push(state.gpr32(RSP), gate.sizeBytes);
   pushEvent(processor, stack.frame, event, gate.sizeBytes);
   checkTarget(processor, code, gate.offset);
   const attributes = markAccessed(processor, code);
@@ -165,7 +180,7 @@ function enter64(
 ): void {
   const { state } = processor;
   const inner = cpl < state.cpl;
-  const oldPointer = readStackPointer(processor, stackSize(state));
+  const oldPointer = readStackPointer(processor, 64);
   const switched = inner || gate.ist > 0;
   const top = switched ? readInnerStackPointer64(processor, cpl, gate.ist, ext) : oldPointer;
   const frame = stack64(processor, Math.floor(top / 16) * 16, ext, inner ? Privilege.Supervisor : Privilege.Current);

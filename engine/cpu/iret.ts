@@ -3,14 +3,15 @@ import { checkTarget, commitCode } from './code-segment.ts';
 import { markAccessed, rplOf } from './descriptors.ts';
 import { GP } from './events.ts';
 import { iopl, readFlags, WRITABLE_FLAGS } from './flags.ts';
-import type { SystemInstruction } from './instruction.ts';
+import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
 import { is64Bit, isIa32e, isRealMode, isVirtual8086, refreshMode } from './modes.ts';
 import { readReturnCode, returnToOuter } from './privilege-return.ts';
-import { type Processor, unimplemented } from './processor.ts';
+import type { Processor } from './processor.ts';
 import { BLOCKING, RFLAGS } from './register-bits.ts';
 import { loadRealSegment } from './segmentation.ts';
 import { PopFrame } from './stack.ts';
-import { CS, TR } from './state.ts';
+import { CS } from './state.ts';
+import { returnToPreviousTask } from './task-transfer.ts';
 import { iretVirtual8086, returnToVirtual8086 } from './virtual-8086.ts';
 
 interface Popped {
@@ -26,13 +27,12 @@ function popFrame(frame: PopFrame, sizeBytes: number): Popped {
   return { offset, selector, flags };
 }
 
-function iret(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
+function iret(cpu: Processor, insn: DecodedInstruction, sizeBytes: 2 | 4 | 8): void {
   const { state } = cpu;
   if (isRealMode(state)) return iretReal(cpu, sizeBytes);
   if (state.flagsOther & RFLAGS.NT && !isVirtual8086(state)) {
     if (isIa32e(state)) throw GP(0);
-    cpu.intercepts?.onTaskSwitch?.(state.segment(TR).selector, 'iret');
-    unimplemented('hardware task switch (IRET with NT = 1)');
+    return returnToPreviousTask(cpu, insn.nextIp);
   }
   // NMIs are unblocked even if the return faults (SDM volume 3, "Handling Multiple NMIs").
   const unblocks = (state.interruptibility & BLOCKING.NMI) !== 0;
@@ -97,6 +97,6 @@ function writeReturnedFlags(cpu: Processor, flags: number, sizeBytes: number, al
   cpu.writeFlags((readFlags(cpu.state) & ~mask) | (flags & mask));
 }
 
-export const IRET: SystemInstruction = (cpu) => iret(cpu, 2);
-export const IRETD: SystemInstruction = (cpu) => iret(cpu, 4);
-export const IRETQ: SystemInstruction = (cpu) => iret(cpu, 8);
+export const IRET: SystemInstruction = (cpu, insn) => iret(cpu, insn, 2);
+export const IRETD: SystemInstruction = (cpu, insn) => iret(cpu, insn, 4);
+export const IRETQ: SystemInstruction = (cpu, insn) => iret(cpu, insn, 8);

@@ -25,7 +25,7 @@ export const APIC_BASE = { ADDRESS: 0xfee0_0000, BSP: 1 << 8, ENABLE: 1 << 11 } 
 
 /** Debug status and control. */
 export const DR6 = { B: 0xf, BD: 1 << 13, BS: 1 << 14, BT: 1 << 15 } as const;
-export const DR7 = { GD: 1 << 13 } as const;
+export const DR7 = { LOCAL: 0x155, GD: 1 << 13 } as const;
 
 /** Segment access rights in the VMCS format (SDM volume 3, "Guest Register State"). */
 export const ACCESS = {

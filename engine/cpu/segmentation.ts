@@ -154,7 +154,14 @@ function readSystemDescriptor(processor: Processor, selector: number, accepts: (
   return d;
 }
 
-function commitSystemSegment(state: CpuState, index: number, d: Descriptor, upper: number, attributes: number): void {
+/** Loads LDTR or TR from a descriptor that has been checked; `upper` are bits 63:32 of the base. */
+export function commitSystemSegment(
+  state: CpuState,
+  index: number,
+  d: Descriptor,
+  upper: number,
+  attributes: number,
+): void {
   const segment = state.segment(index);
   segment.selector = d.selector;
   segment.base = (upper | 0) * 0x1_0000_0000 + descriptorBase(d);
