@@ -19,7 +19,7 @@ export type {
   Vcpu,
   VmcsFieldView,
 } from '../engine/index.ts';
-export { createMachine, stopFilters } from '../engine/index.ts';
+export { checkCpuConfig, createMachine, stopFilters } from '../engine/index.ts';
 
 /** Makes the machine that a session debugs; a test gives one of its own. */
 export type CreateTarget = (config: MachineConfig) => MachineControl;

@@ -35,6 +35,11 @@ const OPTIONS: Readonly<Record<string, Option>> = {
   },
   '--memory': { value: 'SIZE', attribute: 'memory', help: 'guest memory, as 64M or 1G (default: 64M)' },
   '--cpus': { value: 'COUNT', attribute: 'cpus', isNumber: true, help: 'number of vCPUs (default: 1)' },
+  '--cpu': {
+    value: 'MODEL',
+    attribute: 'cpu',
+    help: 'CPU model, with features added or taken away: skylake,+SHA,-SMEP',
+  },
   '--append': { value: 'TEXT', attribute: 'append', help: 'command line of a Multiboot kernel' },
   '--initrd': { value: 'FILE', attribute: 'initrd', help: 'module of a Multiboot kernel' },
   '--disk': {
@@ -136,7 +141,9 @@ function toCommand(program: string, values: ReadonlyMap<string, string>): RunCom
   const attributes: Record<string, unknown> = { program };
   for (const [name, value] of values) {
     const option = OPTIONS[name];
-    if (option?.attribute !== undefined && option.attribute !== 'disk') {
+    if (option?.attribute === 'cpu') {
+      attributes.cpu = cpuOf(value);
+    } else if (option?.attribute !== undefined && option.attribute !== 'disk') {
       attributes[option.attribute] = option.isNumber ? Number(value) : value;
     }
   }
@@ -149,6 +156,18 @@ function toCommand(program: string, values: ReadonlyMap<string, string>): RunCom
     trace: values.has('--trace'),
     stats: statsOf(values.get('--stats')),
   };
+}
+
+/** `skylake,+SHA,-SMEP`; the model may be missing. */
+function cpuOf(text: string): Record<string, unknown> {
+  const parts = text.split(',');
+  const model = /^[+-]/.test(parts[0] ?? '') ? undefined : parts.shift();
+  const wrong = parts.find((part) => !/^[+-]./.test(part));
+  if (wrong !== undefined) {
+    throw new UsageError('--cpu has a feature without + or -', { expected: `+${wrong} or -${wrong}`, found: wrong });
+  }
+  const features = Object.fromEntries(parts.map((part) => [part.slice(1), part.startsWith('+')]));
+  return { ...(model === undefined ? {} : { model }), features };
 }
 
 /** The options mean what the attributes of launch.json mean; so do their errors. */

@@ -8,6 +8,12 @@ export interface LaunchAttributes {
   readonly memory?: string | number;
   /** Number of vCPUs, 1 to 8. Default: 1. */
   readonly cpus?: number;
+  /** The model of the processors, and features added to it or taken from it. Default: all that Ringside has. */
+  readonly cpu?: {
+    readonly model?: string;
+    /** By the names of CPUID: true adds, false takes away. */
+    readonly features?: Readonly<Record<string, boolean>>;
+  };
   readonly devices?: {
     /** A virtio block device: the path of an image, or the size of an empty disk (`64K`). */
     readonly disk?: string | number;

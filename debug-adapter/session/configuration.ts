@@ -12,6 +12,7 @@ export interface LaunchConfiguration {
   readonly virtualization: MachineConfig['virtualization'];
   readonly memoryBytes: number;
   readonly cpus: number;
+  readonly cpu: MachineConfig['cpu'];
   readonly disk: { readonly path: string } | { readonly sizeBytes: number } | undefined;
   readonly diskReadOnly: boolean;
   readonly virtioConsole: boolean;
@@ -49,9 +50,10 @@ const COMMON_ATTRIBUTES = [
   ],
 ];
 const OWN_ATTRIBUTES: readonly (keyof LaunchAttributes)[] = [
-  ...(['program', 'virtualization', 'memory', 'cpus', 'devices', 'stopOnEntry', 'loadAddress'] as const),
+  ...(['program', 'virtualization', 'memory', 'cpus', 'cpu', 'devices', 'stopOnEntry', 'loadAddress'] as const),
   ...(['entryAddress', 'entryMode', 'symbolFile', 'append', 'initrd', 'noDebug'] as const),
 ];
+const CPU_ATTRIBUTES = ['model', 'features'];
 const DEVICE_ATTRIBUTES = ['disk', 'diskReadOnly', 'console'];
 
 /**
@@ -69,6 +71,7 @@ export function checkConfiguration(attributes: Readonly<Record<string, unknown>>
     virtualization,
     memoryBytes: readMemory(attributes.memory),
     cpus: read.integer('cpus', 1, MAXIMUM_CPUS) ?? 1,
+    cpu: readCpu(attributes.cpu),
     ...devices,
     stopOnEntry: read.boolean('stopOnEntry') ?? false,
     noDebug: read.boolean('noDebug') ?? false,
@@ -128,14 +131,39 @@ function readMemory(value: unknown): number {
   return bytes;
 }
 
+/** Model and features by their names, which the engine knows. */
+function readCpu(value: unknown): LaunchConfiguration['cpu'] {
+  if (value === undefined) {
+    return undefined;
+  }
+  const cpu = asObject('cpu', value, 'an object, as { "model": "skylake" }');
+  refuseUnknown(cpu, CPU_ATTRIBUTES, [], 'cpu.');
+  const model = new AttributeReader(cpu, 'cpu.').text('model');
+  const features = readFeatures(cpu.features);
+  return { ...(model === undefined ? {} : { model }), ...(features === undefined ? {} : { features }) };
+}
+
+function readFeatures(value: unknown): Record<string, boolean> | undefined {
+  if (value === undefined) {
+    return undefined;
+  }
+  const read = new AttributeReader(asObject('cpu.features', value, 'an object, as { "SMEP": false }'), 'cpu.features.');
+  const names = Object.keys(value as object);
+  return Object.fromEntries(names.map((name) => [name, read.boolean(name) as boolean]));
+}
+
+function asObject(name: string, value: unknown, expected: string): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw wrongType(name, expected, value);
+  }
+  return value as Readonly<Record<string, unknown>>;
+}
+
 function readDevices(value: unknown): Pick<LaunchConfiguration, 'disk' | 'diskReadOnly' | 'virtioConsole'> {
   if (value === undefined) {
     return { disk: undefined, diskReadOnly: false, virtioConsole: false };
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw wrongType('devices', 'an object, as { "disk": "64K" }', value);
-  }
-  const devices = value as Readonly<Record<string, unknown>>;
+  const devices = asObject('devices', value, 'an object, as { "disk": "64K" }');
   refuseUnknown(devices, DEVICE_ATTRIBUTES, [], 'devices.');
   const read = new AttributeReader(devices, 'devices.');
   const diskReadOnly = read.boolean('diskReadOnly') ?? false;

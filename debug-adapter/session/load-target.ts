@@ -1,4 +1,4 @@
-import type { CreateTarget, MachineConfig, MachineControl } from '../engine-target.ts';
+import { type CreateTarget, checkCpuConfig, type MachineConfig, type MachineControl } from '../engine-target.ts';
 import { UserError } from '../errors.ts';
 import { type LoadServices, loadProgram } from '../program/load-program.ts';
 import { formatBytes, type LoadedProgram } from '../program/loaded-program.ts';
@@ -14,7 +14,7 @@ const SECTOR_BYTES = 512;
 /**
  * Loads the program and makes the machine that it runs on.
  *
- * @throws UserError for a file that is missing or malformed
+ * @throws UserError for a file that is missing or malformed, or a CPU that cannot be
  */
 export async function loadTarget(
   configuration: LaunchConfiguration,
@@ -34,7 +34,10 @@ export async function loadTarget(
     services,
   );
   const disk = await readDiskImage(configuration, services);
-  return { program, control: services.createTarget(machineConfig(configuration, program, disk)) };
+  const config = machineConfig(configuration, program, disk);
+  const complaint = checkCpuConfig(config);
+  if (complaint) throw new UserError('The machine cannot have this CPU', { ...complaint, where: '"cpu"' });
+  return { program, control: services.createTarget(config) };
 }
 
 function machineConfig(
@@ -55,6 +58,7 @@ function machineConfig(
     memoryBytes: configuration.memoryBytes,
     cpus: configuration.cpus,
     virtualization: configuration.virtualization,
+    ...(configuration.cpu === undefined ? {} : { cpu: configuration.cpu }),
     devices: {
       ...(disk === undefined ? {} : { disk, diskReadOnly: configuration.diskReadOnly }),
       console: configuration.virtioConsole,

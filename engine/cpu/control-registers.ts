@@ -18,8 +18,11 @@ const ADDRESS_END_HIGH = 2 ** (PHYSICAL_ADDRESS_BITS - 32);
 const CR0_DEFINED =
   (CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.ET | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG) >>> 0;
 
-/** CR4 bits, the CPUID feature that each needs, or true for bits that are always there. */
-const cr4Features: readonly (readonly [number, string | true])[] = [
+/** Features that start-up code uses unasked: it is enough if the model has them, be they announced or not. */
+const ASSUMED: readonly string[] = ['CMOV', 'FXSR', 'SSE'];
+
+/** CR4 bits and the CPUID feature that each needs. */
+const cr4Features: readonly (readonly [number, string])[] = [
   [CR4.VME, 'VME'],
   [CR4.PVI, 'VME'],
   [CR4.TSD, 'TSC'],
@@ -28,11 +31,10 @@ const cr4Features: readonly (readonly [number, string | true])[] = [
   [CR4.PAE, 'PAE'],
   [CR4.MCE, 'MCE'],
   [CR4.PGE, 'PGE'],
-  [CR4.PCE, true],
-  // The manual ties these to FXSR and SSE. Start-up code sets them unasked on every x86-64 CPU there has been, so they
-  // are accepted; an SSE instruction itself stops visibly while SSE is not implemented.
-  [CR4.OSFXSR, true],
-  [CR4.OSXMMEXCPT, true],
+  // Performance counters came with CMOV; the feature leaf that describes them is younger.
+  [CR4.PCE, 'CMOV'],
+  [CR4.OSFXSR, 'FXSR'],
+  [CR4.OSXMMEXCPT, 'SSE'],
   [CR4.UMIP, 'UMIP'],
   [CR4.LA57, 'LA57'],
   [CR4.VMXE, 'VMX'],
@@ -47,7 +49,10 @@ const cr4Features: readonly (readonly [number, string | true])[] = [
 /** Every CR4 bit that the model lets software set; IA32_VMX_CR4_FIXED1 is the same. */
 export function cr4Allowed(processor: Pick<Processor, 'model'>): number {
   let allowed = 0;
-  for (const [bit, feature] of cr4Features) if (feature === true || processor.model.has(feature)) allowed |= bit;
+  const { model } = processor;
+  for (const [bit, feature] of cr4Features) {
+    if (model.has(feature) || (ASSUMED.includes(feature) && model.options.hasFeature(feature))) allowed |= bit;
+  }
   return allowed;
 }
 
@@ -174,8 +179,10 @@ export function readControlRegister({ state }: Processor, register: number): big
 const EXISTING: readonly number[] = [0, 2, 3, 4];
 
 /** #UD for a register that does not exist precedes the privilege check. */
-function checkControlRegister({ state }: Processor, register: number): void {
-  const exists = register === 8 ? is64Bit(state) : EXISTING.includes(register);
+function checkControlRegister(processor: Processor, register: number): void {
+  const { state } = processor;
+  const has = register === 4 ? cr4Allowed(processor) !== 0 : EXISTING.includes(register);
+  const exists = register === 8 ? is64Bit(state) : has;
   if (!exists) throw UD();
   if (state.cpl !== 0) throw GP(0);
 }

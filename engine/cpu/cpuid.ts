@@ -1,4 +1,5 @@
 /** CPUID: the features the engine has, as one table, and the leaves built from it (SDM volume 2, "CPUID"). */
+import { type CpuModelSpec, cpuModels } from './cpu-models.ts';
 import { APIC_BASE, CR4 } from './register-bits.ts';
 import type { CpuState } from './state.ts';
 
@@ -19,6 +20,10 @@ export interface CpuOptions {
   readonly tscFrequencyHz: number;
   /** Logical processors in the machine. */
   readonly processors: number;
+  /** What the CPU is said to be. */
+  readonly model: CpuModelSpec;
+  /** Whether the model has a feature, be it implemented or not. */
+  readonly hasFeature: (name: string) => boolean;
 }
 
 /** MAXPHYADDR and the linear-address width. */
@@ -32,6 +37,8 @@ export const defaultCpuOptions: CpuOptions = {
   vmx: true,
   tscFrequencyHz: 1_000_000_000,
   processors: 1,
+  model: cpuModels[0] as CpuModelSpec,
+  hasFeature: () => true,
 };
 
 interface Feature {
@@ -60,9 +67,11 @@ const row = (
  */
 export const cpuidFeatures: readonly Feature[] = [
   row(1, 'ecx', 0, 'SSE3', false, 'Streaming SIMD Extensions 3'),
+  row(1, 'ecx', 1, 'PCLMULQDQ', false, 'PCLMULQDQ'),
   row(1, 'ecx', 3, 'MONITOR', false, 'MONITOR/MWAIT'),
   row(1, 'ecx', 5, 'VMX', (o) => o.vmx, 'Virtual Machine Extensions'),
   row(1, 'ecx', 9, 'SSSE3', false, 'Supplemental Streaming SIMD Extensions 3'),
+  row(1, 'ecx', 12, 'FMA', false, 'Fused multiply-add'),
   row(1, 'ecx', 13, 'CMPXCHG16B', true, 'CMPXCHG16B'),
   row(1, 'ecx', 15, 'PDCM', false, 'Perfmon and Debug Capability'),
   row(1, 'ecx', 17, 'PCID', true, 'Process-context identifiers'),
@@ -71,7 +80,10 @@ export const cpuidFeatures: readonly Feature[] = [
   row(1, 'ecx', 21, 'x2APIC', false, 'x2APIC'),
   row(1, 'ecx', 22, 'MOVBE', true, 'MOVBE'),
   row(1, 'ecx', 23, 'POPCNT', true, 'POPCNT'),
+  row(1, 'ecx', 25, 'AESNI', false, 'AES instructions'),
   row(1, 'ecx', 26, 'XSAVE', false, 'XSAVE/XRSTOR, XSETBV/XGETBV, XCR0'),
+  row(1, 'ecx', 28, 'AVX', false, 'Advanced Vector Extensions'),
+  row(1, 'ecx', 29, 'F16C', false, '16-bit floating-point conversions'),
   row(1, 'ecx', 30, 'RDRAND', false, 'RDRAND'),
   row(1, 'edx', 0, 'FPU', false, 'Floating Point Unit On-Chip'),
   row(1, 'edx', 1, 'VME', true, 'Virtual 8086 Mode Enhancements'),
@@ -98,6 +110,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(1, 'edx', 28, 'HTT', (o) => o.processors > 1, 'Max APIC IDs reserved field is Valid'),
   row(7, 'ebx', 0, 'FSGSBASE', true, 'RDFSBASE/RDGSBASE/WRFSBASE/WRGSBASE'),
   row(7, 'ebx', 3, 'BMI1', true, 'BMI1'),
+  row(7, 'ebx', 5, 'AVX2', false, 'AVX2'),
   row(7, 'ebx', 7, 'SMEP', true, 'Supervisor-Mode Execution Prevention'),
   row(7, 'ebx', 8, 'BMI2', true, 'BMI2'),
   row(7, 'ebx', 9, 'ERMS', true, 'Enhanced REP MOVSB/STOSB'),
@@ -105,20 +118,34 @@ export const cpuidFeatures: readonly Feature[] = [
   row(7, 'ebx', 18, 'RDSEED', false, 'RDSEED'),
   row(7, 'ebx', 19, 'ADX', true, 'ADCX and ADOX'),
   row(7, 'ebx', 20, 'SMAP', true, 'Supervisor-Mode Access Prevention'),
+  row(7, 'ebx', 23, 'CLFLUSHOPT', false, 'CLFLUSHOPT'),
+  row(7, 'ebx', 24, 'CLWB', false, 'CLWB'),
+  row(7, 'ebx', 29, 'SHA', false, 'SHA extensions'),
   row(7, 'ecx', 2, 'UMIP', true, 'User-Mode Instruction Prevention'),
   row(7, 'ecx', 3, 'PKU', false, 'Protection keys for user-mode pages'),
   row(7, 'ecx', 16, 'LA57', false, '57-bit linear addresses'),
+  row(7, 'ecx', 22, 'RDPID', false, 'RDPID'),
   row(0x8000_0001, 'ecx', 0, 'LAHF-SAHF', true, 'LAHF/SAHF in 64-bit mode'),
   row(0x8000_0001, 'ecx', 5, 'LZCNT', true, 'LZCNT'),
+  row(0x8000_0001, 'ecx', 8, 'PREFETCHW', false, 'PREFETCHW'),
   row(0x8000_0001, 'edx', 11, 'SYSCALL', true, 'SYSCALL/SYSRET in 64-bit mode'),
   row(0x8000_0001, 'edx', 20, 'NX', true, 'Execute Disable Bit'),
   row(0x8000_0001, 'edx', 26, 'Page1GB', true, '1-GByte pages'),
   row(0x8000_0001, 'edx', 27, 'RDTSCP', true, 'RDTSCP and IA32_TSC_AUX'),
   row(0x8000_0001, 'edx', 29, 'LM', true, 'Intel 64 Architecture'),
+  row(0x8000_0008, 'ebx', 9, 'WBNOINVD', false, 'WBNOINVD'),
 ];
 
-const isSupported = (feature: Feature, options: CpuOptions): boolean =>
+const isImplemented = (feature: Feature, options: CpuOptions): boolean =>
   typeof feature.supported === 'boolean' ? feature.supported : feature.supported(options);
+
+const isSupported = (feature: Feature, options: CpuOptions): boolean =>
+  options.hasFeature(feature.name) && isImplemented(feature, options);
+
+/** Every feature by name, with whether the engine has it where the machine allows it. */
+export const implementedFeatures: ReadonlyMap<string, boolean> = new Map(
+  cpuidFeatures.map(({ name, supported }) => [name, supported !== false]),
+);
 
 export function announcedFeatures(options: CpuOptions): ReadonlySet<string> {
   return new Set(cpuidFeatures.filter((feature) => isSupported(feature, options)).map(({ name }) => name));
@@ -134,12 +161,8 @@ function featureBits(options: CpuOptions, leaf: number, register: RegisterName):
   return bits >>> 0;
 }
 
-const MAX_BASIC_LEAF = 0x16;
-const MAX_EXTENDED_LEAF = 0x8000_0008;
 const VENDOR = 'GenuineIntel';
 const BRAND = 'Ringside';
-/** Family 6, model 94, stepping 3: the first client generation with every VMX control that the engine has. */
-const SIGNATURE = 0x0005_06e3;
 
 const registers = (eax = 0, ebx = 0, ecx = 0, edx = 0): CpuidResult => ({
   eax: eax >>> 0,
@@ -157,17 +180,16 @@ function dword(text: string, at: number): number {
 
 /** The result of CPUID for EAX = `leaf`, ECX = `subleaf`. Leaves out of range give the highest basic leaf. */
 export function cpuidLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: number): CpuidResult {
+  const { maxBasicLeaf, maxExtendedLeaf } = options.model;
   const extended = leaf >= 0x8000_0000;
-  if (leaf > (extended ? MAX_EXTENDED_LEAF : MAX_BASIC_LEAF)) {
-    return cpuidLeaf(options, state, MAX_BASIC_LEAF, subleaf);
-  }
+  if (leaf > (extended ? maxExtendedLeaf : maxBasicLeaf)) return cpuidLeaf(options, state, maxBasicLeaf, subleaf);
   return extended ? extendedLeaf(options, leaf) : basicLeaf(options, state, leaf, subleaf);
 }
 
 function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: number): CpuidResult {
   switch (leaf) {
     case 0:
-      return registers(MAX_BASIC_LEAF, dword(VENDOR, 0), dword(VENDOR, 8), dword(VENDOR, 4));
+      return registers(options.model.maxBasicLeaf, dword(VENDOR, 0), dword(VENDOR, 8), dword(VENDOR, 4));
     case 1:
       return featureLeaf(options, state);
     case 2:
@@ -197,7 +219,12 @@ function featureLeaf(options: CpuOptions, state: CpuState): CpuidResult {
   const osxsave = state.cr4 & CR4.OSXSAVE ? 1 << 27 : 0;
   // A local APIC that IA32_APIC_BASE disables is not announced.
   const apic = state.apicBase & APIC_BASE.ENABLE ? 0 : 1 << 9;
-  return registers(SIGNATURE, ebx, featureBits(options, 1, 'ecx') | osxsave, featureBits(options, 1, 'edx') & ~apic);
+  return registers(
+    options.model.signature,
+    ebx,
+    featureBits(options, 1, 'ecx') | osxsave,
+    featureBits(options, 1, 'edx') & ~apic,
+  );
 }
 
 /** Deterministic cache parameters: L1 data and instruction 32 KiB, L2 256 KiB; lines of 64 bytes. */
@@ -225,7 +252,7 @@ function topologyLeaf(options: CpuOptions, state: CpuState, subleaf: number): Cp
 function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {
   switch (leaf) {
     case 0x8000_0000:
-      return registers(MAX_EXTENDED_LEAF);
+      return registers(options.model.maxExtendedLeaf);
     case 0x8000_0001:
       return registers(0, 0, featureBits(options, leaf, 'ecx'), featureBits(options, leaf, 'edx'));
     case 0x8000_0002:
@@ -241,7 +268,7 @@ function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {
       // Invariant TSC.
       return registers(0, 0, 0, 1 << 8);
     case 0x8000_0008:
-      return registers(PHYSICAL_ADDRESS_BITS | (LINEAR_ADDRESS_BITS << 8));
+      return registers(PHYSICAL_ADDRESS_BITS | (LINEAR_ADDRESS_BITS << 8), featureBits(options, leaf, 'ebx'));
     default:
       return registers();
   }

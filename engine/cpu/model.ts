@@ -16,10 +16,11 @@ export interface CpuModel {
 export function createCpuModel(options: Partial<CpuOptions> = {}, moreMsrs: readonly Msr[] = []): CpuModel {
   const complete: CpuOptions = { ...defaultCpuOptions, ...options };
   const features = announcedFeatures(complete);
+  const msrs = [...standardMsrs, ...moreMsrs].filter((msr) => msr.features?.some((name) => features.has(name)) ?? true);
   return {
     options: complete,
     has: (feature) => features.has(feature),
     cpuid: (state, leaf, subleaf) => cpuidLeaf(complete, state, leaf, subleaf),
-    msrs: new Map([...standardMsrs, ...moreMsrs].map((msr) => [msr.index, msr])),
+    msrs: new Map(msrs.map((msr) => [msr.index, msr])),
   };
 }

@@ -13,6 +13,8 @@ export interface Msr {
   readonly index: number;
   /** The manual's name. */
   readonly name: string;
+  /** Features that it came with: without any of them there is no such MSR. */
+  readonly features?: readonly string[];
   /** The value, without side effects. */
   read(processor: Processor): bigint;
   /** Absent for read-only MSRs. Throws GP(0) before it changes anything. */
@@ -67,15 +69,25 @@ export function constantMsr(index: number, name: string, value: bigint): Msr {
 /** An MSR that ignores what is written to it. */
 const sinkMsr = (index: number, name: string): Msr => ({ index, name, read: () => 0n, write: () => {} });
 
+/** MSRs that came with a feature. */
+export const msrsOf = (feature: string, msrs: readonly Msr[]): Msr[] =>
+  msrs.map((msr) => ({ ...msr, features: [feature] }));
+
 const ALL = 0xffff_ffff_ffff_ffffn;
 const LOW = 0xffff_ffffn;
 const PHYSICAL_PAGE = ((1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n) & ~0xfffn;
-const EFER_WRITABLE = BigInt(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE);
+
+/** The bits of IA32_EFER that the model lets software set. */
+function eferWritable({ model }: Processor): bigint {
+  const systemCalls = model.has('SYSCALL') ? EFER.SCE : 0;
+  const long = model.has('LM') ? EFER.LME | EFER.LMA : 0;
+  return BigInt(systemCalls | long | (model.has('NX') ? EFER.NXE : 0));
+}
 
 /** Writes IA32_EFER: LMA is read-only, LME may not change while paging is on. */
 export function writeEfer(processor: Processor, value: bigint): void {
   const { state } = processor;
-  checkReserved(value, EFER_WRITABLE);
+  checkReserved(value, eferWritable(processor));
   const next = (Number(value) & ~EFER.LMA) | (state.efer & EFER.LMA);
   if (hasBit(next ^ state.efer, EFER.LME) && hasBit(state.cr0, CR0.PG)) throw GP(0);
   processor.tlb.writeEfer(next);
@@ -117,7 +129,7 @@ function writeMiscEnable({ state }: Processor, value: bigint): void {
   state.miscEnable = (value & writable) | (state.miscEnable & readOnly);
 }
 
-const codeAndData: readonly Msr[] = [
+const codeAndData: readonly Msr[] = msrsOf('LM', [
   linearMsr(
     0xc000_0100,
     'IA32_FS_BASE',
@@ -142,9 +154,9 @@ const codeAndData: readonly Msr[] = [
       s.kernelGsBase = v;
     },
   ),
-];
+]);
 
-const systemCalls: readonly Msr[] = [
+const fastSystemCalls: readonly Msr[] = msrsOf('SEP', [
   fieldMsr(0x174, 'IA32_SYSENTER_CS', 'sysenterCs', LOW),
   linearMsr(
     0x175,
@@ -162,6 +174,9 @@ const systemCalls: readonly Msr[] = [
       s.sysenterEip = v;
     },
   ),
+]);
+
+const systemCalls: readonly Msr[] = msrsOf('SYSCALL', [
   fieldMsr(0xc000_0081, 'IA32_STAR', 'star', ALL),
   linearMsr(
     0xc000_0082,
@@ -180,7 +195,7 @@ const systemCalls: readonly Msr[] = [
     },
   ),
   fieldMsr(0xc000_0084, 'IA32_FMASK', 'fmask', LOW),
-];
+]);
 
 /** The MSRs that every model has. */
 export const standardMsrs: readonly Msr[] = [
@@ -200,13 +215,13 @@ export const standardMsrs: readonly Msr[] = [
   {
     index: 0x3a,
     name: 'IA32_FEATURE_CONTROL',
+    features: ['VMX'],
     read: ({ state }) => BigInt(state.featureControl),
     write: writeFeatureControl,
   },
   sinkMsr(0x79, 'IA32_BIOS_UPDT_TRIG'),
   sinkMsr(0x8b, 'IA32_BIOS_SIGN_ID'),
-  constantMsr(0x179, 'IA32_MCG_CAP', 0n),
-  sinkMsr(0x17a, 'IA32_MCG_STATUS'),
+  ...msrsOf('MCA', [constantMsr(0x179, 'IA32_MCG_CAP', 0n), sinkMsr(0x17a, 'IA32_MCG_STATUS')]),
   {
     index: 0x1a0,
     name: 'IA32_MISC_ENABLE',
@@ -214,17 +229,19 @@ export const standardMsrs: readonly Msr[] = [
     write: writeMiscEnable,
   },
   fieldMsr(0x1d9, 'IA32_DEBUGCTL', 'debugctl', 3n),
-  { index: 0x277, name: 'IA32_PAT', read: ({ state }) => state.pat, write: writePat },
+  { index: 0x277, name: 'IA32_PAT', features: ['PAT'], read: ({ state }) => state.pat, write: writePat },
   {
     index: 0xc000_0080,
     name: 'IA32_EFER',
+    features: ['SYSCALL', 'LM', 'NX'],
     read: ({ state }) => BigInt(state.efer),
     write: writeEfer,
   },
-  fieldMsr(0xc000_0103, 'IA32_TSC_AUX', 'tscAux', LOW),
+  ...msrsOf('RDTSCP', [fieldMsr(0xc000_0103, 'IA32_TSC_AUX', 'tscAux', LOW)]),
   ...codeAndData,
+  ...fastSystemCalls,
   ...systemCalls,
-  ...mtrrMsrs,
+  ...msrsOf('MTRR', mtrrMsrs),
 ];
 
 /** Reads an MSR by index; throws GP(0) if there is none. VMX and the CPL are the instruction's matter. */

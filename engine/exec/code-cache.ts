@@ -4,6 +4,7 @@
  * limit; only an instruction that straddles two pages makes a block on two pages.
  */
 import { CODE_CACHE_ADDRESS, CODE_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-map.ts';
+import type { InstructionAvailability } from '../isa/availability.ts';
 import { type DecodedInstruction, decodeInstructions } from '../isa/decode.ts';
 import { formOf } from '../isa/form.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
@@ -25,6 +26,8 @@ export type NextPage = () => number;
 
 export class CodeCache {
   readonly #physical: PhysicalMemory;
+  /** What the CPU has of the instruction set; undefined: all there is. */
+  readonly #availability: InstructionAvailability | undefined;
   readonly #library: HandlerLibrary;
   readonly #writer: RecordWriter;
   /** By the host-physical address of their first instruction. */
@@ -43,7 +46,8 @@ export class CodeCache {
   /** Called when a page becomes a code page: its writes must take the slow path. */
   onCodePage: (page: number) => void = () => {};
 
-  constructor(physical: PhysicalMemory, library: HandlerLibrary) {
+  constructor(physical: PhysicalMemory, library: HandlerLibrary, availability?: InstructionAvailability) {
+    this.#availability = availability;
     this.#physical = physical;
     this.#library = library;
     this.#writer = new RecordWriter(physical.view.buffer as ArrayBuffer);
@@ -275,7 +279,7 @@ export class CodeCache {
     const left = Math.min(PAGE_BYTES - location.pageOffset, limit * MAX_INSTRUCTION_BYTES);
     const bytes = this.#codeBytes(location.physical, left);
     let at = 0;
-    for (const instruction of decodeInstructions(bytes, location.codeSize, location.rip)) {
+    for (const instruction of decodeInstructions(bytes, location.codeSize, location.rip, this.#availability)) {
       const cutShort = instruction.mnemonic === 'INVALID' && left - at < MAX_INSTRUCTION_BYTES;
       if (!cutShort) yield instruction;
       else if (at > 0) return;
@@ -290,7 +294,7 @@ export class CodeCache {
     const joined = new Uint8Array(MAX_INSTRUCTION_BYTES);
     joined.set(head);
     joined.set(this.#codeBytes(next, MAX_INSTRUCTION_BYTES - head.length), head.length);
-    const [instruction] = decodeInstructions(joined, location.codeSize, location.rip);
+    const [instruction] = decodeInstructions(joined, location.codeSize, location.rip, this.#availability);
     if (!instruction) throw new Error('fifteen bytes decode to nothing');
     if (instruction.lengthBytes > head.length) {
       pages.push(Math.floor(next / PAGE_BYTES));

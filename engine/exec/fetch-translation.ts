@@ -13,9 +13,9 @@ import { WalkEmitter } from './walk-emitter.ts';
 export const NO_FETCH = -1;
 
 /** Body of (linear) → host-physical address in RAM that a fetch at the current privilege reads, or NO_FETCH. */
-export function emitFetchTranslation(physicalAddressBits: number): Uint8Array {
+export function emitFetchTranslation(physicalAddressBits: number, pages1GB: boolean): Uint8Array {
   const f = new FunctionBody(1);
-  return new FetchTranslation(f, f.local(I32), physicalAddressBits).emit();
+  return new FetchTranslation(f, f.local(I32), physicalAddressBits, pages1GB).emit();
 }
 
 class FetchTranslation extends WalkEmitter {

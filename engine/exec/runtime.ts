@@ -13,7 +13,7 @@ import type { Processor } from '../cpu/processor.ts';
 import { CS, readSigned, SS } from '../cpu/state.ts';
 import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
 import { systemInstructionKey } from '../cpu/system-table.ts';
-import { type DecodedInstruction, isOverlong } from '../isa/decode.ts';
+import { type DecodedInstruction, isOverlong, UNAVAILABLE } from '../isa/decode.ts';
 import { Access } from '../mmu/access.ts';
 import { FillResult, type Mmu } from '../mmu/mmu.ts';
 import type { CodeCache } from './code-cache.ts';
@@ -119,6 +119,7 @@ export class Runtime {
   }
 
   #notExecutable(decoded: DecodedInstruction): GuestFault | Unimplemented {
+    if (decoded.mnemonic === UNAVAILABLE) return UD();
     const disabled = extensionFault(this.#parts.processor.state, decoded.extensions);
     if (disabled) return disabled;
     if (decoded.mnemonic !== 'INVALID')

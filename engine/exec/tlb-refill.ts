@@ -40,23 +40,27 @@ const FunctionIndex = { slowRead: 0, slowWrite: 1, refill: 2 } as const;
  * The imports of compiled code with the refill before the runtime's functions.
  *
  * @param physicalAddressBits MAXPHYADDR, 32 to 48
+ * @param pages1GB whether there are pages of 1 GByte
  */
 export function withRefill(
   memory: WebAssembly.Memory,
   runtime: Readonly<Record<string, unknown>>,
   physicalAddressBits: number,
+  pages1GB = true,
 ): Record<string, unknown> {
-  const module = (compiled[physicalAddressBits] ??= new WebAssembly.Module(refillModule(physicalAddressBits)));
+  const module = (compiled[`${physicalAddressBits} ${pages1GB}`] ??= new WebAssembly.Module(
+    refillModule(physicalAddressBits, pages1GB),
+  ));
   const { exports } = new WebAssembly.Instance(module, { runtime: { ...runtime }, env: { memory } });
   const { slowRead, slowWrite, translateFetch } = exports;
   return { ...runtime, slowRead, slowWrite, translateFetch };
 }
 
-/** By MAXPHYADDR: the code does not depend on the machine. */
-const compiled: Record<number, WebAssembly.Module> = {};
+/** By the parameters: the code does not depend on the machine. */
+const compiled: Record<string, WebAssembly.Module> = {};
 
 /** Imports functions of the runtime, exports functions to be used in their place. */
-function refillModule(physicalAddressBits: number): Uint8Array {
+function refillModule(physicalAddressBits: number, pages1GB: boolean): Uint8Array {
   return encodeModule({
     types: [
       { parameters: [F64, I32, I32], results: [I32] },
@@ -68,10 +72,14 @@ function refillModule(physicalAddressBits: number): Uint8Array {
       { module: 'runtime', name: 'slowWrite', type: Type.slowAccess },
     ],
     functions: [
-      { type: Type.refill, body: new Refill(physicalAddressBits).emit() },
+      { type: Type.refill, body: new Refill(physicalAddressBits, pages1GB).emit() },
       { type: Type.slowAccess, body: slowAccess(FunctionIndex.slowRead), export: 'slowRead' },
       { type: Type.slowAccess, body: slowAccess(FunctionIndex.slowWrite), export: 'slowWrite' },
-      { type: Type.translateFetch, body: emitFetchTranslation(physicalAddressBits), export: 'translateFetch' },
+      {
+        type: Type.translateFetch,
+        body: emitFetchTranslation(physicalAddressBits, pages1GB),
+        export: 'translateFetch',
+      },
     ],
     importsTable: false,
   });
@@ -117,8 +125,8 @@ function slowAccess(slowly: number): Uint8Array {
 
 /** (linear, write) → Refilled. */
 class Refill extends WalkEmitter {
-  constructor(physicalAddressBits: number) {
-    super(new FunctionBody(2), 1, physicalAddressBits);
+  constructor(physicalAddressBits: number, pages1GB: boolean) {
+    super(new FunctionBody(2), 1, physicalAddressBits, pages1GB);
   }
 
   emit(): Uint8Array {

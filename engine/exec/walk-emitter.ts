@@ -22,13 +22,15 @@ const STATISTICS = { hits: 0, misses: 8 } as const;
 
 export abstract class WalkEmitter extends MappingEmitter {
   readonly #physicalAddressBits: number;
+  readonly #pages1GB: boolean;
   /** Locals: wasm address of the entry that maps the page, its low half, and the flags that the access sets in it. */
   readonly #entry = this.f.local(I32);
   readonly #low = this.f.local(I32);
   readonly #needed = this.f.local(I32);
 
-  constructor(f: FunctionBody, write: number, physicalAddressBits: number) {
+  constructor(f: FunctionBody, write: number, physicalAddressBits: number, pages1GB: boolean) {
     super(f, write);
+    this.#pages1GB = pages1GB;
     this.#physicalAddressBits = physicalAddressBits;
   }
 
@@ -55,9 +57,9 @@ export abstract class WalkEmitter extends MappingEmitter {
   /** The walk, level by level; GuestWalker.walk. Inside one `if`: leaves at depth 1. */
   protected walk(): void {
     const f = this.f;
-    const { levels, addressMaskHigh } = guestFormats(this.#physicalAddressBits)[PagingMode.Level4] as ReturnType<
-      typeof guestFormats
-    >[number];
+    const { levels, addressMaskHigh } = guestFormats(this.#physicalAddressBits, this.#pages1GB)[
+      PagingMode.Level4
+    ] as ReturnType<typeof guestFormats>[number];
     const low = this.#low;
     const [table, high] = [f.local(I32), f.local(I32)];
     const [allowed, forbidden] = [f.local(I32), f.local(I32)];

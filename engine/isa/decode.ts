@@ -11,8 +11,12 @@ import {
   Register,
   RegisterExt,
 } from 'iced-x86';
+import { featuresOf, type InstructionAvailability } from './availability.ts';
 import { EXTENSION, extensionsOf } from './extensions.ts';
 import type { Operand, OperandWidth } from './operand.ts';
+
+/** Mnemonic of what the CPU does not have. */
+export const UNAVAILABLE = 'UNAVAILABLE';
 
 export type CodeSize = 16 | 32 | 64;
 
@@ -76,16 +80,26 @@ export interface DecodedInstruction {
   readonly extensions: number;
 }
 
-/** Decodes up to `count` instructions; stops at the end of the bytes. An invalid instruction has mnemonic `INVALID`. */
-export function* decodeInstructions(bytes: Uint8Array, codeSize: CodeSize, ip: number): Generator<DecodedInstruction> {
-  const decoder = new Decoder(codeSize, bytes, DecoderOptions.None);
+/**
+ * Decodes instructions up to the end of the bytes. An invalid instruction has mnemonic `INVALID`; one that the CPU does not
+ * have, `UNAVAILABLE`.
+ */
+export function* decodeInstructions(
+  bytes: Uint8Array,
+  codeSize: CodeSize,
+  ip: number,
+  availability?: InstructionAvailability,
+): Generator<DecodedInstruction> {
+  const decoder = new Decoder(codeSize, bytes, availability?.decoderOptions ?? DecoderOptions.None);
   try {
     decoder.ip = BigInt.asUintN(64, BigInt(ip));
     let address = ip;
     while (decoder.canDecode) {
       const instruction = decoder.decode();
       try {
-        const decoded = describe(instruction, codeSize, address, bytes.subarray(address - ip));
+        const described = describe(instruction, codeSize, address, bytes.subarray(address - ip));
+        const isAvailable = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
+        const decoded = isAvailable ? described : withoutMeaning(described);
         address += decoded.lengthBytes;
         yield decoded;
       } finally {
@@ -104,6 +118,16 @@ export function decodeOne(bytes: Uint8Array, codeSize: CodeSize, ip: number): De
   }
   return undefined;
 }
+
+/** An instruction of which only its length counts: it raises #UD. */
+const withoutMeaning = (instruction: DecodedInstruction): DecodedInstruction => ({
+  ...instruction,
+  mnemonic: UNAVAILABLE,
+  extensions: 0,
+  repeat: 'none',
+  operands: [],
+  memory: undefined,
+});
 
 const LEGACY_PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
 

@@ -2,6 +2,9 @@
  * The physical machine: memory, processors and the two executions, wired. vCPUs share one wasm memory; the state of the
  * one that runs is at its fixed place, the others' lie in copies.
  */
+
+import { type CpuConfig, findCpuModel, nominalFeatures } from '../cpu/cpu-models.ts';
+import { type CpuOptions, PHYSICAL_ADDRESS_BITS } from '../cpu/cpuid.ts';
 import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import type { GuestFault } from '../cpu/events.ts';
 import {
@@ -25,6 +28,7 @@ import { Executor, type ExecutorOwner } from '../exec/executor.ts';
 import { HandlerLibrary } from '../exec/handler-library.ts';
 import { Runtime } from '../exec/runtime.ts';
 import { withRefill } from '../exec/tlb-refill.ts';
+import { availabilityOf } from '../isa/availability.ts';
 import { Mmu } from '../mmu/mmu.ts';
 import { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { TranslationContext } from '../mmu/translation.ts';
@@ -57,8 +61,18 @@ export interface HostConfig {
   readonly owner: ExecutorOwner;
   /** Whether the processors have local APICs. */
   readonly localApic: boolean;
+  readonly cpu?: CpuConfig | undefined;
   /** When code is compiled, if not as is usual. */
   readonly hotSpots?: HotSpotOptions;
+}
+
+/** What the processors are, by the configuration. */
+function cpuOptions({ cpu = {}, cpus, localApic }: HostConfig) {
+  const model = findCpuModel(cpu.model);
+  if (!model) throw new Error(`there is no CPU model ${cpu.model}`);
+  const hasFeature = nominalFeatures(model, cpu);
+  const hasApic = localApic && hasFeature('APIC');
+  return { model, hasFeature, localApic: hasApic, processors: hasApic ? cpus : 1 } satisfies Partial<CpuOptions>;
 }
 
 export class Host {
@@ -82,16 +96,15 @@ export class Host {
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
     this.state = new CpuState(memory.buffer);
     this.physical = new PhysicalMemory(memory.buffer, config.ramBytes);
-    this.mmu = new Mmu(this.state, this.physical);
+    const options = cpuOptions(config);
+    const pages1GB = options.hasFeature('Page1GB');
+    this.mmu = new Mmu(this.state, this.physical, PHYSICAL_ADDRESS_BITS, pages1GB);
     this.processor = new Processor({
       state: this.state,
       memory: this.mmu,
       tlb: this.mmu,
       ports: config.ports,
-      model: createCpuModel(
-        { localApic: config.localApic, processors: config.localApic ? config.cpus : 1 },
-        vmxCapabilityMsrs,
-      ),
+      model: createCpuModel(options, vmxCapabilityMsrs),
       tscNow: () => BigInt.asUintN(64, BigInt(this.clock.nowNs) + this.state.tscAdjust),
       hooks: config.hooks,
     });
@@ -101,9 +114,11 @@ export class Host {
       mmu: this.mmu,
       systemInstructions: { ...systemInstructions, ...this.vmx.instructions },
     });
-    this.imports = withRefill(memory, this.runtime.imports(), this.mmu.physicalAddressBits);
+    this.imports = withRefill(memory, this.runtime.imports(), PHYSICAL_ADDRESS_BITS, pages1GB);
     this.library = new HandlerLibrary(memory, this.imports);
-    this.codeCache = new CodeCache(this.physical, this.library);
+    // What a model that is not restricted does not know is left to be named when it is met.
+    const availability = config.cpu && availabilityOf(options.hasFeature);
+    this.codeCache = new CodeCache(this.physical, this.library, availability);
     this.codeCache.onCodePage = (page) => this.mmu.dropWriteTagsOfPage(page);
     const { processor, mmu, codeCache: cache, library, runtime } = this;
     this.executor = new Executor({

@@ -3,6 +3,7 @@
  * values are bigints here (unsigned); inside the engine they are numbers where exact.
  */
 
+import type { CpuConfig } from '../cpu/cpu-models.ts';
 import type { VirtioDeviceView } from '../devices/index.ts';
 import type { PagingNode, PagingTable } from '../inspect/page-tables.ts';
 import type { TlbEntryView } from '../inspect/tlb.ts';
@@ -40,6 +41,8 @@ export interface MachineConfig {
   readonly memoryBytes: number;
   readonly cpus: number;
   readonly virtualization: Virtualization;
+  /** Model and features of the processors; by default they have all that there is. See `checkCpuConfig`. */
+  readonly cpu?: CpuConfig;
   readonly devices?: {
     /** Contents of a virtio block device (copied); written sectors stay in the machine. */
     readonly disk?: Uint8Array;

@@ -80,6 +80,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       hooks: this.#hooks(),
       owner: this,
       localApic: config.virtualization === 'none',
+      cpu: config.cpu,
       ...internals,
     });
     this.platform = new MachinePlatform(config, {

@@ -45,11 +45,11 @@ export class GuestWalker {
   readonly #view: DataView | undefined;
   readonly #ramBytes: number;
 
-  constructor(physical: EntryMemory, physicalAddressBits: number) {
+  constructor(physical: EntryMemory, physicalAddressBits: number, pages1GB = true) {
     this.#physical = physical;
     this.#view = physical.view;
     this.#ramBytes = physical.view ? (physical.ramBytes ?? 0) : 0;
-    this.formats = guestFormats(physicalAddressBits);
+    this.formats = guestFormats(physicalAddressBits, pages1GB);
     this.ept = new EptWalker(physical, physicalAddressBits);
   }
 

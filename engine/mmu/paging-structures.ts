@@ -125,8 +125,10 @@ const guestReservedLow = ({ shift }: Level) => ({
   page: shift === 30 || shift === 21 ? unalignedPage(shift, 13) : 0,
 });
 
-function level4(physicalAddressBits: number): PagingFormat {
-  const levels = wideLevels(LEVELS, beyondPhysical(physicalAddressBits), guestReservedLow);
+function level4(physicalAddressBits: number, pages1GB: boolean): PagingFormat {
+  const levels = wideLevels(LEVELS, beyondPhysical(physicalAddressBits), guestReservedLow).map((level) =>
+    pages1GB || level.shift !== 30 ? level : { ...level, mayMapPage: false, tableReservedLow: Entry.PS },
+  );
   return { levels, addressMaskHigh: addressMaskHigh(physicalAddressBits) };
 }
 
@@ -165,9 +167,9 @@ export const PDPTE_REGISTER: EntryFormat = {
 };
 
 /** Formats by PagingMode. `physicalAddressBits` is MAXPHYADDR, 36 to 48. */
-export function guestFormats(physicalAddressBits: number): readonly PagingFormat[] {
+export function guestFormats(physicalAddressBits: number, pages1GB = true): readonly PagingFormat[] {
   const none = { levels: [], addressMaskHigh: 0 };
-  return [none, bits32(physicalAddressBits), pae(physicalAddressBits), level4(physicalAddressBits)];
+  return [none, bits32(physicalAddressBits), pae(physicalAddressBits), level4(physicalAddressBits, pages1GB)];
 }
 
 /** EPT with a page-walk length of 4 (SDM volume 3, "EPT Translation Mechanism"). */

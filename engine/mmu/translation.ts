@@ -93,12 +93,17 @@ export class Translation {
   #space: { cr0: number; cr3: number; cr4: number; efer: number; space: AddressSpace } | undefined;
   readonly #guestPhysicalTag: MappingTag = { vpid: 0, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
 
-  /** `physicalAddressBits` is MAXPHYADDR, 36 to 48. */
-  constructor(state: CpuState, physical: PhysicalMemory, physicalAddressBits = DEFAULT_PHYSICAL_ADDRESS_BITS) {
+  /** `physicalAddressBits` is MAXPHYADDR, 36 to 48; `pages1GB`: whether there are pages of 1 GByte. */
+  constructor(
+    state: CpuState,
+    physical: PhysicalMemory,
+    physicalAddressBits = DEFAULT_PHYSICAL_ADDRESS_BITS,
+    pages1GB = true,
+  ) {
     this.state = state;
     this.physical = physical;
     this.physicalAddressBits = physicalAddressBits;
-    this.walker = new GuestWalker(physical, physicalAddressBits);
+    this.walker = new GuestWalker(physical, physicalAddressBits, pages1GB);
     this.fast = new FastTlb(state.view.buffer as ArrayBuffer);
     this.#view = state.view;
     this.statistics = new TlbStatistics(state.view.buffer as ArrayBuffer);

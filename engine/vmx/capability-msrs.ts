@@ -1,6 +1,6 @@
 /** The VMX capability MSRs (SDM volume 3, appendix "VMX Capability Reporting Facility"), derived from the tables. */
 import { cr4Allowed } from '../cpu/control-registers.ts';
-import { constantMsr, type Msr } from '../cpu/msrs.ts';
+import { constantMsr, type Msr, msrsOf } from '../cpu/msrs.ts';
 import { CR4 } from '../cpu/register-bits.ts';
 import { CR0_FIXED0, CR3_TARGET_VALUES } from './capability-values.ts';
 import { allowedSettings, type ControlGroup, type ControlGroupName, controlGroups } from './controls.ts';
@@ -44,7 +44,7 @@ const controlMsrs = (Object.keys(controlGroups) as ControlGroupName[]).flatMap((
 });
 
 /** To be given to the CPU model of a machine with VMX. */
-export const vmxCapabilityMsrs: readonly Msr[] = [
+export const vmxCapabilityMsrs: readonly Msr[] = msrsOf('VMX', [
   constantMsr(0x480, 'IA32_VMX_BASIC', BASIC),
   ...controlMsrs,
   constantMsr(0x485, 'IA32_VMX_MISC', MISC),
@@ -54,4 +54,4 @@ export const vmxCapabilityMsrs: readonly Msr[] = [
   { index: 0x489, name: 'IA32_VMX_CR4_FIXED1', read: (processor) => BigInt(cr4Allowed(processor)) },
   constantMsr(0x48a, 'IA32_VMX_VMCS_ENUM', BigInt(highestFieldIndex << 1)),
   constantMsr(0x48c, 'IA32_VMX_EPT_VPID_CAP', EPT_VPID_CAP),
-];
+]);

@@ -13,7 +13,7 @@ export interface SourceGuest {
   output(): string;
 }
 
-export interface SourceOptions extends Partial<Pick<MachineConfig, 'cpus' | 'virtualization'>> {
+export interface SourceOptions extends Partial<Pick<MachineConfig, 'cpu' | 'cpus' | 'virtualization'>> {
   /** How the first processor starts; where the image starts unless there is a label `start`. */
   readonly mode: GuestEntry['mode'];
   /** Of the text, for includes. */
@@ -22,7 +22,7 @@ export interface SourceOptions extends Partial<Pick<MachineConfig, 'cpus' | 'vir
 
 /** @throws Error with the assembler's messages */
 export function bootSource(text: string, options: SourceOptions): SourceGuest {
-  const { mode, cpus = 1, virtualization = 'none', path: file = 'guest.asm' } = options;
+  const { mode, cpu, cpus = 1, virtualization = 'none', path: file = 'guest.asm' } = options;
   const { image, origin, symbols, sections, diagnostics } = assemble({ path: file, text }, { readFile });
   if (!image) throw new Error(diagnostics.map(({ message }) => message).join('\n'));
   const end = Math.max(...sections.map(({ start, length }) => start + length));
@@ -34,6 +34,7 @@ export function bootSource(text: string, options: SourceOptions): SourceGuest {
     memoryBytes: 16 * MIB,
     cpus,
     virtualization,
+    ...(cpu ? { cpu } : {}),
   });
   const printed: number[] = [];
   machine.onOutput = (_source, bytes) => void printed.push(...bytes);

@@ -1,0 +1,203 @@
+/**
+ * CPU models by name: what CPUID says of them and which features they have, of those that there are
+ * (Intel SDM volume 1, "Processor Identification and Feature Determination"; volume 2, "CPUID"). A configuration adds
+ * features to a model or takes them away.
+ */
+
+/** `cpu` of a machine's configuration. */
+export interface CpuConfig {
+  /** A name of `cpuModels`; `ringside` if absent. */
+  readonly model?: string;
+  /** By the names of `cpuidFeatures`: true adds a feature to the model, false takes it away. */
+  readonly features?: Readonly<Record<string, boolean>>;
+}
+
+export interface CpuModelSpec {
+  readonly name: string;
+  /** What it is, for people. */
+  readonly doc: string;
+  /** EAX of CPUID leaf 1: family, model, stepping. */
+  readonly signature: number;
+  readonly maxBasicLeaf: number;
+  /** 0 where there are no extended leaves. */
+  readonly maxExtendedLeaf: number;
+  /** Undefined: all there are. */
+  readonly features: readonly string[] | undefined;
+}
+
+const FEATURES_486 = ['FPU'];
+const FEATURES_PENTIUM = [...FEATURES_486, 'VME', 'DE', 'PSE', 'TSC', 'MSR', 'MCE', 'CX8', 'APIC', 'HTT'];
+const FEATURES_CORE2 = [
+  ...FEATURES_PENTIUM,
+  ...['PAE', 'SEP', 'MTRR', 'PGE', 'MCA', 'CMOV', 'PAT', 'PSE-36', 'CLFSH', 'MMX', 'FXSR', 'SSE', 'SSE2'],
+  ...['SSE3', 'MONITOR', 'SSSE3', 'SSE4_1', 'CMPXCHG16B', 'VMX', 'LAHF-SAHF', 'SYSCALL', 'NX', 'LM'],
+];
+const FEATURES_NEHALEM = [...FEATURES_CORE2, 'SSE4_2', 'POPCNT', 'RDTSCP', 'x2APIC'];
+const FEATURES_SKYLAKE = [
+  ...FEATURES_NEHALEM,
+  ...['PCLMULQDQ', 'FMA', 'PCID', 'MOVBE', 'AESNI', 'XSAVE', 'AVX', 'F16C', 'RDRAND', 'FSGSBASE', 'BMI1', 'AVX2'],
+  ...['SMEP', 'BMI2', 'ERMS', 'INVPCID', 'RDSEED', 'ADX', 'SMAP', 'CLFLUSHOPT', 'LZCNT', 'Page1GB', 'PREFETCHW'],
+];
+
+/** Family 6, model 94, stepping 3: the first client generation with every VMX control that the engine has. */
+const SKYLAKE = 0x0005_06e3;
+
+export const cpuModels: readonly CpuModelSpec[] = [
+  {
+    name: 'ringside',
+    doc: 'everything that Ringside implements',
+    signature: SKYLAKE,
+    maxBasicLeaf: 0x16,
+    maxExtendedLeaf: 0x8000_0008,
+    features: undefined,
+  },
+  {
+    name: '486',
+    doc: 'an Intel486 DX4: 32-bit code, paging with 4-KByte pages, CPUID',
+    signature: 0x480,
+    maxBasicLeaf: 1,
+    maxExtendedLeaf: 0,
+    features: FEATURES_486,
+  },
+  {
+    name: 'pentium',
+    doc: 'a Pentium: TSC, MSRs, 4-MByte pages, virtual-8086 extensions',
+    signature: 0x52c,
+    maxBasicLeaf: 1,
+    maxExtendedLeaf: 0,
+    features: FEATURES_PENTIUM,
+  },
+  {
+    name: 'core2',
+    doc: 'a Core 2 (Penryn): 64-bit mode, SSE4.1, VT-x',
+    signature: 0x1_0676,
+    maxBasicLeaf: 0xa,
+    maxExtendedLeaf: 0x8000_0008,
+    features: FEATURES_CORE2,
+  },
+  {
+    name: 'nehalem',
+    doc: 'a first Core i7 (Nehalem): SSE4.2, POPCNT, RDTSCP',
+    signature: 0x1_06a5,
+    maxBasicLeaf: 0xb,
+    maxExtendedLeaf: 0x8000_0008,
+    features: FEATURES_NEHALEM,
+  },
+  {
+    name: 'skylake',
+    doc: 'a sixth-generation Core (Skylake): AVX2, SMEP, SMAP, PCID',
+    signature: SKYLAKE,
+    maxBasicLeaf: 0x16,
+    maxExtendedLeaf: 0x8000_0008,
+    features: FEATURES_SKYLAKE,
+  },
+];
+
+/** What a feature cannot be without. */
+const prerequisites: Readonly<Record<string, readonly string[]>> = {
+  SSE: ['FXSR'],
+  SSE2: ['SSE'],
+  SSE3: ['SSE2'],
+  SSSE3: ['SSE3'],
+  SSE4_1: ['SSSE3'],
+  SSE4_2: ['SSE4_1'],
+  MMX: ['FPU'],
+  FXSR: ['FPU'],
+  AESNI: ['SSE2'],
+  PCLMULQDQ: ['SSE2'],
+  SHA: ['SSE2'],
+  AVX: ['XSAVE', 'SSE4_2'],
+  AVX2: ['AVX'],
+  FMA: ['AVX'],
+  F16C: ['AVX'],
+  XSAVE: ['FXSR'],
+  VMX: ['MSR', 'PAE', 'PAT'],
+  APIC: ['MSR'],
+  x2APIC: ['APIC'],
+  HTT: ['APIC'],
+  MCA: ['MSR', 'MCE'],
+  MTRR: ['MSR'],
+  PAT: ['MSR'],
+  SEP: ['MSR'],
+  SYSCALL: ['MSR'],
+  NX: ['PAE', 'MSR'],
+  LM: ['PAE', 'MSR', 'SYSCALL', 'CMOV', 'CX8'],
+  PCID: ['LM'],
+  Page1GB: ['LM'],
+  CMPXCHG16B: ['LM'],
+  'LAHF-SAHF': ['LM'],
+  FSGSBASE: ['LM'],
+  LA57: ['LM'],
+  PKU: ['LM'],
+  RDTSCP: ['TSC', 'MSR'],
+  RDPID: ['MSR'],
+};
+
+/** What is wrong with a configuration: the parts of an error that tells the user. */
+export interface CpuComplaint {
+  readonly expected: string;
+  readonly found: string;
+  readonly whatToDo: string;
+}
+
+const quote = (text: string): string => `"${text}"`;
+
+export const findCpuModel = (name = 'ringside'): CpuModelSpec | undefined =>
+  cpuModels.find((model) => model.name === name);
+
+/**
+ * What is amiss with the names in a configuration, or among the features it leads to; undefined if nothing is.
+ *
+ * @param known the features that there are, with whether the engine implements each
+ */
+export function checkCpu(config: CpuConfig, known: ReadonlyMap<string, boolean>): CpuComplaint | undefined {
+  const model = findCpuModel(config.model);
+  if (!model) {
+    const expected = cpuModels.map(({ name }) => quote(name)).join(', ');
+    return { expected, found: quote(config.model ?? ''), whatToDo: 'choose one of these as "cpu.model"' };
+  }
+  return checkNames(config, known) ?? checkPrerequisites(model, config, known);
+}
+
+function checkNames({ features = {} }: CpuConfig, known: ReadonlyMap<string, boolean>): CpuComplaint | undefined {
+  for (const [name, wanted] of Object.entries(features)) {
+    const implemented = known.get(name);
+    if (implemented === undefined) {
+      const expected = `a feature of CPUID: ${[...known.keys()].join(', ')}`;
+      return { expected, found: quote(name), whatToDo: 'take it out of "cpu.features"' };
+    }
+    if (wanted && !implemented) {
+      return {
+        expected: 'a feature that Ringside implements',
+        found: quote(name),
+        whatToDo: 'take it out of "cpu.features"',
+      };
+    }
+  }
+  return undefined;
+}
+
+function checkPrerequisites(
+  model: CpuModelSpec,
+  config: CpuConfig,
+  known: ReadonlyMap<string, boolean>,
+): CpuComplaint | undefined {
+  const has = nominalFeatures(model, config);
+  for (const [name, needed] of Object.entries(prerequisites)) {
+    if (!known.get(name) || !has(name)) continue;
+    const missing = needed.find((other) => !has(other));
+    if (missing === undefined) continue;
+    return {
+      expected: `${missing} beside ${name}, which builds on it`,
+      found: `${name} without ${missing}`,
+      whatToDo: `set "cpu.features" to have ${quote(missing)}: true, or ${quote(name)}: false`,
+    };
+  }
+  return undefined;
+}
+
+/** Whether the model has a feature by its name, whether or not the engine implements it. */
+export function nominalFeatures(model: CpuModelSpec, { features = {} }: CpuConfig): (feature: string) => boolean {
+  const own = model.features && new Set(model.features);
+  return (feature) => features[feature] ?? own?.has(feature) ?? true;
+}

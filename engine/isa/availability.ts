@@ -1,0 +1,61 @@
+/** Which features of CPUID an instruction belongs to, by the decoder's tables. */
+import { CpuidFeature, DecoderOptions, type Instruction } from 'iced-x86';
+
+/** The decoder's names where they are not those of engine/cpu/cpuid.ts; none: every CPU there is has it. */
+const featureNames: Readonly<Record<string, readonly string[]>> = {
+  INTEL8086: [],
+  INTEL8086_ONLY: [],
+  INTEL186: [],
+  INTEL286: [],
+  INTEL286_ONLY: [],
+  INTEL386: [],
+  INTEL386_ONLY: [],
+  INTEL486: [],
+  CPUID: [],
+  SMM: [],
+  FPU287: ['FPU'],
+  FPU387: ['FPU'],
+  X64: ['LM'],
+  AES: ['AESNI'],
+  INVEPT: ['VMX'],
+  INVVPID: ['VMX'],
+  // These came with processors that have the feature; CPUID has no bit of their own for them.
+  RDPMC: ['CMOV'],
+  MULTIBYTENOP: ['CMOV'],
+  PAUSE: [],
+  // Hints, which do nothing where they are unknown.
+  PREFETCHW: [],
+  PREFETCHWT1: [],
+  CLDEMOTE: [],
+  CET_IBT: [],
+};
+
+const byCode = new Map<number, readonly string[]>();
+
+/** The features that an instruction needs, all of them. */
+export function featuresOf(instruction: Instruction): readonly string[] {
+  let features = byCode.get(instruction.code);
+  if (!features) {
+    features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string).flatMap(
+      (name) => featureNames[name] ?? [name],
+    );
+    byCode.set(instruction.code, features);
+  }
+  return features;
+}
+
+/** What a CPU makes of bytes: how they are decoded, and whether it has an instruction. */
+export interface InstructionAvailability {
+  readonly decoderOptions: number;
+  has(feature: string): boolean;
+}
+
+/** LZCNT, TZCNT and WBNOINVD are other instructions with a prefix that CPUs without them ignore. */
+export function availabilityOf(has: (feature: string) => boolean): InstructionAvailability {
+  const decoderOptions =
+    (has('LZCNT') ? 0 : DecoderOptions.NoMPFX_0FBD) |
+    (has('BMI1') ? 0 : DecoderOptions.NoMPFX_0FBC) |
+    (has('WBNOINVD') ? 0 : DecoderOptions.NoWbnoinvd) |
+    (has('LAHF-SAHF') ? 0 : DecoderOptions.NoLahfSahf64);
+  return { decoderOptions, has };
+}
