@@ -6,6 +6,7 @@ import { is64Bit } from './modes.ts';
 import { registerIndex, specialRegister, writeRegister } from './operands.ts';
 import type { Processor } from './processor.ts';
 import { CR4, DR6, DR7, hasBit } from './register-bits.ts';
+import type { CpuState } from './state.ts';
 
 /** Reserved bits that read as 1, and the bits that can be written. */
 const DR6_FIXED = 0xffff_0ff0;
@@ -15,6 +16,61 @@ const DR7_WRITABLE = 0xffff_23ff;
 
 export const DR6_RESET = DR6_FIXED;
 export const DR7_RESET = DR7_FIXED;
+
+/** What a breakpoint of DR0 to DR3 waits for: its R/W field in DR7. */
+export const BreakpointKind = { Execute: 0, Write: 1, InputOutput: 2, ReadWrite: 3 } as const;
+export type BreakpointKind = (typeof BreakpointKind)[keyof typeof BreakpointKind];
+
+/** Bytes by the LEN field. */
+const LENGTHS = [1, 2, 8, 4] as const;
+/** L0, G0 … L3, G3. */
+const ENABLED = 0xff;
+
+export interface HardwareBreakpoint {
+  readonly index: number;
+  readonly kind: BreakpointKind;
+  /** Linear address, signed, or port; a multiple of the length. */
+  readonly address: number;
+  readonly lengthBytes: number;
+}
+
+export const hasBreakpoints = ({ dr7 }: CpuState): boolean => (dr7 & ENABLED) !== 0;
+
+/** Those that DR7 enables. Where CR4.DE = 0, none waits for ports. */
+export function enabledBreakpoints(state: CpuState): HardwareBreakpoint[] {
+  const { dr7 } = state;
+  const addresses = [state.dr0, state.dr1, state.dr2, state.dr3];
+  return addresses.flatMap((value, index): HardwareBreakpoint[] => {
+    const kind = ((dr7 >>> (16 + 4 * index)) & 3) as BreakpointKind;
+    const lengthBytes = LENGTHS[(dr7 >>> (18 + 4 * index)) & 3] as number;
+    if (((dr7 >>> (2 * index)) & 3) === 0) return [];
+    if (kind === BreakpointKind.InputOutput && !hasBit(state.cr4, CR4.DE)) return [];
+    const address = Number(BigInt.asIntN(64, value & ~BigInt(lengthBytes - 1)));
+    return [{ index, kind, address, lengthBytes }];
+  });
+}
+
+/** Bits B0 to B3 of DR6 for the enabled breakpoints of these kinds that an access meets. */
+export function matchBreakpoints(
+  state: CpuState,
+  kinds: readonly BreakpointKind[],
+  address: number,
+  lengthBytes: number,
+): number {
+  let bits = 0;
+  for (const breakpoint of enabledBreakpoints(state)) {
+    const end = breakpoint.address + breakpoint.lengthBytes;
+    const overlaps = address < end && breakpoint.address < address + lengthBytes;
+    if (overlaps && kinds.includes(breakpoint.kind)) bits |= 1 << breakpoint.index;
+  }
+  return bits;
+}
+
+/** An access to ports was made: its breakpoints are traps. */
+export function meetPortBreakpoints({ state }: Processor, port: number, sizeBytes: number): void {
+  if (hasBreakpoints(state))
+    state.pendingDebug |= matchBreakpoints(state, [BreakpointKind.InputOutput], port, sizeBytes);
+}
 
 /** Number of the register meant: DR4 and DR5 are DR6 and DR7 unless CR4.DE makes them undefined. */
 function resolve(cpu: Processor, register: number): number {

@@ -8,7 +8,7 @@ import { readFlags } from './flags.ts';
 import { deliverThroughGate } from './interrupt-gate.ts';
 import { isRealMode, refreshMode } from './modes.ts';
 import { type CpuEvent, EventType, Privilege, type Processor } from './processor.ts';
-import { BLOCKING, DR6, DR7, RFLAGS } from './register-bits.ts';
+import { BLOCKING, DEBUGCTL, DR6, DR7, RFLAGS } from './register-bits.ts';
 import { loadRealSegment } from './segmentation.ts';
 import { describeShutdown } from './shutdown-cause.ts';
 import { commitToCurrentStack, currentStack } from './stack.ts';
@@ -84,6 +84,7 @@ function faultEvent(processor: Processor, fault: GuestFault): CpuEvent {
 function recordDebugStatus({ state }: Processor, fault: DebugFault): void {
   state.dr6 = (state.dr6 & ~DR6.B) | fault.dr6;
   state.dr7 &= ~DR7.GD;
+  state.debugctl &= ~(DEBUGCTL.LBR | DEBUGCTL.BTF);
 }
 
 const CONTRIBUTORY: readonly number[] = [Vector.DE, Vector.TS, Vector.NP, Vector.SS, Vector.GP, Vector.CP];

@@ -1,5 +1,6 @@
 /** IN, OUT, INS, OUTS and the I/O permission bitmap (SDM volume 1, "Input/Output"). */
 import { checkSegment, readLinear, writeLinear } from './access.ts';
+import { meetPortBreakpoints } from './debug-registers.ts';
 import { SystemType, tableAddress } from './descriptors.ts';
 import { GP } from './events.ts';
 import { iopl } from './flags.ts';
@@ -61,6 +62,7 @@ export const IN: SystemInstruction = (cpu, insn) => {
   const access: IoAccess = { port, sizeBytes, direction: 'in', string: false, rep: false, immediate };
   if (cpu.intercepts?.onIo?.(access, insn)) return;
   const value = BigInt((cpu.ports.read(port, sizeBytes) & ones(sizeBytes)) >>> 0);
+  meetPortBreakpoints(cpu, port, sizeBytes);
   if (sizeBytes === 1) cpu.state.setGpr(RAX, (cpu.state.gpr(RAX) & ~0xffn) | value);
   else writeRegister(cpu, RAX, sizeBytes * 8, value);
 };
@@ -72,6 +74,7 @@ export const OUT: SystemInstruction = (cpu, insn) => {
   const access: IoAccess = { port, sizeBytes, direction: 'out', string: false, rep: false, immediate };
   if (cpu.intercepts?.onIo?.(access, insn)) return;
   cpu.ports.write(port, sizeBytes, (cpu.state.gpr32(RAX) & ones(sizeBytes)) >>> 0);
+  meetPortBreakpoints(cpu, port, sizeBytes);
 };
 
 /** A count or index register, as wide as the address size. */
@@ -101,6 +104,7 @@ function stringIo(cpu: Processor, insn: DecodedInstruction, { sizeBytes, directi
   if (cpu.intercepts?.onIo?.(access, insn)) return;
   const transfer = direction === 'in' ? inputOnce : outputOnce;
   transfer(cpu, insn, port, sizeBytes);
+  meetPortBreakpoints(cpu, port, sizeBytes);
   if (!rep) return;
   addToIndex(cpu, RCX, bits, -1);
   if (readIndex(cpu, RCX, bits) !== 0) cpu.jump(insn.ip);

@@ -8,10 +8,12 @@ export const STATE_ADDRESS = 0x1000;
 export const STATE_BYTES = 0x1000;
 
 /**
- * u32, common to all vCPUs: not 0 while a filter wants to be told of ring changes, exceptions or system instructions, so
- * that they must take the slow way.
+ * u32, common to all vCPUs: not 0 while a filter wants to be told of ring changes, exceptions or system instructions, or an
+ * instruction breakpoint of DR7 is enabled, so that they must take the slow way.
  */
 export const WATCHED_ADDRESS = 0x2000;
+/** Its bits, by who watches. */
+export const WATCHED_BY = { filters: 1, debugRegisters: 2 } as const;
 /** u32 each: bytes of RAM, and the wasm address of its page tables (see mmu/physical-memory.ts), 0 if they lie outside. */
 export const RAM_BYTES_ADDRESS = 0x2004;
 export const PAGE_TABLES_ADDRESS = 0x2008;

@@ -27,6 +27,9 @@ export const APIC_BASE = { ADDRESS: 0xfee0_0000, BSP: 1 << 8, ENABLE: 1 << 11 } 
 export const DR6 = { B: 0xf, BD: 1 << 13, BS: 1 << 14, BT: 1 << 15 } as const;
 export const DR7 = { LOCAL: 0x155, GD: 1 << 13 } as const;
 
+/** IA32_DEBUGCTL: record branches; single-step on branches. */
+export const DEBUGCTL = { LBR: 1 << 0, BTF: 1 << 1 } as const;
+
 /** Segment access rights in the VMCS format (SDM volume 3, "Guest Register State"). */
 export const ACCESS = {
   TYPE: 0xf, S: 1 << 4, DPL: 3 << 5, P: 1 << 7, AVL: 1 << 12, L: 1 << 13, DB: 1 << 14, G: 1 << 15, UNUSABLE: 1 << 16,

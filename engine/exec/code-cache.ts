@@ -21,6 +21,9 @@ const MAX_INSTRUCTION_BYTES = 15;
 const SCRATCH = CODE_CACHE_ADDRESS;
 const FIRST_FREE = CODE_CACHE_ADDRESS + (MAX_BLOCK_INSTRUCTIONS + 1) * RECORD_BYTES;
 
+/** Whose breakpoint a mark is: the debugger's, or the guest's own of DR0 to DR3. */
+export type MarkOwner = 'debugger' | 'debug-registers';
+
 /** Translates the page after an instruction that straddles; may throw the fetch's event. */
 export type NextPage = () => number;
 
@@ -37,7 +40,8 @@ export class CodeCache {
   /** By page: its blocks, and which of its bytes were decoded. */
   readonly #pages = new Map<number, { blocks: Set<Block>; covered: Uint8Array }>();
   #free = FIRST_FREE;
-  /** Linear addresses whose instruction is marked. */
+  /** Linear addresses whose instruction is marked, by whoever marked them, and all together. */
+  readonly #marksOf: Record<MarkOwner, ReadonlySet<number>> = { debugger: new Set(), 'debug-registers': new Set() };
   #marks: ReadonlySet<number> = new Set();
   /** Called when blocks went away: jump-cache entries must not be used any more. */
   onInvalidate: () => void = () => {};
@@ -161,9 +165,14 @@ export class CodeCache {
   isMarked(linear: number): boolean {
     return this.#marks.has(linear);
   }
+  isMarkedBy(owner: MarkOwner, linear: number): boolean {
+    return this.#marksOf[owner].has(linear);
+  }
 
   /** The run loop is asked before an instruction at one of these linear addresses executes. */
-  setMarks(marks: ReadonlySet<number>): void {
+  setMarks(own: ReadonlySet<number>, owner: MarkOwner = 'debugger'): void {
+    this.#marksOf[owner] = own;
+    const marks = new Set([...this.#marksOf.debugger, ...this.#marksOf['debug-registers']]);
     const changed = [...marks].filter((m) => !this.#marks.has(m)).concat([...this.#marks].filter((m) => !marks.has(m)));
     this.#marks = marks;
     for (const block of [...this.#blocks.values()].flat()) {

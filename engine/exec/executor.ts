@@ -8,7 +8,7 @@ import { enabledExtensions } from '../cpu/extensions.ts';
 import { EVENTS_ADDRESS, PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { ACTIVITY, BLOCKING, DR6, RFLAGS } from '../cpu/register-bits.ts';
+import { ACTIVITY, BLOCKING, DEBUGCTL, DR6, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';
@@ -19,6 +19,7 @@ import type { CodeCache } from './code-cache.ts';
 import { CodeWorld, KEYS_OF_GENERATION, WHOLE_LIMIT } from './code-world.ts';
 import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot-spots.ts';
 import { Regions } from './compiler/regions.ts';
+import { DebugBreakpoints } from './debug-breakpoints.ts';
 import { Exit, MAX_EVENTS } from './exits.ts';
 import { type HandlerLibrary, isRegion } from './handler-library.ts';
 import { addToJumpCache, findInJumpCache, keyOfExtensions, keyOfSizes } from './jump-cache.ts';
@@ -45,6 +46,9 @@ export interface ExecutorOwner {
 const INTERPRETED_STRETCH = 30_000;
 const COMPILED_STRETCH = 1_000_000;
 
+/** Software interrupts, by the decoder's mnemonics. */
+const UNTRAPPED: readonly string[] = ['Int', 'Int1', 'Int3', 'Into'];
+
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
 export class Executor {
@@ -57,6 +61,7 @@ export class Executor {
   readonly #owner: ExecutorOwner;
   readonly regions: Regions;
   readonly #hotSpots: HotSpots;
+  readonly #debug: DebugBreakpoints;
   /** What is left beyond the block under way, while the run loop goes block by block. */
   #reserve = 0;
   /** What valid jump-cache entries were made for, in root and in non-root operation. */
@@ -87,6 +92,9 @@ export class Executor {
     this.#owner = parts.owner;
     this.regions = new Regions({ ...parts, state: this.#state });
     this.#hotSpots = new HotSpots(this.regions, parts.hotSpots ?? DEFAULT_HOT_SPOTS);
+    this.#debug = new DebugBreakpoints(this.#state, parts.mmu, parts.cache, () => {
+      parts.runtime.stopRequested = true;
+    });
     parts.runtime.mayEnterRegion = (at) => this.regions.mayEnter(parts.cache.placeOf(at).block);
     parts.cache.onInvalidate = () => {
       this.translationsChanged();
@@ -128,6 +136,7 @@ export class Executor {
   /** The key that jump-cache entries of the current mode carry. */
   refreshJumpKey(): void {
     const state = this.#state;
+    this.#debug.follow();
     const { nonRoot } = state;
     const world = this.#worlds[nonRoot ? 1 : 0];
     if (is64Bit(state)) world.follow(0, WHOLE_LIMIT);
@@ -188,21 +197,22 @@ export class Executor {
     const { pendingDebug, interruptibility } = this.#state;
     return pendingDebug !== 0 && (interruptibility & BLOCKING.MOV_SS) === 0;
   }
-  #trap(): void {
+  #trap(): undefined {
     const { pendingDebug } = this.#state;
     this.#state.pendingDebug = 0;
-    this.#deal(new DebugFault(pendingDebug, true));
+    return this.#deal(new DebugFault(pendingDebug, true));
   }
 
   /** One trip into compiled code and back. */
   #enter(): RunEnd | undefined {
-    if (this.trapIsPending) {
-      this.#trap();
-      return undefined;
-    }
+    if (this.trapIsPending) return this.#trap();
     const state = this.#state;
     // RF only keeps instruction breakpoints of DR7 from firing again, and lasts for one instruction.
     if (state.flagsOther & RFLAGS.RF) state.flagsOther &= ~RFLAGS.RF;
+    else if (this.#debug.onInstructions) {
+      const fault = this.#debug.instructionFault();
+      if (fault) return this.#deal(fault);
+    }
     // A shadow and TF last for one instruction, whose end must be seen.
     const single = (state.interruptibility & SHADOWS) !== 0 || (state.flagsOther & RFLAGS.TF) !== 0;
     const known = single || !this.#afterEvent ? 0 : this.#recentRecord();
@@ -229,14 +239,15 @@ export class Executor {
 
   #execute(at: number, single: boolean): RunEnd | undefined {
     const state = this.#state;
-    const { nonRoot, flagsOther } = state;
+    const { nonRoot, flagsOther, pendingDebug, rip } = state;
     const shadow = state.interruptibility & SHADOWS;
     const exit = this.#enterFor(at, this.#stretch(at, single)) as Exit;
     // VM entries and exits load the interruptibility and the pending traps of the other side.
     if (exit !== Exit.Event && state.nonRoot === nonRoot) {
       if (shadow) state.interruptibility &= ~shadow;
-      if (flagsOther & RFLAGS.TF) this.#singleStepped();
+      if (flagsOther & RFLAGS.TF) this.#singleStepped(at, rip);
     }
+    if (this.#debug.isArmed) this.#endUnderBreakpoints(at, rip, exit, pendingDebug);
     // What follows a single instruction has to be found out each time.
     if (single) state.linkSite = 0;
     return this.#leave(exit, at);
@@ -269,9 +280,23 @@ export class Executor {
     return exit;
   }
 
-  /** The trap that TF causes also ends the wait of HLT. */
-  #singleStepped(): void {
+  /** What an instruction met that did not complete counts for nothing; RF lasts until a repeated one is done. */
+  #endUnderBreakpoints(at: number, rip: number, exit: Exit, pendingDebug: number): void {
     const state = this.#state;
+    if (exit === Exit.Event) state.pendingDebug = pendingDebug;
+    else if (state.rip === rip && this.#cache.instructionOf(at).repeat !== 'none') state.flagsOther |= RFLAGS.RF;
+  }
+
+  /** The trap that TF causes also ends the wait of HLT. */
+  #singleStepped(at: number, rip: number): void {
+    const state = this.#state;
+    const instruction = this.#cache.instructionOf(at);
+    const fallsThrough = state.rip === rip + instruction.lengthBytes || instruction.repeat !== 'none';
+    // TF is cleared on the way to the handler, where no trap is to come.
+    if (UNTRAPPED.includes(instruction.mnemonic) && !fallsThrough) return;
+    if (state.debugctl & DEBUGCTL.BTF && fallsThrough) return;
+    // The trap of an iteration that others follow saves RF as 1.
+    if (state.rip === rip && instruction.repeat !== 'none') state.flagsOther |= RFLAGS.RF;
     state.pendingDebug |= DR6.BS;
     if (state.activityState === ACTIVITY.HLT) state.activityState = ACTIVITY.ACTIVE;
   }
@@ -282,7 +307,7 @@ export class Executor {
       case Exit.Budget:
         return undefined;
       case Exit.Mark:
-        return this.#atMark();
+        return this.#debug.onInstructions ? undefined : this.#atMark();
       case Exit.Event:
         this.#retireTo(this.#state.exitRecord, 0);
         this.#event();
@@ -329,18 +354,21 @@ export class Executor {
     return true;
   }
 
-  #deal(event: unknown): void {
+  #deal(event: unknown): undefined {
     this.#events++;
     this.#budgetLeft--;
     this.#elsewhere();
     this.#owner.handleEvent(event);
     this.refreshJumpKey();
     this.#afterEvent = true;
+    return undefined;
   }
 
   #atMark(): RunEnd | undefined {
     const { rip } = this.#state;
-    const skip = rip === this.#skipMarkAt || !this.#owner.stopAtMark();
+    const linear = this.#linear(rip);
+    const isOwn = this.#cache.isMarkedBy('debugger', linear);
+    const skip = !isOwn || rip === this.#skipMarkAt || !this.#owner.stopAtMark();
     if (!skip) return 'mark';
     this.#skipMarkAt = undefined;
     const block = this.#fetch(1);
@@ -397,11 +425,14 @@ export class Executor {
     return { physical, linear, rip, pageOffset, codeSize: size, stackSize: stackSize(state), extensions };
   }
 
+  #linear(rip: number): number {
+    const state = this.#state;
+    return is64Bit(state) ? rip : (state.segment(CS).base + rip) >>> 0;
+  }
+
   /** Host-physical address of a RIP-space address, for a fetch. */
   #translate(rip: number): number {
-    const state = this.#state;
-    const linear = is64Bit(state) ? rip : (state.segment(CS).base + rip) >>> 0;
-    return this.#mmu.translate(linear, Access.Execute, Privilege.Current);
+    return this.#mmu.translate(this.#linear(rip), Access.Execute, Privilege.Current);
   }
 
   /** Lets the next transfer find the block without the run loop: through the asking link, and the jump cache. */

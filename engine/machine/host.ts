@@ -15,6 +15,7 @@ import {
   STATE_ADDRESS,
   STATE_BYTES,
   WATCHED_ADDRESS,
+  WATCHED_BY,
 } from '../cpu/memory-map.ts';
 import { createCpuModel } from '../cpu/model.ts';
 import { type Hooks, type Intercepts, type Ports, Processor } from '../cpu/processor.ts';
@@ -196,7 +197,9 @@ export class Host {
    * hooks. That is so until the owner says that nobody watches.
    */
   watchTransitions(watched: boolean): void {
-    this.state.view.setUint32(WATCHED_ADDRESS, watched ? 1 : 0, true);
+    const { view } = this.state;
+    const others = view.getUint32(WATCHED_ADDRESS, true) & ~WATCHED_BY.filters;
+    view.setUint32(WATCHED_ADDRESS, others | (watched ? WATCHED_BY.filters : 0), true);
   }
 
   /** Delivers an exception of the instruction at RIP if nothing about it is out of the ordinary; else does nothing. */

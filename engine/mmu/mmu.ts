@@ -16,6 +16,13 @@ const BYTE = 0x100;
 /** Told of an access to a watched page, before it is made. Addresses: linear (signed) and host-physical. */
 export type WatchListener = (linear: number, physical: number, lengthBytes: number, access: Access) => void;
 
+/** Who is told of the data accesses to some linear pages. */
+export interface DataBreakpoints {
+  watchesPage(linear: number): boolean;
+  /** An explicit access is going to be made; it can still be that the instruction faults. */
+  accessed(linear: number, lengthBytes: number, access: Access): void;
+}
+
 /** What became of filling the fast TLB. */
 export const FillResult = { Filled: 0, Slow: 1, Failed: 2 } as const;
 export type FillResult = (typeof FillResult)[keyof typeof FillResult];
@@ -29,7 +36,17 @@ interface Split {
 
 export class Mmu extends TranslationControl {
   onWatchedAccess: WatchListener = () => {};
+  /** Undefined while there are none. */
+  #dataBreakpoints: DataBreakpoints | undefined;
   readonly #watched = this.physical.watchedPages;
+
+  /** From now on the accesses to some pages are told; nobody but this class fills the fast TLB meanwhile. */
+  setDataBreakpoints(breakpoints: DataBreakpoints | undefined): void {
+    if (breakpoints === undefined && this.#dataBreakpoints === undefined) return;
+    this.#dataBreakpoints = breakpoints;
+    this.mayRefill = breakpoints === undefined;
+    this.contextChanged();
+  }
 
   /** Watches the RAM page that holds a host-physical address; its accesses take the slow path from now on. */
   watch(physicalAddress: number, reads: boolean, writes: boolean): void {
@@ -75,6 +92,10 @@ export class Mmu extends TranslationControl {
       if (known >= 0) return known;
     }
     const physical = this.translate(linear, access, privilege);
+    if (this.#dataBreakpoints?.watchesPage(linear)) {
+      if (privilege === Privilege.Current) this.#dataBreakpoints.accessed(linear, lengthBytes, access);
+      return physical;
+    }
     const { ramBytes } = this.physical;
     if (physical >= ramBytes) return physical;
     const page = Math.floor(physical / PAGE_BYTES);
@@ -92,6 +113,7 @@ export class Mmu extends TranslationControl {
   fillFor(linear: number, access: Access): FillResult {
     const physical = this.tryTranslate(linear, access);
     if (physical < 0) return FillResult.Failed;
+    if (this.#dataBreakpoints?.watchesPage(linear)) return FillResult.Slow;
     const page = Math.floor(physical / PAGE_BYTES);
     if ((page + 1) * PAGE_BYTES > this.physical.ramBytes) return FillResult.Slow;
     const watched = this.#watched[page] as number;

@@ -86,6 +86,7 @@ export class Translation {
   /** What the fast translations of the two worlds were made for. */
   readonly #worlds = [new WorldRegisters(0), new WorldRegisters(1)] as const;
   #failure: GuestFault | VmExit | undefined;
+  #mayRefill = true;
   readonly #view: DataView;
   readonly #walk = new Walk(true);
   readonly #tag: MappingTag = { vpid: 0, pcid: 0, eptRoot: NO_EPT, root: 0, mode: 0 };
@@ -116,12 +117,22 @@ export class Translation {
   }
   set vcpu(vcpu: TranslationContext) {
     this.#vcpu = vcpu;
-    this.#view.setUint32(LINEAR_TLB_ADDRESS, vcpu.tlb.linear.address, true);
+    this.#publishMappings();
     const dropped = (page: number, pageShift: number, flags: number, guestsOnly: boolean) =>
       this.#mappingDropped(page, pageShift, flags, guestsOnly);
     vcpu.tlb.linear.onDrop = dropped;
     vcpu.tlb.guestPhysical.onDrop = dropped;
     this.contextChanged();
+  }
+
+  /** Whether compiled code may fill the fast TLB by itself. */
+  protected set mayRefill(value: boolean) {
+    this.#mayRefill = value;
+    this.#publishMappings();
+  }
+
+  #publishMappings(): void {
+    this.#view.setUint32(LINEAR_TLB_ADDRESS, this.#mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
 
   get tlb(): ArchitecturalTlb {

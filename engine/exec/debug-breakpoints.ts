@@ -1,0 +1,87 @@
+/**
+ * The breakpoints of DR0 to DR3 on instructions and data (SDM volume 3, "Debug Registers"). While DR7 enables none of them
+ * they cost nothing: those on instructions are marks in the code cache, those on data keep their pages out of the fast TLB.
+ */
+import { DebugFault } from '../cpu/debug-exceptions.ts';
+import { BreakpointKind, enabledBreakpoints, hasBreakpoints, matchBreakpoints } from '../cpu/debug-registers.ts';
+import { PAGE_BYTES, WATCHED_ADDRESS, WATCHED_BY } from '../cpu/memory-map.ts';
+import { is64Bit } from '../cpu/modes.ts';
+import { type CpuState, CS } from '../cpu/state.ts';
+import { Access } from '../mmu/access.ts';
+import type { DataBreakpoints, Mmu } from '../mmu/mmu.ts';
+import type { CodeCache } from './code-cache.ts';
+
+const NO_MARKS: ReadonlySet<number> = new Set();
+
+export class DebugBreakpoints implements DataBreakpoints {
+  readonly #state: CpuState;
+  readonly #mmu: Mmu;
+  readonly #cache: CodeCache;
+  /** Told when a data breakpoint was met: the instruction under way must be the last for now. */
+  readonly #requestStop: () => void;
+  /** Whether DR7 enables any. */
+  isArmed = false;
+  /** The debug registers that all of this was made for. */
+  #known = '';
+  #marks = NO_MARKS;
+  #pages = NO_MARKS;
+
+  constructor(state: CpuState, mmu: Mmu, cache: CodeCache, requestStop: () => void) {
+    this.#state = state;
+    this.#mmu = mmu;
+    this.#cache = cache;
+    this.#requestStop = requestStop;
+  }
+
+  /** Whether there are breakpoints on instructions. */
+  get onInstructions(): boolean {
+    return this.#marks.size > 0;
+  }
+
+  /** To be called where the debug registers may have changed. */
+  follow(): void {
+    if (this.isArmed || hasBreakpoints(this.#state)) this.#follow();
+  }
+
+  #follow(): void {
+    const { dr0, dr1, dr2, dr3, dr7 } = this.#state;
+    const registers = `${dr7} ${dr0} ${dr1} ${dr2} ${dr3}`;
+    if (registers === this.#known) return;
+    this.#known = registers;
+    this.isArmed = hasBreakpoints(this.#state);
+    const enabled = enabledBreakpoints(this.#state);
+    const instructions = enabled.filter(({ kind }) => kind === BreakpointKind.Execute);
+    const data = enabled.filter(({ kind }) => kind === BreakpointKind.Write || kind === BreakpointKind.ReadWrite);
+    this.#marks = new Set(instructions.map(({ address }) => address));
+    this.#pages = new Set(data.map(({ address }) => Math.floor(address / PAGE_BYTES)));
+    this.#cache.setMarks(this.#marks, 'debug-registers');
+    this.#mmu.setDataBreakpoints(this.#pages.size > 0 ? this : undefined);
+    const { view } = this.#state;
+    const others = view.getUint32(WATCHED_ADDRESS, true) & ~WATCHED_BY.debugRegisters;
+    // RF, which keeps a breakpoint from being met again, is the run loop's.
+    view.setUint32(WATCHED_ADDRESS, others | (this.onInstructions ? WATCHED_BY.debugRegisters : 0), true);
+  }
+
+  /** The exception of a breakpoint on the instruction at RIP, which comes before all other faults of it. */
+  instructionFault(): DebugFault | undefined {
+    const state = this.#state;
+    const linear = is64Bit(state) ? state.rip : (state.segment(CS).base + state.rip) >>> 0;
+    if (!this.#marks.has(linear)) return undefined;
+    const hit = matchBreakpoints(state, [BreakpointKind.Execute], linear, 1);
+    return hit ? new DebugFault(hit, false) : undefined;
+  }
+
+  watchesPage(linear: number): boolean {
+    return this.#pages.has(Math.floor(linear / PAGE_BYTES));
+  }
+
+  /** A data access; its breakpoints are traps. */
+  accessed(linear: number, lengthBytes: number, access: Access): void {
+    const kinds =
+      access === Access.Write ? [BreakpointKind.Write, BreakpointKind.ReadWrite] : [BreakpointKind.ReadWrite];
+    const hit = matchBreakpoints(this.#state, kinds, linear, lengthBytes);
+    if (hit === 0) return;
+    this.#state.pendingDebug |= hit;
+    this.#requestStop();
+  }
+}
