@@ -6,10 +6,15 @@ import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { BreakpointKind, enabledBreakpoints, hasBreakpoints, matchBreakpoints } from '../cpu/debug-registers.ts';
 import { PAGE_BYTES, WATCHED_ADDRESS, WATCHED_BY } from '../cpu/memory-map.ts';
 import { is64Bit } from '../cpu/modes.ts';
+import { ACTIVITY, DEBUGCTL, DR6, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS } from '../cpu/state.ts';
+import type { DecodedInstruction } from '../isa/decode.ts';
 import { Access } from '../mmu/access.ts';
 import type { DataBreakpoints, Mmu } from '../mmu/mmu.ts';
 import type { CodeCache } from './code-cache.ts';
+
+/** By the decoder's mnemonics. */
+const SOFTWARE_INTERRUPTS: readonly string[] = ['Int', 'Int1', 'Int3', 'Into'];
 
 const NO_MARKS: ReadonlySet<number> = new Set();
 
@@ -83,5 +88,29 @@ export class DebugBreakpoints implements DataBreakpoints {
     if (hit === 0) return;
     this.#state.pendingDebug |= hit;
     this.#requestStop();
+  }
+
+  /** The instruction under way did not complete: what it met counts for nothing. */
+  failed(pendingDebug: number): void {
+    if (this.isArmed) this.#state.pendingDebug = pendingDebug;
+  }
+
+  /** The instruction at `rip` completed, or one iteration of it: RF lasts until a repeated one is done. */
+  completed({ repeat }: DecodedInstruction, rip: number): void {
+    const state = this.#state;
+    if (repeat !== 'none' && state.rip === rip) state.flagsOther |= RFLAGS.RF;
+  }
+
+  /** The same, if TF was set before: the trap that this causes also ends the wait of HLT. */
+  singleStepped(instruction: DecodedInstruction, rip: number): void {
+    const state = this.#state;
+    const { lengthBytes, mnemonic, repeat } = instruction;
+    const branched = state.rip !== rip + lengthBytes && repeat === 'none';
+    // TF is cleared on the way to the handler, where no trap is to come.
+    if (branched && SOFTWARE_INTERRUPTS.includes(mnemonic)) return;
+    if (!branched && state.debugctl & DEBUGCTL.BTF) return;
+    this.completed(instruction, rip);
+    state.pendingDebug |= DR6.BS;
+    if (state.activityState === ACTIVITY.HLT) state.activityState = ACTIVITY.ACTIVE;
   }
 }

@@ -8,7 +8,7 @@ import { enabledExtensions } from '../cpu/extensions.ts';
 import { EVENTS_ADDRESS, PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { ACTIVITY, BLOCKING, DEBUGCTL, DR6, RFLAGS } from '../cpu/register-bits.ts';
+import { BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Privilege } from '../mmu/access.ts';
@@ -45,9 +45,6 @@ export interface ExecutorOwner {
  */
 const INTERPRETED_STRETCH = 30_000;
 const COMPILED_STRETCH = 1_000_000;
-
-/** Software interrupts, by the decoder's mnemonics. */
-const UNTRAPPED: readonly string[] = ['Int', 'Int1', 'Int3', 'Into'];
 
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
@@ -245,9 +242,10 @@ export class Executor {
     // VM entries and exits load the interruptibility and the pending traps of the other side.
     if (exit !== Exit.Event && state.nonRoot === nonRoot) {
       if (shadow) state.interruptibility &= ~shadow;
-      if (flagsOther & RFLAGS.TF) this.#singleStepped(at, rip);
+      if (flagsOther & RFLAGS.TF) this.#debug.singleStepped(this.#cache.instructionOf(at), rip);
     }
-    if (this.#debug.isArmed) this.#endUnderBreakpoints(at, rip, exit, pendingDebug);
+    if (exit === Exit.Event) this.#debug.failed(pendingDebug);
+    else if (this.#debug.onInstructions) this.#debug.completed(this.#cache.instructionOf(at), rip);
     // What follows a single instruction has to be found out each time.
     if (single) state.linkSite = 0;
     return this.#leave(exit, at);
@@ -278,27 +276,6 @@ export class Executor {
     this.#reserve = 0;
     this.#budgetLeft = rest;
     return exit;
-  }
-
-  /** What an instruction met that did not complete counts for nothing; RF lasts until a repeated one is done. */
-  #endUnderBreakpoints(at: number, rip: number, exit: Exit, pendingDebug: number): void {
-    const state = this.#state;
-    if (exit === Exit.Event) state.pendingDebug = pendingDebug;
-    else if (state.rip === rip && this.#cache.instructionOf(at).repeat !== 'none') state.flagsOther |= RFLAGS.RF;
-  }
-
-  /** The trap that TF causes also ends the wait of HLT. */
-  #singleStepped(at: number, rip: number): void {
-    const state = this.#state;
-    const instruction = this.#cache.instructionOf(at);
-    const fallsThrough = state.rip === rip + instruction.lengthBytes || instruction.repeat !== 'none';
-    // TF is cleared on the way to the handler, where no trap is to come.
-    if (UNTRAPPED.includes(instruction.mnemonic) && !fallsThrough) return;
-    if (state.debugctl & DEBUGCTL.BTF && fallsThrough) return;
-    // The trap of an iteration that others follow saves RF as 1.
-    if (state.rip === rip && instruction.repeat !== 'none') state.flagsOther |= RFLAGS.RF;
-    state.pendingDebug |= DR6.BS;
-    if (state.activityState === ACTIVITY.HLT) state.activityState = ACTIVITY.ACTIVE;
   }
 
   #leave(exit: Exit, entered: number): RunEnd | undefined {
