@@ -66,6 +66,11 @@ export const FAST_TLB_SETS_OF_WORLD = 3;
 export const FAST_TLB_SETS = 2 * FAST_TLB_SETS_OF_WORLD;
 export const FAST_TLB_SET_BYTES = FAST_TLB_ENTRIES * FAST_TLB_ENTRY_BYTES;
 
+/**
+ * A set in which nothing is ever found, for accesses that are checked for alignment: all of them take the slow path.
+ */
+export const EMPTY_FAST_TLB_ADDRESS = 0x3c0_0000;
+
 /** What is kept about the slots of the fast TLB: the RAM page of each; by world, slots that were filled, and how many. */
 export const FAST_TLB_SLOTS = FAST_TLB_SETS * FAST_TLB_ENTRIES;
 export const FAST_TLB_PAGES_ADDRESS = 0x360_0000;

@@ -6,13 +6,14 @@
  * TypeScript function, which decides about faults and everything that is rare.
  */
 import {
+  EMPTY_FAST_TLB_ADDRESS,
   FAST_TLB_ADDRESS,
   FAST_TLB_SET_BYTES,
   FAST_TLB_SETS_OF_WORLD,
   PAGE_BYTES,
   WATCHED_ADDRESS,
 } from '../cpu/memory-map.ts';
-import { ACCESS, CR4, RFLAGS } from '../cpu/register-bits.ts';
+import { ACCESS, CR0, CR4, RFLAGS } from '../cpu/register-bits.ts';
 import { type CS, DS, ES, FS, GS, SS } from '../cpu/state.ts';
 import { type FieldName, fieldAddress, gprAddress, segmentAddress, segmentLayout } from '../cpu/state-layout.ts';
 import { FastSet } from '../mmu/fast-tlb.ts';
@@ -349,6 +350,10 @@ export class TransitionEmitter {
       this.field('cr4').i32(CR4.SMAP).emit(op.i32And, op.i32Eqz, op.i32Eqz);
       f.get(flags).i32(RFLAGS.AC).emit(op.i32And, op.i32Eqz, op.i32Eqz, op.i32And, op.select);
       f.get(cpl).i32(3).emit(op.i32Eq, op.select, op.i32Add);
+      // Unless accesses are checked for alignment.
+      f.i32(EMPTY_FAST_TLB_ADDRESS).get(flags).i32(RFLAGS.AC).emit(op.i32And, op.i32Eqz);
+      f.get(cpl).i32(3).emit(op.i32Ne, op.i32Or);
+      this.field('cr0').i32(CR0.AM).emit(op.i32And, op.i32Eqz, op.i32Or, op.select);
     });
   }
 }

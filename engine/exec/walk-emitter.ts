@@ -3,6 +3,7 @@
  * amiss in them, and no flag but of the page's own entry has to be set. In all other cases it leaves with nothing changed.
  */
 import {
+  EMPTY_FAST_TLB_ADDRESS,
   LINEAR_TLB_ADDRESS,
   PAGE_BYTES,
   PAGE_TABLES_ADDRESS,
@@ -47,6 +48,8 @@ export abstract class WalkEmitter extends MappingEmitter {
     this.field('cr4').i32(Cr4.PAE).emit(op.i32And, op.i32Eqz);
     this.leave();
     this.field('efer').i32(Efer.LME).emit(op.i32And, op.i32Eqz);
+    this.leave();
+    this.field('tlbBase').i32(EMPTY_FAST_TLB_ADDRESS).emit(op.i32Eq);
     this.leave();
     f.i32(LINEAR_TLB_ADDRESS).memory(memoryOp.i32Load).tee(this.tlb).emit(op.i32Eqz);
     this.leave();

@@ -7,6 +7,7 @@
  * set if the entry is invalid for that access. Wasm address = low 32 bits of the linear address + addend, wrapping.
  */
 import {
+  EMPTY_FAST_TLB_ADDRESS,
   FAST_TLB_ADDRESS,
   FAST_TLB_ENTRIES,
   FAST_TLB_ENTRY_BYTES,
@@ -75,6 +76,7 @@ export class FastTlb {
     this.#logs = [log(0), log(1)];
     this.#filled = new Int32Array(buffer, FAST_TLB_FILLED_ADDRESS, 2);
     for (let slot = 0; slot < SLOTS; slot++) this.#invalidate(slot);
+    new Int32Array(buffer, EMPTY_FAST_TLB_ADDRESS, FAST_TLB_SET_BYTES / 4).fill(INVALID);
   }
 
   /**

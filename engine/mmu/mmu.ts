@@ -1,4 +1,5 @@
 /** The MMU of the loaded vCPU: typed accesses to linear memory, on top of translation. */
+import { AC } from '../cpu/events.ts';
 import { PAGE_BYTES, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { CS } from '../cpu/state.ts';
 import { Access, Privilege } from './access.ts';
@@ -84,8 +85,15 @@ export class Mmu extends TranslationControl {
     this.state.view.setUint32(WRITABLE_VMCS_ADDRESS, 0, true);
   }
 
+  /** Words, doublewords and quadwords have to lie at multiples of their size, where that is checked. */
+  #checkAlignment(linear: number, lengthBytes: number): void {
+    const isData = lengthBytes === 2 || lengthBytes === 4 || lengthBytes === 8;
+    if (isData && (linear & (lengthBytes - 1)) !== 0 && this.isAlignmentChecked) throw AC();
+  }
+
   /** Translates for an access that stays in its page, tells who watches, and fills the fast TLB. */
   #access(linear: number, lengthBytes: number, access: Access, privilege: Privilege): number {
+    if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
     const set = this.fastSetFor(privilege);
     if (set >= 0) {
       const known = this.fast.physicalOf(set, linear, access === Access.Write);
@@ -111,6 +119,7 @@ export class Mmu extends TranslationControl {
    * Throws nothing: `takeFailure` tells why it failed.
    */
   fillFor(linear: number, access: Access): FillResult {
+    if (this.isAlignmentChecked) return FillResult.Slow;
     const physical = this.tryTranslate(linear, access);
     if (physical < 0) return FillResult.Failed;
     if (this.#dataBreakpoints?.watchesPage(linear)) return FillResult.Slow;
@@ -132,6 +141,7 @@ export class Mmu extends TranslationControl {
 
   /** Translates both pages of an access that crosses into the next; the faults of both come before any effect. */
   #split(linear: number, lengthBytes: number, access: Access, privilege: Privilege): Split {
+    if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
     const firstBytes = PAGE_BYTES - (linear & 0xfff);
     const next = this.#wrap(linear + firstBytes);
     if (access === Access.Write) {
@@ -171,6 +181,7 @@ export class Mmu extends TranslationControl {
   }
   #probe(linear: number, lengthBytes: number, access: Access, privilege: Privilege): void {
     if (lengthBytes <= 0) return;
+    if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
     this.#raiseFault(linear, access, privilege);
     for (let offset = PAGE_BYTES - (linear & 0xfff); offset < lengthBytes; offset += PAGE_BYTES) {
       this.#raiseFault(this.#wrap(linear + offset), access, privilege);

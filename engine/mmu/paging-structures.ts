@@ -11,7 +11,7 @@ export const pagingModeNames = ['no paging', '32-bit paging', 'PAE paging', '4-l
 /** MAXPHYADDR where nothing else is configured. */
 export const DEFAULT_PHYSICAL_ADDRESS_BITS = 39;
 
-export const Cr0 = { PE: 1, WP: 1 << 16, NW: 1 << 29, CD: 1 << 30, PG: 2 ** 31 } as const;
+export const Cr0 = { PE: 1, WP: 1 << 16, AM: 1 << 18, NW: 1 << 29, CD: 1 << 30, PG: 2 ** 31 } as const;
 export const Cr4 = {
   PSE: 1 << 4, PAE: 1 << 5, PGE: 1 << 7, PCIDE: 1 << 17, SMEP: 1 << 20, SMAP: 1 << 21,
 } as const; // biome-ignore format: one table

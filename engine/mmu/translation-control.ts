@@ -61,6 +61,7 @@ export class TranslationControl extends PeekableTranslation {
     this.state.cr0 = value >>> 0;
     if (cr0 & Cr0.PG && !(value & Cr0.PG)) this.tlb.linear.dropAll({ vpid });
     if ((cr0 ^ value) & (Cr0.PG | Cr0.WP)) this.contextChanged();
+    else if ((cr0 ^ value) & Cr0.AM) this.privilegeChanged();
   }
 
   /** Writes `state.cr4`, with the PDPTE loads and invalidations of MOV to CR4. Throws as `writeCr3`. */

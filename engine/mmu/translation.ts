@@ -1,6 +1,6 @@
 /** From linear to host-physical addresses for the loaded vCPU: the TLB, the walks behind it, the faults. */
 import { GP, type GuestFault, PF, SS_, VmExit } from '../cpu/events.ts';
-import { FAST_TLB_SETS_OF_WORLD, LINEAR_TLB_ADDRESS, TLB_STATISTICS_ADDRESS } from '../cpu/memory-map.ts';
+import { EMPTY_FAST_TLB_ADDRESS, FAST_TLB_SETS_OF_WORLD, LINEAR_TLB_ADDRESS, TLB_STATISTICS_ADDRESS } from '../cpu/memory-map.ts';
 import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {
@@ -190,9 +190,22 @@ export class Translation {
     return this.#view.getUint32(fieldAddress.nonRoot, true) ? 1 : 0;
   }
 
-  /** To be called when CPL, EFLAGS.AC or CR4.SMAP changed: chooses the set of the fast TLB. */
+  /** Whether explicit accesses raise #AC where they are not aligned: ring 3, CR0.AM and EFLAGS.AC. */
+  #checksAlignment(): boolean {
+    const view = this.#view;
+    if ((view.getUint32(fieldAddress.flagsOther, true) & ALIGNMENT_CHECK) === 0) return false;
+    return view.getUint32(fieldAddress.cpl, true) === 3 && (view.getUint32(fieldAddress.cr0, true) & Cr0.AM) !== 0;
+  }
+
+  /** The same, as the set of the fast TLB says, which compiled code chooses too. */
+  protected get isAlignmentChecked(): boolean {
+    return this.#view.getUint32(fieldAddress.tlbBase, true) === EMPTY_FAST_TLB_ADDRESS;
+  }
+
+  /** To be called when CPL, EFLAGS.AC, CR0.AM or CR4.SMAP changed: chooses the set of the fast TLB. */
   privilegeChanged(): void {
-    this.#view.setUint32(fieldAddress.tlbBase, fastSetAddress(this.fastSet()), true);
+    const base = this.#checksAlignment() ? EMPTY_FAST_TLB_ADDRESS : fastSetAddress(this.fastSet());
+    this.#view.setUint32(fieldAddress.tlbBase, base, true);
   }
 
   /**

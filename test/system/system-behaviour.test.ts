@@ -4,6 +4,7 @@ import { describe } from 'vitest';
 import { type Judge, testJudgedGuest } from '../support/judged-guests.ts';
 
 const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
+  ['alignment', ['bochs']],
   ['debug', ['bochs']],
   ['task-switch', ['bochs']],
   ['virtual-8086', ['bochs']],
