@@ -13,6 +13,8 @@ export interface LaunchAttributes {
     readonly model?: string;
     /** By the names of CPUID: true adds, false takes away. */
     readonly features?: Readonly<Record<string, boolean>>;
+    /** Where the numbers of RDRAND and RDSEED begin. Default: 0. */
+    readonly randomSeed?: number;
   };
   readonly devices?: {
     /** A virtio block device: the path of an image, or the size of an empty disk (`64K`). */

@@ -53,7 +53,8 @@ const OWN_ATTRIBUTES: readonly (keyof LaunchAttributes)[] = [
   ...(['program', 'virtualization', 'memory', 'cpus', 'cpu', 'devices', 'stopOnEntry', 'loadAddress'] as const),
   ...(['entryAddress', 'entryMode', 'symbolFile', 'append', 'initrd', 'noDebug'] as const),
 ];
-const CPU_ATTRIBUTES = ['model', 'features'];
+const CPU_ATTRIBUTES = ['model', 'features', 'randomSeed'];
+const MAXIMUM_SEED = 2 ** 32 - 1;
 const DEVICE_ATTRIBUTES = ['disk', 'diskReadOnly', 'console'];
 
 /**
@@ -138,9 +139,15 @@ function readCpu(value: unknown): LaunchConfiguration['cpu'] {
   }
   const cpu = asObject('cpu', value, 'an object, as { "model": "skylake" }');
   refuseUnknown(cpu, CPU_ATTRIBUTES, [], 'cpu.');
-  const model = new AttributeReader(cpu, 'cpu.').text('model');
+  const read = new AttributeReader(cpu, 'cpu.');
+  const model = read.text('model');
   const features = readFeatures(cpu.features);
-  return { ...(model === undefined ? {} : { model }), ...(features === undefined ? {} : { features }) };
+  const randomSeed = read.integer('randomSeed', 0, MAXIMUM_SEED);
+  return {
+    ...(model === undefined ? {} : { model }),
+    ...(features === undefined ? {} : { features }),
+    ...(randomSeed === undefined ? {} : { randomSeed }),
+  };
 }
 
 function readFeatures(value: unknown): Record<string, boolean> | undefined {

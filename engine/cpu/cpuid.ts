@@ -20,6 +20,8 @@ export interface CpuOptions {
   readonly tscFrequencyHz: number;
   /** Logical processors in the machine. */
   readonly processors: number;
+  /** Where the numbers of RDRAND and RDSEED begin. */
+  readonly randomSeed: number;
   /** What the CPU is said to be. */
   readonly model: CpuModelSpec;
   /** Whether the model has a feature, be it implemented or not. */
@@ -37,6 +39,7 @@ export const defaultCpuOptions: CpuOptions = {
   vmx: true,
   tscFrequencyHz: 1_000_000_000,
   processors: 1,
+  randomSeed: 0,
   model: cpuModels[0] as CpuModelSpec,
   hasFeature: () => true,
 };
@@ -84,7 +87,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(1, 'ecx', 26, 'XSAVE', false, 'XSAVE/XRSTOR, XSETBV/XGETBV, XCR0'),
   row(1, 'ecx', 28, 'AVX', false, 'Advanced Vector Extensions'),
   row(1, 'ecx', 29, 'F16C', false, '16-bit floating-point conversions'),
-  row(1, 'ecx', 30, 'RDRAND', false, 'RDRAND'),
+  row(1, 'ecx', 30, 'RDRAND', true, 'RDRAND'),
   row(1, 'edx', 0, 'FPU', false, 'Floating Point Unit On-Chip'),
   row(1, 'edx', 1, 'VME', true, 'Virtual 8086 Mode Enhancements'),
   row(1, 'edx', 2, 'DE', true, 'Debugging Extensions'),
@@ -115,25 +118,25 @@ export const cpuidFeatures: readonly Feature[] = [
   row(7, 'ebx', 8, 'BMI2', true, 'BMI2'),
   row(7, 'ebx', 9, 'ERMS', true, 'Enhanced REP MOVSB/STOSB'),
   row(7, 'ebx', 10, 'INVPCID', true, 'INVPCID'),
-  row(7, 'ebx', 18, 'RDSEED', false, 'RDSEED'),
+  row(7, 'ebx', 18, 'RDSEED', true, 'RDSEED'),
   row(7, 'ebx', 19, 'ADX', true, 'ADCX and ADOX'),
   row(7, 'ebx', 20, 'SMAP', true, 'Supervisor-Mode Access Prevention'),
-  row(7, 'ebx', 23, 'CLFLUSHOPT', false, 'CLFLUSHOPT'),
-  row(7, 'ebx', 24, 'CLWB', false, 'CLWB'),
+  row(7, 'ebx', 23, 'CLFLUSHOPT', true, 'CLFLUSHOPT'),
+  row(7, 'ebx', 24, 'CLWB', true, 'CLWB'),
   row(7, 'ebx', 29, 'SHA', false, 'SHA extensions'),
   row(7, 'ecx', 2, 'UMIP', true, 'User-Mode Instruction Prevention'),
   row(7, 'ecx', 3, 'PKU', false, 'Protection keys for user-mode pages'),
   row(7, 'ecx', 16, 'LA57', false, '57-bit linear addresses'),
-  row(7, 'ecx', 22, 'RDPID', false, 'RDPID'),
+  row(7, 'ecx', 22, 'RDPID', true, 'RDPID'),
   row(0x8000_0001, 'ecx', 0, 'LAHF-SAHF', true, 'LAHF/SAHF in 64-bit mode'),
   row(0x8000_0001, 'ecx', 5, 'LZCNT', true, 'LZCNT'),
-  row(0x8000_0001, 'ecx', 8, 'PREFETCHW', false, 'PREFETCHW'),
+  row(0x8000_0001, 'ecx', 8, 'PREFETCHW', true, 'PREFETCHW'),
   row(0x8000_0001, 'edx', 11, 'SYSCALL', true, 'SYSCALL/SYSRET in 64-bit mode'),
   row(0x8000_0001, 'edx', 20, 'NX', true, 'Execute Disable Bit'),
   row(0x8000_0001, 'edx', 26, 'Page1GB', true, '1-GByte pages'),
   row(0x8000_0001, 'edx', 27, 'RDTSCP', true, 'RDTSCP and IA32_TSC_AUX'),
   row(0x8000_0001, 'edx', 29, 'LM', true, 'Intel 64 Architecture'),
-  row(0x8000_0008, 'ebx', 9, 'WBNOINVD', false, 'WBNOINVD'),
+  row(0x8000_0008, 'ebx', 9, 'WBNOINVD', true, 'WBNOINVD'),
 ];
 
 const isImplemented = (feature: Feature, options: CpuOptions): boolean =>

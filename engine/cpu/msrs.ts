@@ -197,6 +197,23 @@ const systemCalls: readonly Msr[] = msrsOf('SYSCALL', [
   fieldMsr(0xc000_0084, 'IA32_FMASK', 'fmask', LOW),
 ]);
 
+/** IA32_MCi_STATUS, _ADDR and _MISC can only be cleared (SDM volume 3, "Machine-Check MSRs"). */
+const clearableMsr = (index: number, name: string, field: FieldName): Msr => fieldMsr(index, name, field, 0n);
+
+/** Two banks that never report anything, as there are no errors of the hardware. */
+const machineCheckMsrs: readonly Msr[] = [
+  constantMsr(0x179, 'IA32_MCG_CAP', 2n),
+  fieldMsr(0x17a, 'IA32_MCG_STATUS', 'mcgStatus', 7n),
+  fieldMsr(0x400, 'IA32_MC0_CTL', 'mc0Ctl', ALL),
+  clearableMsr(0x401, 'IA32_MC0_STATUS', 'mc0Status'),
+  clearableMsr(0x402, 'IA32_MC0_ADDR', 'mc0Addr'),
+  clearableMsr(0x403, 'IA32_MC0_MISC', 'mc0Misc'),
+  fieldMsr(0x404, 'IA32_MC1_CTL', 'mc1Ctl', ALL),
+  clearableMsr(0x405, 'IA32_MC1_STATUS', 'mc1Status'),
+  clearableMsr(0x406, 'IA32_MC1_ADDR', 'mc1Addr'),
+  clearableMsr(0x407, 'IA32_MC1_MISC', 'mc1Misc'),
+];
+
 /** The MSRs that every model has. */
 export const standardMsrs: readonly Msr[] = [
   {
@@ -221,7 +238,7 @@ export const standardMsrs: readonly Msr[] = [
   },
   sinkMsr(0x79, 'IA32_BIOS_UPDT_TRIG'),
   sinkMsr(0x8b, 'IA32_BIOS_SIGN_ID'),
-  ...msrsOf('MCA', [constantMsr(0x179, 'IA32_MCG_CAP', 0n), sinkMsr(0x17a, 'IA32_MCG_STATUS')]),
+  ...msrsOf('MCA', machineCheckMsrs),
   {
     index: 0x1a0,
     name: 'IA32_MISC_ENABLE',

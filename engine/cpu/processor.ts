@@ -117,6 +117,7 @@ export interface Intercepts {
   onInvpcid?(insn: DecodedInstruction): void;
   onRdtsc?(): boolean;
   onRdtscp?(): void;
+  onRdpid?(): void;
   onRdpmc?(): void;
   onRdmsr?(index: number): boolean;
   onWrmsr?(index: number): boolean;

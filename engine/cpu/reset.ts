@@ -6,6 +6,7 @@ import { DR6_RESET, DR7_RESET } from './debug-registers.ts';
 import { writeFlags } from './flags.ts';
 import { refreshMode } from './modes.ts';
 import type { Processor } from './processor.ts';
+import { randomStart } from './random-numbers.ts';
 import { ACCESS, ACTIVITY, APIC_BASE, CR0, CR4, EFER } from './register-bits.ts';
 import { RSP } from './stack.ts';
 import { type CpuState, CS, GS, LDTR, SS, TR } from './state.ts';
@@ -69,6 +70,7 @@ export function powerUp(processor: Processor): void {
   // Bookkeeping of the executions is no state of the CPU: a guest may reset the machine in the middle of a slice. The
   // initial APIC ID comes from the machine's wiring.
   Object.assign(state, { budget, retired, jumpKey, linkSite, exitRecord, initialApicId });
+  state.randomState = randomStart(processor.model.options.randomSeed, initialApicId);
   resetMsrs(processor);
   resetX87(state);
   state.cr0 = CR0.CD | CR0.NW | CR0.ET;

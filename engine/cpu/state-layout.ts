@@ -103,6 +103,17 @@ export const fieldTable = {
   mtrrPhysBase7: u64('IA32_MTRR_PHYSBASE7'),
   mtrrPhysMask7: u64('IA32_MTRR_PHYSMASK7'),
 
+  randomState: u64('where RDRAND and RDSEED are in their sequence'),
+  mcgStatus: u64('IA32_MCG_STATUS'),
+  mc0Ctl: u64('IA32_MC0_CTL'),
+  mc0Status: u64('IA32_MC0_STATUS'),
+  mc0Addr: u64('IA32_MC0_ADDR'),
+  mc0Misc: u64('IA32_MC0_MISC'),
+  mc1Ctl: u64('IA32_MC1_CTL'),
+  mc1Status: u64('IA32_MC1_STATUS'),
+  mc1Addr: u64('IA32_MC1_ADDR'),
+  mc1Misc: u64('IA32_MC1_MISC'),
+
   cpl: u32('current privilege level'),
   mode: u32('CpuMode: operating mode and code size; derived, see modes.ts'),
   activityState: u32('VMX encoding: 0 active, 1 HLT, 2 shutdown, 3 wait-for-SIPI'),

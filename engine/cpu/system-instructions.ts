@@ -5,7 +5,7 @@ import { iopl, readFlags, WRITABLE_FLAGS } from './flags.ts';
 import type { MemoryOperand, SystemInstruction } from './instruction.ts';
 import { is64Bit, isRealMode, isVirtual8086 } from './modes.ts';
 import { readMsr, writeMsr } from './msrs.ts';
-import { memoryOperand, registerIndex } from './operands.ts';
+import { memoryOperand, registerIndex, writeRegister } from './operands.ts';
 import type { Processor } from './processor.ts';
 import { ACTIVITY, BLOCKING, CR4, hasBit, RFLAGS } from './register-bits.ts';
 import { commitToCurrentStack, currentStack, PopFrame } from './stack.ts';
@@ -139,6 +139,9 @@ export const WBINVD: SystemInstruction = (cpu) => {
   cpu.intercepts?.onWbinvd?.();
 };
 
+/** In VMX non-root operation it exits as WBINVD does. */
+export const WBNOINVD = WBINVD;
+
 function checkTimeStampAccess({ state }: Processor): void {
   if (hasBit(state.cr4, CR4.TSD) && state.cpl > 0) throw GP(0);
 }
@@ -156,6 +159,12 @@ export const RDTSCP: SystemInstruction = (cpu) => {
   cpu.intercepts?.onRdtscp?.();
   writeEdxEax(cpu, timeStamp(cpu));
   cpu.state.setGpr32(RCX, cpu.state.tscAux);
+};
+
+/** In VMX non-root operation it needs the control of RDTSCP. */
+export const RDPID: SystemInstruction = (cpu, insn) => {
+  cpu.intercepts?.onRdpid?.();
+  writeRegister(cpu, registerIndex(insn, 0), is64Bit(cpu.state) ? 64 : 32, BigInt(cpu.state.tscAux));
 };
 
 /** There are no performance counters, so that every index is invalid. */

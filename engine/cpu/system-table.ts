@@ -7,6 +7,7 @@ import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
 import { INT_N, INT1, INT3, INTO } from './interrupt-instructions.ts';
 import * as io from './io-instructions.ts';
 import { IRET, IRETD, IRETQ } from './iret.ts';
+import * as random from './random-numbers.ts';
 import * as segment from './segment-instructions.ts';
 import * as calls from './system-calls.ts';
 import * as system from './system-instructions.ts';
@@ -96,6 +97,10 @@ export const systemInstructions: Readonly<Record<string, SystemInstruction>> = {
   Wrmsr: system.WRMSR,
   Cpuid: system.CPUID,
   Pause: system.PAUSE,
+  Rdrand: random.RDRAND,
+  Rdseed: random.RDSEED,
+  Rdpid: system.RDPID,
+  Wbnoinvd: system.WBNOINVD,
   Clac: system.CLAC,
   Stac: system.STAC,
   Monitor: system.MONITOR,

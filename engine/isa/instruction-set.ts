@@ -146,6 +146,8 @@ const flagControl = {
 const miscellaneous = {
   Lea: LEA,
   Clflush: CLFLUSH,
+  Clflushopt: CLFLUSH,
+  Clwb: CLFLUSH,
   Nop: NOP,
   Reservednop: NOP,
   Endbr32: NOP,

@@ -73,7 +73,14 @@ function cpuOptions({ cpu = {}, cpus, localApic }: HostConfig) {
   if (!model) throw new Error(`there is no CPU model ${cpu.model}`);
   const hasFeature = nominalFeatures(model, cpu);
   const hasApic = localApic && hasFeature('APIC');
-  return { model, hasFeature, localApic: hasApic, processors: hasApic ? cpus : 1 } satisfies Partial<CpuOptions>;
+  const { randomSeed = 0 } = cpu;
+  return {
+    model,
+    hasFeature,
+    randomSeed,
+    localApic: hasApic,
+    processors: hasApic ? cpus : 1,
+  } satisfies Partial<CpuOptions>;
 }
 
 export class Host {
@@ -118,7 +125,8 @@ export class Host {
     this.imports = withRefill(memory, this.runtime.imports(), PHYSICAL_ADDRESS_BITS, pages1GB);
     this.library = new HandlerLibrary(memory, this.imports);
     // What a model that is not restricted does not know is left to be named when it is met.
-    const availability = config.cpu && availabilityOf(options.hasFeature);
+    const isRestricted = config.cpu?.model !== undefined || config.cpu?.features !== undefined;
+    const availability = isRestricted ? availabilityOf(options.hasFeature) : undefined;
     this.codeCache = new CodeCache(this.physical, this.library, availability);
     this.codeCache.onCodePage = (page) => this.mmu.dropWriteTagsOfPage(page);
     const { processor, mmu, codeCache: cache, library, runtime } = this;

@@ -1,6 +1,11 @@
 /** From linear to host-physical addresses for the loaded vCPU: the TLB, the walks behind it, the faults. */
 import { GP, type GuestFault, PF, SS_, VmExit } from '../cpu/events.ts';
-import { EMPTY_FAST_TLB_ADDRESS, FAST_TLB_SETS_OF_WORLD, LINEAR_TLB_ADDRESS, TLB_STATISTICS_ADDRESS } from '../cpu/memory-map.ts';
+import {
+  EMPTY_FAST_TLB_ADDRESS,
+  FAST_TLB_SETS_OF_WORLD,
+  LINEAR_TLB_ADDRESS,
+  TLB_STATISTICS_ADDRESS,
+} from '../cpu/memory-map.ts';
 import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {

@@ -137,6 +137,9 @@ export class NonRootIntercepts implements Intercepts {
     if (!hasSecondary(this.#vmcs, SECONDARY['Enable RDTSCP'])) throw UD();
     if (this.#primary(PRIMARY['RDTSC exiting'])) throw RDTSCP_EXIT;
   }
+  onRdpid(): void {
+    if (!hasSecondary(this.#vmcs, SECONDARY['Enable RDTSCP'])) throw UD();
+  }
   onRdpmc(): void {
     if (this.#primary(PRIMARY['RDPMC exiting'])) throw RDPMC_EXIT;
   }
