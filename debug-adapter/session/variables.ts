@@ -10,7 +10,7 @@ import type { Handlers } from './handlers.ts';
 import { formatReference } from './memory-reference.ts';
 import type { Session } from './session.ts';
 
-const EXPENSIVE = ['MSRs', 'Debug'];
+const EXPENSIVE = ['MSRs', 'Vector', 'Debug'];
 
 export const variables: Handlers = {
   scopes({ frameId }, session) {

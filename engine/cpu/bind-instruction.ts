@@ -57,6 +57,9 @@ function bindRegister({ register }: SymbolicOperand): DecodedOperand | undefined
   switch (register?.kind) {
     case 'gpr':
       return { kind: 'register', index: register.number, sizeBytes: register.width / 8 };
+    case 'vector':
+    case 'mmx':
+      return { kind: register.kind, index: register.number, sizeBytes: register.width / 8 };
     case 'segment':
     case 'control':
     case 'debug':

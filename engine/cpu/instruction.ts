@@ -24,6 +24,8 @@ export type DecodedOperand =
   | { readonly kind: 'control'; readonly index: number }
   | { readonly kind: 'debug'; readonly index: number }
   | { readonly kind: 'x87'; readonly index: number }
+  /** XMM or YMM, and MM. */
+  | { readonly kind: 'vector' | 'mmx'; readonly index: number; readonly sizeBytes: number }
   | { readonly kind: 'immediate'; readonly value: number }
   | { readonly kind: 'far-pointer'; readonly selector: number; readonly offset: number }
   | MemoryOperand;

@@ -18,6 +18,12 @@ export const CR4 = {
   PCIDE: 1 << 17, OSXSAVE: 1 << 18, SMEP: 1 << 20, SMAP: 1 << 21, PKE: 1 << 22,
 } as const; // biome-ignore format: one table
 
+/** Exception flags and masks, denormals-are-zeros, flush-to-zero; rounding control lies in bits 14:13. */
+export const MXCSR = {
+  IE: 1 << 0, DE: 1 << 1, ZE: 1 << 2, OE: 1 << 3, UE: 1 << 4, PE: 1 << 5, DAZ: 1 << 6, IM: 1 << 7, DM: 1 << 8, ZM: 1 << 9,
+  OM: 1 << 10, UM: 1 << 11, PM: 1 << 12, FZ: 1 << 15,
+} as const; // biome-ignore format: one table
+
 export const EFER = { SCE: 1 << 0, LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as const;
 
 /** IA32_APIC_BASE. */

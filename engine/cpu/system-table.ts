@@ -7,6 +7,7 @@ import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
 import { INT_N, INT1, INT3, INTO } from './interrupt-instructions.ts';
 import * as io from './io-instructions.ts';
 import { IRET, IRETD, IRETQ } from './iret.ts';
+import * as masked from './masked-moves.ts';
 import * as random from './random-numbers.ts';
 import * as segment from './segment-instructions.ts';
 import * as calls from './system-calls.ts';
@@ -111,6 +112,21 @@ export const systemInstructions: Readonly<Record<string, SystemInstruction>> = {
   Ud0: system.UD0,
   Ud1: system.UD1,
   Ud2: system.UD2,
+  Maskmovq: masked.MASKMOVQ,
+  Maskmovdqu: masked.MASKMOVDQU,
+  Vmaskmovdqu: masked.MASKMOVDQU,
+  Vmaskmovps: masked.VMASKMOVPS,
+  Vmaskmovpd: masked.VMASKMOVPD,
+  Vpmaskmovd: masked.VMASKMOVPS,
+  Vpmaskmovq: masked.VMASKMOVPD,
+  Vgatherdps: masked.VGATHERDPS,
+  Vgatherdpd: masked.VGATHERDPD,
+  Vgatherqps: masked.VGATHERQPS,
+  Vgatherqpd: masked.VGATHERQPD,
+  Vpgatherdd: masked.VGATHERDPS,
+  Vpgatherdq: masked.VGATHERDPD,
+  Vpgatherqd: masked.VGATHERQPS,
+  Vpgatherqq: masked.VGATHERQPD,
   ...x87Instructions,
 };
 

@@ -328,7 +328,10 @@ export class CodeCache {
     const pageBase = location.rip - location.pageOffset;
     this.#writer.begin(at, instruction, pageBase);
     const form = formOf(instruction, location.stackSize, location.extensions);
-    if (!form) {
+    const handler = form && handlerForm(instruction, form);
+    const slot = handler && this.#library.slotOf(handler);
+    // Of more forms than there are slots, an instruction stops the run, by its name.
+    if (!handler || slot === undefined) {
       this.#writer.handler(at, systemHandler(instruction));
       // The vector of INT n, for the handler of its own that it has.
       this.#writer.write32(at, record.immediate, Number(instruction.operands[0]?.value ?? 0n) & 0xff);
@@ -336,10 +339,9 @@ export class CodeCache {
       this.#writer.memory(at, instruction, addressingForm(instruction));
       return true;
     }
-    const handler = handlerForm(instruction, form);
-    this.#writer.handler(at, this.#library.slotOf(handler));
+    this.#writer.handler(at, slot);
     this.#writer.operands(at, instruction, handler, pageBase);
-    return form.operation.transfer !== undefined;
+    return handler.form.operation.transfer !== undefined;
   }
 
   /** The pseudo-record after the last instruction of a block that no transfer ends. */

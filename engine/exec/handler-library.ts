@@ -44,8 +44,8 @@ function nameOf({ mnemonic, operands }: DecodedInstruction): string {
   return mnemonic === 'Mov' && target?.kind === 'control' && target.number === 3 ? 'Mov to CR3' : mnemonic;
 }
 
-/** Slots from here on are for compiled regions. */
-const FIRST_REGION_SLOT = 8192;
+/** Slots from here on are for compiled regions, of which there are far fewer. */
+const FIRST_REGION_SLOT = 14336;
 const TABLE_SLOTS = REGION_KEYS;
 /** Whether a table index is that of a compiled region. */
 export const isRegion = (slot: number): boolean => slot >= FIRST_REGION_SLOT;
@@ -67,13 +67,13 @@ const bodies: Uint8Array[] = [
 const slots = new Map<string, number>();
 let settledModule: { readonly module: WebAssembly.Module; readonly count: number } | undefined;
 
-/** Slot of a handler; its body is made if it is new. */
-function slotOf(handler: HandlerForm): number {
+/** Slot of a handler; its body is made if it is new. Undefined when no slot is left. */
+function slotOf(handler: HandlerForm): number | undefined {
   const key = handlerKey(handler);
   let slot = slots.get(key);
   if (slot === undefined) {
     slot = bodies.length;
-    if (slot >= FIRST_REGION_SLOT) throw new Error('the handler table is full');
+    if (slot >= FIRST_REGION_SLOT) return undefined;
     bodies.push(emitHandler(handler));
     slots.set(key, slot);
   }
@@ -108,7 +108,7 @@ export class HandlerLibrary {
     this.settle();
   }
 
-  slotOf(handler: HandlerForm): number {
+  slotOf(handler: HandlerForm): number | undefined {
     return slotOf(handler);
   }
 

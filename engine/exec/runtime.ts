@@ -118,10 +118,14 @@ export class Runtime {
     return bound;
   }
 
+  #checkExtensions({ extensions }: DecodedInstruction): void {
+    const fault = extensions === 0 ? undefined : extensionFault(this.#parts.processor.state, extensions);
+    if (fault) throw fault;
+  }
+
   #notExecutable(decoded: DecodedInstruction): GuestFault | Unimplemented {
     if (decoded.mnemonic === UNAVAILABLE) return UD();
-    const disabled = extensionFault(this.#parts.processor.state, decoded.extensions);
-    if (disabled) return disabled;
+    this.#checkExtensions(decoded);
     if (decoded.mnemonic !== 'INVALID')
       return new Unimplemented(`instruction ${decoded.mnemonic.toUpperCase()} (${decoded.codeName})`);
     const { state } = this.#parts.processor;
@@ -209,6 +213,7 @@ export class Runtime {
       const { instruction, site, execute } = this.#bind(recordAddress, ip);
       this.beforeSystem?.(instruction);
       if (!execute) throw this.#notExecutable(instruction);
+      this.#checkExtensions(instruction);
       execute(processor, site);
       if (processor.vmExit) {
         if (!this.#exit(recordAddress)) return Exit.Event + 1;

@@ -8,20 +8,14 @@ import { ACCESS, CR0, CR4, EFER, RFLAGS } from '../cpu/register-bits.ts';
 import { loadDataSegment } from '../cpu/segmentation.ts';
 import type { SegmentRegister } from '../cpu/state.ts';
 import { type FieldName, fieldTable, gprNames, segmentNames } from '../cpu/state-layout.ts';
-import type { RegisterGroup, RegisterView } from './views.ts';
-
-/** One register: how to read it, and to write it (returning why not). */
-interface Access {
-  readonly widthBits: number;
-  read(cpu: Processor): bigint;
-  write?(cpu: Processor, value: bigint): string | undefined;
-}
+import { vectorAccesses, vectorViews } from './vector-registers.ts';
+import type { RegisterAccess, RegisterGroup, RegisterView } from './views.ts';
 
 const unsigned = (value: number | bigint): bigint => BigInt.asUintN(64, BigInt(value));
 
-function fieldAccess(name: FieldName, widthBits: number, write = true): Access {
+function fieldAccess(name: FieldName, widthBits: number, write = true): RegisterAccess {
   const { type } = fieldTable[name];
-  const access: Access = { widthBits, read: ({ state }) => unsigned(state[name]) };
+  const access: RegisterAccess = { widthBits, read: ({ state }) => unsigned(state[name]) };
   if (!write) return access;
   return {
     ...access,
@@ -35,7 +29,7 @@ function fieldAccess(name: FieldName, widthBits: number, write = true): Access {
 }
 
 /** Part of a general-purpose register: AL, AX, EAX … */
-function partAccess(index: number, widthBits: number, shift: number): Access {
+function partAccess(index: number, widthBits: number, shift: number): RegisterAccess {
   const mask = ((1n << BigInt(widthBits)) - 1n) << BigInt(shift);
   return {
     widthBits,
@@ -51,8 +45,8 @@ function partAccess(index: number, widthBits: number, shift: number): Access {
 const LEGACY = ['a', 'c', 'd', 'b'];
 const POINTERS = ['sp', 'bp', 'si', 'di'];
 
-function gprAccesses(): [string, Access][] {
-  const entries: [string, Access][] = [];
+function gprAccesses(): [string, RegisterAccess][] {
+  const entries: [string, RegisterAccess][] = [];
   gprNames.forEach((name, index) => {
     entries.push([name.toLowerCase(), partAccess(index, 64, 0)]);
     for (const [part, width, shift] of gprParts(index)) entries.push([part, partAccess(index, width, shift)]);
@@ -84,11 +78,11 @@ function gprParts(index: number): [string, number, number][] {
   ];
 }
 
-function segmentAccesses(): [string, Access][] {
-  return segmentNames.flatMap((name, index): [string, Access][] => {
+function segmentAccesses(): [string, RegisterAccess][] {
+  return segmentNames.flatMap((name, index): [string, RegisterAccess][] => {
     const key = name.toLowerCase();
     const of = (cpu: Processor): SegmentRegister => cpu.state.segment(index);
-    const hidden = (part: 'base' | 'limit' | 'attributes', widthBits: number): Access => ({
+    const hidden = (part: 'base' | 'limit' | 'attributes', widthBits: number): RegisterAccess => ({
       widthBits,
       read: (cpu) => unsigned(of(cpu)[part]),
       write: (cpu, value) => {
@@ -129,7 +123,7 @@ function writeSelector(cpu: Processor, index: number, value: bigint): string | u
   }
 }
 
-const rflags: Access = {
+const rflags: RegisterAccess = {
   widthBits: 32,
   read: ({ state }) => BigInt(readFlags(state)),
   write: (cpu, value) => {
@@ -139,7 +133,10 @@ const rflags: Access = {
 };
 
 /** Changes paging through the MMU, so that cached translations follow. */
-function controlAccess(read: (cpu: Processor) => number, write: (cpu: Processor, value: number) => void): Access {
+function controlAccess(
+  read: (cpu: Processor) => number,
+  write: (cpu: Processor, value: number) => void,
+): RegisterAccess {
   return {
     widthBits: 64,
     read: (cpu) => unsigned(read(cpu)),
@@ -155,7 +152,7 @@ function controlAccess(read: (cpu: Processor) => number, write: (cpu: Processor,
   };
 }
 
-const table: ReadonlyMap<string, Access> = new Map<string, Access>([
+const table: ReadonlyMap<string, RegisterAccess> = new Map<string, RegisterAccess>([
   ...gprAccesses(),
   ...segmentAccesses(),
   ['rip', fieldAccess('rip', 64)],
@@ -198,7 +195,9 @@ const table: ReadonlyMap<string, Access> = new Map<string, Access>([
     },
   ],
   ['xcr0', fieldAccess('xcr0', 32)],
-  ...(['dr0', 'dr1', 'dr2', 'dr3'] as const).map((name): [string, Access] => [name, fieldAccess(name, 64)]),
+  ['mxcsr', fieldAccess('mxcsr', 32)],
+  ...vectorAccesses(),
+  ...(['dr0', 'dr1', 'dr2', 'dr3'] as const).map((name): [string, RegisterAccess] => [name, fieldAccess(name, 64)]),
   ['dr6', fieldAccess('dr6', 32)],
   ['dr7', fieldAccess('dr7', 32)],
   ['gdtr.base', fieldAccess('gdtrBase', 64)],
@@ -210,7 +209,7 @@ const table: ReadonlyMap<string, Access> = new Map<string, Access>([
   ['nonroot', fieldAccess('nonRoot', 1, false)],
 ]);
 
-function msrAccess(cpu: Processor, name: string): Access | undefined {
+function msrAccess(cpu: Processor, name: string): RegisterAccess | undefined {
   const wanted = name.toLowerCase();
   for (const msr of cpu.model.msrs.values()) {
     if (msr.name.toLowerCase() !== wanted) continue;
@@ -237,7 +236,7 @@ type Bits = Readonly<Record<string, number>>;
 const BITS_OF: Readonly<Record<string, Bits>> = { rflags: RFLAGS, cr0: CR0, cr4: CR4, ia32_efer: EFER };
 
 /** One field of a register: writing it writes the register, as far as that allows. */
-function bitAccess(register: string, mask: number): Access {
+function bitAccess(register: string, mask: number): RegisterAccess {
   const bits = BigInt(mask >>> 0);
   const shift = BigInt(31 - Math.clz32(mask & -mask));
   const whole = (cpu: Processor): bigint => readRegister(cpu, register) ?? 0n;
@@ -248,13 +247,13 @@ function bitAccess(register: string, mask: number): Access {
   };
 }
 
-const bitTable: ReadonlyMap<string, Access> = new Map(
+const bitTable: ReadonlyMap<string, RegisterAccess> = new Map(
   Object.entries(BITS_OF).flatMap(([register, bits]) =>
     Object.entries(bits).map(([name, mask]) => [`${register}.${name.toLowerCase()}`, bitAccess(register, mask)]),
   ),
 );
 
-const find = (cpu: Processor, name: string): Access | undefined =>
+const find = (cpu: Processor, name: string): RegisterAccess | undefined =>
   table.get(name.toLowerCase()) ?? bitTable.get(name.toLowerCase()) ?? msrAccess(cpu, name);
 
 /** Value of a register by any of its names, or undefined. */
@@ -323,6 +322,7 @@ export function registerGroups(cpu: Processor): RegisterGroup[] {
         view(cpu, 'IA32_EFER', bitParts(unsigned(state.efer), EFER), 'IA32_EFER'),
       ],
     },
+    { name: 'Vector', registers: vectorViews(cpu) },
     { name: 'Debug', registers: ['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'].map((name) => view(cpu, name)) },
     { name: 'MSRs', registers: [...cpu.model.msrs.values()].map((msr) => view(cpu, msr.name, undefined, msr.name)) },
   ];

@@ -1,4 +1,12 @@
 /** Plain data that views show: shapes shared by the inspectors and the public interface. */
+import type { Processor } from '../cpu/processor.ts';
+
+/** One register: how to read it, and to write it (returning why not). */
+export interface RegisterAccess {
+  readonly widthBits: number;
+  read(cpu: Processor): bigint;
+  write?(cpu: Processor, value: bigint): string | undefined;
+}
 
 export interface RegisterView {
   /** As the manual names it: RAX, CS, CR0, IA32_EFER … */
@@ -12,7 +20,7 @@ export interface RegisterView {
 }
 
 export interface RegisterGroup {
-  readonly name: 'General' | 'Flags' | 'Segment' | 'Control' | 'Debug' | 'MSRs';
+  readonly name: 'General' | 'Flags' | 'Segment' | 'Control' | 'Vector' | 'Debug' | 'MSRs';
   readonly registers: readonly RegisterView[];
 }
 

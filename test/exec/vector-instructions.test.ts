@@ -1,9 +1,10 @@
 /** What vectors recorded from a CPU do not show: alignment, page boundaries, and extensions that are not enabled. */
 import { describe, expect, test } from 'vitest';
 import { Vector } from '../../engine/cpu/events.ts';
+import { readExtendedState } from '../../engine/cpu/extended-state.ts';
 import { refreshMode } from '../../engine/cpu/modes.ts';
 import { CR0, CR4 } from '../../engine/cpu/register-bits.ts';
-import { lanesOf } from '../../engine/expr/lanes.ts';
+import { fromLanes, lanesOf } from '../../engine/expr/lanes.ts';
 import { VectorMachine } from '../support/vector-machine.ts';
 import { CODE_ADDRESS, DATA_ADDRESS, DATA_BYTES, HIGH_ADDRESS, patternByte } from '../vectors/layout.ts';
 import { initialState, type MachineState } from '../vectors/read-vectors.ts';
@@ -82,6 +83,55 @@ describe('memory operands', () => {
 
   test('a non-canonical address is #GP(0)', () => {
     expect(run(MOVUPS_STORE, 0x8000_0000_0000).fault?.slice(0, 2)).toEqual([Vector.GP, 0]);
+  });
+});
+
+describe('accesses by a mask', () => {
+  const VPGATHERDD = 'c4e261900c16'; // vpgatherdd xmm1, [rsi+xmm2], xmm3
+  const VMASKMOVPS_STORE = 'c4e2652e0e'; // vmaskmovps [rsi], ymm3, ymm1
+  const lane = (...lanes: number[]): bigint => fromLanes(32, lanes.map(BigInt));
+  const ALL = 0xffff_ffff;
+
+  /** With the lower halves of XMM1 to XMM3. */
+  function runWith(hex: string, rsi: number, [xmm1, xmm2, xmm3]: readonly [bigint, bigint, bigint]) {
+    const { state, executor } = machine.host;
+    const input = initialState(64);
+    const xmm = [...input.extended.xmm];
+    [xmm[1], xmm[2], xmm[3]] = [xmm1, xmm2, xmm3];
+    const ymmHigh = input.extended.ymmHigh.map(() => 0n);
+    const gpr = [...input.gpr];
+    gpr[6] = BigInt(rsi);
+    const extended = { ...input.extended, xmm, ymmHigh };
+    const bytes = Uint8Array.from(Buffer.from(hex, 'hex'));
+    const outcome = machine.execute({ ...input, gpr, extended }, bytes, () => executor.run(1));
+    return { ...outcome, xmm1: readExtendedState(state).vectors[1], mask: readExtendedState(state).vectors[3] };
+  }
+
+  test('a gather that faults keeps what it has', () => {
+    const indices = lane(0, 0x1_0000, 4, 8);
+    const { exception, xmm1, mask } = runWith(VPGATHERDD, DATA_ADDRESS, [
+      lane(1, 2, 3, 4),
+      indices,
+      lane(ALL, ALL, 0, ALL),
+    ]);
+    expect(exception).toMatchObject({ vector: Vector.PF, linear: DATA_ADDRESS + 0x1_0000 });
+    const first = [0, 1, 2, 3].reduce((word, i) => word + patternByte(DATA_ADDRESS + i) * 2 ** (8 * i), 0);
+    expect(xmm1).toBe(lane(first, 2, 3, 4));
+    expect(mask).toBe(lane(0, ALL, 0, ALL));
+  });
+
+  test('a gather whose registers are not three is undefined', () => {
+    expect(run('c4e261900c1e', DATA_ADDRESS).fault?.[0]).toBe(Vector.UD); // index = mask
+  });
+
+  test('a masked store makes no store if one of them faults, and looks at chosen lanes only', () => {
+    const values = lane(5, 6, 7, 8);
+    const faulting = runWith(VMASKMOVPS_STORE, END - 4, [values, 0n, lane(ALL, ALL, 0, 0)]);
+    expect(faulting.exception).toMatchObject({ vector: Vector.PF, linear: END });
+    expect(faulting.memory).toEqual(new Map());
+    const fine = runWith(VMASKMOVPS_STORE, END - 4, [values, 0n, lane(ALL, 0, 0, 0)]);
+    expect(fine.exception).toBeUndefined();
+    expect([...fine.memory.keys()]).toContain(END - 4);
   });
 });
 

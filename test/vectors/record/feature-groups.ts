@@ -72,6 +72,8 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
   aes: { features: ['AES', 'AVX+AES', 'AES+AVX'], encodings: 3 },
   pclmulqdq: { features: ['PCLMULQDQ', 'PCLMULQDQ+AVX', 'AVX+PCLMULQDQ'], encodings: 3 },
   sha: { features: ['SHA'], encodings: 3 },
+  'sse-masked': { features: SSE, mnemonics: /^Maskmov/, cases: 8 },
+  'avx-masked': { features: AVX, mnemonics: /^V(p?maskmov|p?gather)/, cases: 8 },
   'avx-move': { features: AVX, mnemonics: /^V(mov|lddqu|pmovmskb|zero|broadcast|pbroadcast)/, cases: 3 },
   'avx-logic': { features: AVX, mnemonics: /^V(p(and|or|xor|test)|(and|or|xor)|test)/, cases: 3 },
   'avx-string': { features: AVX, mnemonics: /^Vpcmp[ei]str/ },

@@ -20,7 +20,7 @@ const BY_MNEMONIC: [RegExp, Adapt][] = [
   [/^(Cmpxchg|Cmpxchg8b|Cmpxchg16b)$/, compareExchange],
   [/^(Movs|Stos|Lods|Scas|Cmps)[bwdq]$/, stringOperands],
   [/^Xlatb$/, translate],
-  [/^V?Maskmov(q|dqu)$/, implicitDestination],
+  [/^(M|Vm)askmov(q|dqu)$/, implicitDestination],
   [/^V?Ldmxcsr$/, controlAndStatus],
   [/^Fn(stenv|save)$/, x87Environment],
   [/^(Jmp|Call)$/, transferTarget],
