@@ -5,7 +5,8 @@ import { type FloatEnvironment, type FloatResult, mxcsrEnvironment } from '../..
 import { binary32, binary64, type FloatFormat } from '../../engine/float/format.ts';
 import { quick } from '../../engine/isa/floating-point/quick-arithmetic.ts';
 import { quickFunction } from '../../engine/isa/floating-point/quick-lanes.ts';
-import { type Random, random } from '../support/random.ts';
+import { anyNumber } from '../support/any-number.ts';
+import { random } from '../support/random.ts';
 
 type Definition = (format: FloatFormat, environment: FloatEnvironment, ...operands: bigint[]) => FloatResult;
 const definitions: Readonly<Record<keyof typeof quick, { operands: number; definition: Definition }>> = {
@@ -18,15 +19,6 @@ const definitions: Readonly<Record<keyof typeof quick, { operands: number; defin
 };
 const ROUNDS = 4000;
 const RESULTS = 64;
-
-/** Long fractions and short ones, mostly of a magnitude about 1. */
-function anyNumber(format: FloatFormat, next: Random): bigint {
-  const { bias, specialExponent, fractionBits } = format;
-  const exponent = next(8) ? bias - 20 + next(40) : next(specialExponent + 1);
-  const all = (BigInt(next(2 ** 26)) << 26n) | BigInt(next(2 ** 26));
-  const fraction = BigInt.asUintN(fractionBits, next(3) ? all : BigInt(next(16)) << BigInt(next(fractionBits - 4)));
-  return format.encode(next(2) === 1, exponent, fraction);
-}
 
 describe.each([binary32, binary64])('$name', (format) => {
   const bits = format.width as 32 | 64;

@@ -17,8 +17,8 @@ import {
 /** From the vectors of a source (one, or the halves of 256 bits) to those of the result, of which there are so many. */
 export type ConversionShortcut = (source: readonly Expr<128>[], halves: 1 | 2) => LaneShortcut[];
 
-const singles = new FloatLanes(binary32);
-const doubles = new FloatLanes(binary64);
+const singles = new FloatLanes(binary32, 'packed');
+const doubles = new FloatLanes(binary64, 'packed');
 const nothing = constant(128, 0);
 /** 2^30: integers below it are far from the limits of doublewords, however they are rounded. */
 const INTEGER_LIMIT = { single: singles.everyLane(0x4e80_0000n), double: doubles.everyLane(0x41d0_0000_0000_0000n) };

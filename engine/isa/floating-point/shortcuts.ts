@@ -52,12 +52,15 @@ export type ShortcutOf = (lanes: FloatLanes, ...operands: readonly Expr<128>[]) 
 /** Operations on lanes of a type. */
 export class FloatLanes {
   readonly bits: 32 | 64;
+  /** Whether only the lowest lane matters. */
+  readonly extent: 'packed' | 'scalar';
   readonly #shape: 'f32x4' | 'f64x2';
   readonly #magnitude: Expr<128>;
   readonly #smallestNormal: Expr<128>;
   readonly #infinity: Expr<128>;
 
-  constructor(format: FloatFormat) {
+  constructor(format: FloatFormat, extent: 'packed' | 'scalar') {
+    this.extent = extent;
     this.bits = format.width as 32 | 64;
     this.#shape = this.bits === 32 ? 'f32x4' : 'f64x2';
     this.#magnitude = this.everyLane(format.signBit - 1n);

@@ -115,10 +115,11 @@ const orderedComparison = (type: LaneType, kind: Kind) => {
 };
 
 function flagsOfNumbers(m: Semantics, { lanes, bits }: LaneType, operands: readonly Expr[]): Shortcut {
+  const { scalar: numbers } = lanes;
   const [a, b] = operands.map((operand) => operand.zeroExtend(128)) as [Expr<128>, Expr<128>];
   const flag = (mask: Expr<128>, value: bigint) => mask.truncate(32).and(constant(32, value));
-  const flags = flag(lanes.binary('lt', a, b), CF).or(flag(lanes.binary('eq', a, b), ZF));
-  return { condition: notOrdinary(lanes, a, b).truncate(bits).isZero(), values: [flags, m.state('mxcsr')] };
+  const flags = flag(numbers.binary('lt', a, b), CF).or(flag(numbers.binary('eq', a, b), ZF));
+  return { condition: notOrdinary(numbers, a, b).truncate(bits).isZero(), values: [flags, m.state('mxcsr')] };
 }
 
 /** COMISS, COMISD — Compare Ordered Scalar and Set EFLAGS; any NaN is invalid. */

@@ -1,7 +1,9 @@
 /** Fused multiply-add (SDM volume 1, "Fused-Multiply-ADD (FMA)"): 132, 213 and 231 say which operand has which part. */
-import type { Expr } from '../../expr/expr.ts';
+import { constant, type Expr } from '../../expr/expr.ts';
 import { multiplyAdd } from '../../float/arithmetic.ts';
+import { fused as fusedShortcut } from '../floating-point/fused-shortcuts.ts';
 import { quick } from '../floating-point/quick-arithmetic.ts';
+import type { FloatLanes } from '../floating-point/shortcuts.ts';
 import type { Operand } from '../operand.ts';
 import type { Semantics } from '../semantics-builder.ts';
 import { callArithmetic, double, type LaneArithmetic, type LaneType, single } from './simd-float.ts';
@@ -26,8 +28,21 @@ const kinds: Readonly<Record<string, Kind>> = {
 const negatesAddend = ({ negateAddend }: Kind, lane: number): boolean =>
   negateAddend === 'all lanes' || negateAddend === (lane % 2 === 0 ? 'even lanes' : 'odd lanes');
 
+/** Ones in the sign bits of the lanes that get the other sign. */
+const signsOf = (lanes: FloatLanes, isNegated: (lane: number) => boolean): Expr<128> => {
+  let signs = 0n;
+  for (let lane = 0; lane * lanes.bits < 128; lane++) {
+    if (isNegated(lane)) signs |= 1n << BigInt((lane + 1) * lanes.bits - 1);
+  }
+  return constant(128, signs);
+};
+
 const fused = (kind: Kind): LaneArithmetic => ({
   name: kind.name,
+  shortcut: fusedShortcut((lanes) => ({
+    product: signsOf(lanes, () => kind.negateProduct ?? false),
+    addend: signsOf(lanes, (lane) => negatesAddend(kind, lane)),
+  })),
   quick: (bits, lane) => {
     const factor = kind.negateProduct ? -1 : 1;
     const addend = negatesAddend(kind, lane) ? -1 : 1;

@@ -19,10 +19,14 @@ export interface LaneType {
   readonly name: 'Single' | 'Double';
   readonly format: FloatFormat;
   readonly bits: 32 | 64;
-  readonly lanes: FloatLanes;
+  readonly lanes: Readonly<Record<'packed' | 'scalar', FloatLanes>>;
 }
-export const single: LaneType = { name: 'Single', format: binary32, bits: 32, lanes: new FloatLanes(binary32) };
-export const double: LaneType = { name: 'Double', format: binary64, bits: 64, lanes: new FloatLanes(binary64) };
+const lanesOf = (format: FloatFormat): LaneType['lanes'] => ({
+  packed: new FloatLanes(format, 'packed'),
+  scalar: new FloatLanes(format, 'scalar'),
+});
+export const single: LaneType = { name: 'Single', format: binary32, bits: 32, lanes: lanesOf(binary32) };
+export const double: LaneType = { name: 'Double', format: binary64, bits: 64, lanes: lanesOf(binary64) };
 
 /** What an instruction does to a lane: its name in pseudo-code, and its definition for either type. */
 export interface LaneArithmetic {
@@ -112,7 +116,7 @@ export function callArithmetic(
     mxcsr,
     shortcut &&
       shortcutOf(
-        halves.map((half) => shortcut(type.lanes, ...half)),
+        halves.map((half) => shortcut(type.lanes[width === 128 ? 'packed' : 'scalar'], ...half)),
         width,
         mxcsr,
       ),
