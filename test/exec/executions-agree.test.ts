@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { random } from '../support/random.ts';
 import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
 import { DATA_ADDRESS, defaultRegisters } from '../vectors/layout.ts';
-import { initialState, type Mode, readVectors } from '../vectors/read-vectors.ts';
+import { initialState, type MachineState, type Mode, readVectors } from '../vectors/read-vectors.ts';
 
 const SUBJECTS = [
   'add-subtract',
@@ -19,6 +19,22 @@ const SUBJECTS = [
   'lea',
   'data-movement',
 ];
+const VECTOR_SUBJECTS = [
+  'sse-move',
+  'sse-logic',
+  'sse-float',
+  'avx-move',
+  'avx-logic',
+  'avx-float',
+  'fma',
+  'f16c',
+  'mxcsr',
+];
+const SETS = [
+  { name: '64-bit code', mode: 64, subjects: SUBJECTS },
+  { name: '32-bit code', mode: 32, subjects: SUBJECTS },
+  { name: '64-bit vector code', mode: 64, subjects: VECTOR_SUBJECTS },
+] as const;
 const LOOPS = 300;
 const NEVER = { hotAfter: Number.POSITIVE_INFINITY, watchedBlocks: 1 };
 const AT_ONCE = { hotAfter: 1, watchedBlocks: 2 };
@@ -30,11 +46,12 @@ const int32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value 
 interface Program {
   readonly code: Uint8Array;
   readonly gpr: bigint[];
+  readonly extended: MachineState['extended'];
   readonly text: string[];
 }
 
-function programs(mode: Mode): (next: (below: number) => number) => Program {
-  const pool = SUBJECTS.flatMap((subject) => [...readVectors(`${mode}-${subject}`)]).filter((v) => !v.output.exception);
+function programs(mode: Mode, subjects: readonly string[]): (next: (below: number) => number) => Program {
+  const pool = subjects.flatMap((subject) => [...readVectors(`${mode}-${subject}`)]).filter((v) => !v.output.exception);
   return (next) => {
     const chosen = Array.from({ length: 1 + next(8) }, () => pool[next(pool.length)]).flatMap((v) => (v ? [v] : []));
     const body = chosen.flatMap((v) => [...v.bytes]);
@@ -43,21 +60,28 @@ function programs(mode: Mode): (next: (below: number) => number) => Program {
     );
     gpr[1] = BigInt(1 + next(200));
     gpr[4] = BigInt(0x30_0800);
-    return { code: Uint8Array.from([...body, ...loopEnd(body.length)]), gpr, text: chosen.map((v) => v.disassembly) };
+    const extended = (chosen[0]?.input ?? initialState(mode)).extended;
+    const code = Uint8Array.from([...body, ...loopEnd(body.length)]);
+    return { code, gpr, extended, text: chosen.map((v) => v.disassembly) };
   };
 }
 
-const inputOf = (mode: Mode, gpr: bigint[]) => ({ ...initialState(mode), gpr, flags: 2 });
+const inputOf = (mode: Mode, gpr: bigint[], extended = initialState(mode).extended) => ({
+  ...initialState(mode),
+  gpr,
+  extended,
+  flags: 2,
+});
 
 /** Runs in slices of the given sizes and tells after how many instructions it ended. */
 function runSlices(
   machine: VectorMachine,
   mode: Mode,
-  { code, gpr }: Program,
+  { code, gpr, extended }: Program,
   slices: readonly number[],
 ): VectorOutcome & { executed: number } {
   let executed = 0;
-  const outcome = machine.execute(inputOf(mode, gpr), code, (executor) => {
+  const outcome = machine.execute(inputOf(mode, gpr, extended), code, (executor) => {
     for (const slice of slices) {
       executor.run(slice);
       executed += executor.takeExecuted();
@@ -68,10 +92,10 @@ function runSlices(
 }
 
 describe('compiled loops end as interpreted ones do', () => {
-  for (const mode of [64, 32] as const) {
-    test(`${mode}-bit code`, () => {
+  for (const { name, mode, subjects } of SETS) {
+    test(name, () => {
       const [interpreter, compiler] = [new VectorMachine(mode, NEVER), new VectorMachine(mode, AT_ONCE)];
-      const make = programs(mode);
+      const make = programs(mode, subjects);
       let faults = 0;
       for (let seed = 1; seed <= LOOPS; seed++) {
         const next = random(seed * 0x9e3779b1);
