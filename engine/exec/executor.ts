@@ -64,6 +64,7 @@ export class Executor {
   /** What valid jump-cache entries were made for, in root and in non-root operation. */
   readonly #worlds: readonly [CodeWorld, CodeWorld];
   #limit = 0;
+  #executedWhenMet = 0;
   #skipMarkAt: number | undefined;
   /** The block that ran last was cut to the rest of the slice: what follows it begins where no code leads to. */
   #wasCut = false;
@@ -112,6 +113,7 @@ export class Executor {
   /** Ends the accounting of a run: returns what it executed. */
   takeExecuted(): number {
     const executed = this.executed;
+    this.#executedWhenMet -= executed;
     this.#limit = this.#budgetLeft + this.#events;
     return executed;
   }
@@ -377,7 +379,7 @@ export class Executor {
     let block = this.#cache.find(location, nextPage, limit);
     if (endOfFirst(block) - 1 > end) throw GP(0);
     const left = this.#budgetLeft;
-    if (limit === undefined && !this.#wasCut) this.#hotSpots.met(block);
+    if (limit === undefined && !this.#wasCut) this.#hotSpots.met(block, this.#sinceMet());
     this.#wasCut = block.count > left;
     if (this.#wasCut) block = this.#cache.find(location, nextPage, left);
     else if (limit === undefined) this.#link(block);
@@ -387,6 +389,14 @@ export class Executor {
     // Decoding may have dropped blocks to make room; that alone is no reason to leave compiled code.
     this.#runtime.stopRequested = false;
     return block;
+  }
+
+  /** Instructions executed since this was asked last. */
+  #sinceMet(): number {
+    const { executed } = this;
+    const since = executed - this.#executedWhenMet;
+    this.#executedWhenMet = executed;
+    return since;
   }
 
   #locate(): CodeLocation {

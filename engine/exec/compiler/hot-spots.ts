@@ -1,6 +1,6 @@
 /**
- * Finds what is worth compiling. Blocks that the run loop keeps meeting are hot: it meets them where slices end, which
- * is a sample of where time goes. Before one is compiled, the run loop goes block by block for a while, to see where indirect
+ * Finds what is worth compiling. The run loop takes samples of where time goes: blocks that it meets after a stretch of
+ * instructions. Those that it keeps meeting so are hot. Before one is compiled, the run loop goes block by block for a while, to see where indirect
  * transfers lead.
  */
 import type { Block } from '../block.ts';
@@ -10,11 +10,13 @@ import type { Regions } from './regions.ts';
 export interface HotSpotOptions {
   /** Meetings after which a block is hot; Infinity: nothing is compiled. */
   readonly hotAfter: number;
+  /** Instructions between two samples, at least (0 if not given): what follows a port access is met each time, but need not be hot. */
+  readonly sampleEvery?: number;
   /** Blocks without news that are watched before a hot one is compiled. */
   readonly watchedBlocks: number;
 }
 
-export const DEFAULT_HOT_SPOTS: HotSpotOptions = { hotAfter: 3, watchedBlocks: 24 };
+export const DEFAULT_HOT_SPOTS: HotSpotOptions = { hotAfter: 3, sampleEvery: 10_000, watchedBlocks: 24 };
 
 /** Blocks that are watched at most, in multiples of those without news. */
 const PATIENCE = 20;
@@ -24,8 +26,11 @@ const COOLING = 32;
 /** An indirect transfer with more targets is not followed any further. */
 const MAX_TARGETS = 24;
 
+/** What is asked of the regions. */
+type KnownRegions = Pick<Regions, 'isEntry' | 'isMember' | 'isLoopHeader' | 'compile'>;
+
 export class HotSpots {
-  readonly #regions: Regions;
+  readonly #regions: KnownRegions;
   readonly #options: HotSpotOptions;
   #hot: Block | undefined;
   /** Blocks that may still be watched, and how many of them have nothing new. */
@@ -34,8 +39,10 @@ export class HotSpots {
   /** How often control came from below, by block. */
   #seen = new Map<Block, number>();
   #before: Block | undefined;
+  /** Instructions since the last sample. */
+  #sinceSample = 0;
 
-  constructor(regions: Regions, options: HotSpotOptions) {
+  constructor(regions: KnownRegions, options: HotSpotOptions) {
     this.#regions = regions;
     this.#options = options;
   }
@@ -45,10 +52,12 @@ export class HotSpots {
     return this.#hot !== undefined;
   }
 
-  /** The run loop has met the block. */
-  met(block: Block): void {
-    if (this.#hot) return;
-    const { hotAfter, watchedBlocks } = this.#options;
+  /** The run loop has met the block, and executed so many instructions since it met one before. */
+  met(block: Block, executed: number): void {
+    this.#sinceSample += executed;
+    const { hotAfter, sampleEvery = 0, watchedBlocks } = this.#options;
+    if (this.#hot || this.#sinceSample < sampleEvery) return;
+    this.#sinceSample = 0;
     if (++block.heat < hotAfter || this.#regions.isEntry(block) || !isCompilable(block)) return;
     // Where a slice ends inside of a region, interpretation soon leads to an entry: unless it is in an inner loop.
     if (this.#regions.isMember(block) && !this.#regions.isLoopHeader(block)) return;

@@ -66,28 +66,73 @@ export type FindBlock = (from: Block, rip: number) => Block | undefined;
 
 /** The region that starts with a block: what is decoded and can be reached from it, the nearest first. */
 export function regionFrom(start: Block, find: FindBlock, flat: ReadonlySet<number>): Region {
+  const found = explore(start, find);
+  const kept = inLoopOf(start, found);
   const nodes: RegionNode[] = [];
   const indexOf = new Map<number, number>();
   const expected = new Set<number>();
-  let instructions = 0;
-  const seen = new Set([start]);
-  for (const block of seen) {
-    if (nodes.length >= MAX_REGION_BLOCKS || instructions + block.count > MAX_REGION_INSTRUCTIONS) break;
-    const end = endOfBlock(block);
+  for (const [block, { end }] of found) {
+    if (!kept.has(block)) continue;
     if (isCompilable(block)) {
       indexOf.set(block.location.rip, nodes.length);
       nodes.push({ block, end });
-      instructions += block.count;
     }
     if (end.isCall || end.kind === 'system') expected.add(end.next);
     if (end.kind === 'indirect') for (const rip of block.targets) expected.add(rip);
-    for (const rip of successorsOf(block, end)) {
-      const next = find(block, rip);
-      if (next && next.count > 0 && next.pages.length === 1) seen.add(next);
-    }
   }
   const entries = [0, ...[...expected].flatMap((rip) => indexOf.get(rip) ?? [])];
   return { nodes, indexOf, pages: pagesOf(nodes), entries, codeSize: start.location.codeSize, flat };
+}
+
+interface Found {
+  readonly end: BlockEnd;
+  readonly successors: readonly Block[];
+}
+
+/** What is decoded and can be reached from a block, the nearest first, up to the size of a region. */
+function explore(start: Block, find: FindBlock): Map<Block, Found> {
+  const found = new Map<Block, Found>();
+  let instructions = 0;
+  const seen = new Set([start]);
+  for (const block of seen) {
+    if (found.size >= MAX_REGION_BLOCKS || instructions + block.count > MAX_REGION_INSTRUCTIONS) break;
+    const end = endOfBlock(block);
+    if (isCompilable(block)) instructions += block.count;
+    const successors = successorsOf(block, end).flatMap((rip) => {
+      const next = find(block, rip);
+      return next && next.count > 0 && next.pages.length === 1 ? [next] : [];
+    });
+    found.set(block, { end, successors });
+    for (const next of successors) seen.add(next);
+  }
+  return found;
+}
+
+/**
+ * What leads back to the start, and the functions called on the way: what comes after the loop runs once where that runs
+ * often, but would be compiled with it, and keep machine registers from it. All, if nothing leads back.
+ */
+function inLoopOf(start: Block, found: ReadonlyMap<Block, Found>): ReadonlySet<Block> {
+  const predecessors = new Map<Block, Block[]>();
+  for (const [block, { successors }] of found) {
+    for (const next of successors) predecessors.set(next, [...(predecessors.get(next) ?? []), block]);
+  }
+  const kept = closure(predecessors.get(start) ?? [], (block) => predecessors.get(block) ?? []);
+  if (!kept.has(start)) return new Set(found.keys());
+  const next = (block: Block) => found.get(block)?.successors ?? [];
+  const called = [...kept].flatMap((block) => {
+    const { end } = found.get(block) as Found;
+    return end.isCall ? next(block).filter(({ location }) => location.rip !== end.next) : [];
+  });
+  return new Set([...kept, ...closure(called, (block) => (returns(block) ? [] : next(block)))]);
+}
+
+const returns = (block: Block): boolean => block.instructions[block.count - 1]?.mnemonic === 'Ret';
+
+function closure(roots: readonly Block[], next: (block: Block) => readonly Block[]): Set<Block> {
+  const seen = new Set(roots);
+  for (const block of seen) for (const other of next(block)) seen.add(other);
+  return seen;
 }
 
 /** A block that begins with what cannot be compiled has nothing to offer; one on two pages may change with either. */
