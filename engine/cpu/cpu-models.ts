@@ -39,6 +39,7 @@ const FEATURES_SKYLAKE = [
   ...FEATURES_NEHALEM,
   ...['PCLMULQDQ', 'FMA', 'PCID', 'MOVBE', 'AESNI', 'XSAVE', 'AVX', 'F16C', 'RDRAND', 'FSGSBASE', 'BMI1', 'AVX2'],
   ...['SMEP', 'BMI2', 'ERMS', 'INVPCID', 'RDSEED', 'ADX', 'SMAP', 'CLFLUSHOPT', 'LZCNT', 'Page1GB', 'PREFETCHW'],
+  ...['XSAVEOPT', 'XSAVEC', 'XGETBV1', 'XSAVES'],
 ];
 
 /** Family 6, model 94, stepping 3: the first client generation with every VMX control that the engine has. */
@@ -113,6 +114,10 @@ const prerequisites: Readonly<Record<string, readonly string[]>> = {
   FMA: ['AVX'],
   F16C: ['AVX'],
   XSAVE: ['FXSR'],
+  XSAVEOPT: ['XSAVE'],
+  XSAVEC: ['XSAVE'],
+  XGETBV1: ['XSAVE'],
+  XSAVES: ['XSAVEC', 'MSR'],
   VMX: ['MSR', 'PAE', 'PAT'],
   APIC: ['MSR'],
   x2APIC: ['APIC'],

@@ -2,6 +2,7 @@
 import { type CpuModelSpec, cpuModels } from './cpu-models.ts';
 import { APIC_BASE, CR4 } from './register-bits.ts';
 import type { CpuState } from './state.ts';
+import { AVX_BYTES, AVX_OFFSET, areaBytes, COMPONENT, supportedComponents } from './xsave/components.ts';
 
 export interface CpuidResult {
   readonly eax: number;
@@ -84,11 +85,11 @@ export const cpuidFeatures: readonly Feature[] = [
   row(1, 'ecx', 22, 'MOVBE', true, 'MOVBE'),
   row(1, 'ecx', 23, 'POPCNT', true, 'POPCNT'),
   row(1, 'ecx', 25, 'AESNI', false, 'AES instructions'),
-  row(1, 'ecx', 26, 'XSAVE', false, 'XSAVE/XRSTOR, XSETBV/XGETBV, XCR0'),
+  row(1, 'ecx', 26, 'XSAVE', true, 'XSAVE/XRSTOR, XSETBV/XGETBV, XCR0'),
   row(1, 'ecx', 28, 'AVX', false, 'Advanced Vector Extensions'),
   row(1, 'ecx', 29, 'F16C', false, '16-bit floating-point conversions'),
   row(1, 'ecx', 30, 'RDRAND', true, 'RDRAND'),
-  row(1, 'edx', 0, 'FPU', false, 'Floating Point Unit On-Chip'),
+  row(1, 'edx', 0, 'FPU', true, 'Floating Point Unit On-Chip'),
   row(1, 'edx', 1, 'VME', true, 'Virtual 8086 Mode Enhancements'),
   row(1, 'edx', 2, 'DE', true, 'Debugging Extensions'),
   row(1, 'edx', 3, 'PSE', true, 'Page Size Extension'),
@@ -107,7 +108,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(1, 'edx', 17, 'PSE-36', false, '36-Bit Page Size Extension'),
   row(1, 'edx', 19, 'CLFSH', true, 'CLFLUSH'),
   row(1, 'edx', 23, 'MMX', false, 'Intel MMX Technology'),
-  row(1, 'edx', 24, 'FXSR', false, 'FXSAVE and FXRSTOR'),
+  row(1, 'edx', 24, 'FXSR', true, 'FXSAVE and FXRSTOR'),
   row(1, 'edx', 25, 'SSE', false, 'SSE'),
   row(1, 'edx', 26, 'SSE2', false, 'SSE2'),
   row(1, 'edx', 28, 'HTT', (o) => o.processors > 1, 'Max APIC IDs reserved field is Valid'),
@@ -128,6 +129,10 @@ export const cpuidFeatures: readonly Feature[] = [
   row(7, 'ecx', 3, 'PKU', false, 'Protection keys for user-mode pages'),
   row(7, 'ecx', 16, 'LA57', false, '57-bit linear addresses'),
   row(7, 'ecx', 22, 'RDPID', true, 'RDPID'),
+  row(0xd, 'eax', 0, 'XSAVEOPT', true, 'XSAVEOPT'),
+  row(0xd, 'eax', 1, 'XSAVEC', true, 'XSAVEC and the compacted form of XRSTOR'),
+  row(0xd, 'eax', 2, 'XGETBV1', true, 'XGETBV with ECX = 1'),
+  row(0xd, 'eax', 3, 'XSAVES', true, 'XSAVES/XRSTORS and IA32_XSS'),
   row(0x8000_0001, 'ecx', 0, 'LAHF-SAHF', true, 'LAHF/SAHF in 64-bit mode'),
   row(0x8000_0001, 'ecx', 5, 'LZCNT', true, 'LZCNT'),
   row(0x8000_0001, 'ecx', 8, 'PREFETCHW', true, 'PREFETCHW'),
@@ -203,6 +208,8 @@ function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: 
     case 7:
       if (subleaf > 0) return registers();
       return registers(0, featureBits(options, 7, 'ebx'), featureBits(options, 7, 'ecx'));
+    case 0xd:
+      return extendedStateLeaf(options, state, subleaf);
     case 0xb:
       return topologyLeaf(options, state, subleaf);
     case 0x15:
@@ -250,6 +257,17 @@ function topologyLeaf(options: CpuOptions, state: CpuState, subleaf: number): Cp
   if (subleaf === 0) return registers(0, 1, 0x100, initialApicId);
   if (subleaf === 1) return registers(coreShift, options.processors, 0x201, initialApicId);
   return registers(0, 0, subleaf & 0xff, initialApicId);
+}
+
+/** The components of XCR0, the sizes of XSAVE areas, and where the one component outside of the legacy region lies. */
+function extendedStateLeaf(options: CpuOptions, state: CpuState, subleaf: number): CpuidResult {
+  const features = announcedFeatures(options);
+  if (!features.has('XSAVE')) return registers();
+  const supported = supportedComponents({ model: features });
+  if (subleaf === 0) return registers(supported, areaBytes(state.xcr0), areaBytes(supported));
+  // Bits of subleaf 1.
+  if (subleaf === 1) return registers(featureBits(options, 0xd, 'eax'), areaBytes(state.xcr0));
+  return subleaf === 2 && supported & COMPONENT.AVX ? registers(AVX_BYTES, AVX_OFFSET) : registers();
 }
 
 function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {

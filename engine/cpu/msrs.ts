@@ -258,6 +258,14 @@ export const standardMsrs: readonly Msr[] = [
   ...codeAndData,
   ...fastSystemCalls,
   ...systemCalls,
+  {
+    index: 0xda0,
+    name: 'IA32_XSS',
+    features: ['XSAVES'],
+    // There are no supervisor state components.
+    read: () => 0n,
+    write: (_processor, value) => checkReserved(value, 0n),
+  },
   ...msrsOf('MTRR', mtrrMsrs),
 ];
 

@@ -139,6 +139,8 @@ export interface Intercepts {
   onMonitor?(): void;
   onPause?(): void;
   onXsetbv?(): void;
+  /** XSAVES and XRSTORS. */
+  onXsaves?(): void;
   /** Consulted before an exception is delivered; `Processor.delivering` is the event during whose delivery it arose. */
   onException?(fault: GuestFault): void;
   onTaskSwitch?(selector: number, source: 'call' | 'iret' | 'jmp' | 'idt'): void;

@@ -222,9 +222,6 @@ const undefinedInstruction: SystemInstruction = () => {
 /** CPUID does not announce MONITOR. */
 export const MONITOR = undefinedInstruction;
 export const MWAIT = undefinedInstruction;
-/** CR4.OSXSAVE cannot be set, as CPUID does not announce XSAVE. */
-export const XGETBV = undefinedInstruction;
-export const XSETBV = undefinedInstruction;
 /** RSM outside system-management mode. */
 export const RSM = undefinedInstruction;
 

@@ -4,6 +4,7 @@ import { MOV_FROM_DR, MOV_TO_DR } from './debug-registers.ts';
 import * as descriptor from './descriptor-instructions.ts';
 import { CALL_FAR, JMP_FAR, RETF } from './far-transfer.ts';
 import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
+import { instructionsOf } from './instruction-table.ts';
 import { INT_N, INT1, INT3, INTO } from './interrupt-instructions.ts';
 import * as io from './io-instructions.ts';
 import { IRET, IRETD, IRETQ } from './iret.ts';
@@ -13,6 +14,9 @@ import * as segment from './segment-instructions.ts';
 import * as calls from './system-calls.ts';
 import * as system from './system-instructions.ts';
 import { x87Instructions } from './x87/x87-table.ts';
+import * as fxsave from './xsave/fxsave.ts';
+import * as xcr0 from './xsave/xcr0.ts';
+import * as xsave from './xsave/xsave.ts';
 
 /**
  * Keys are the decoder's mnemonics. Of MOV, PUSH, POP, JMP and CALL only some forms are heavy; those have keys of their
@@ -106,8 +110,6 @@ export const systemInstructions: Readonly<Record<string, SystemInstruction>> = {
   Stac: system.STAC,
   Monitor: system.MONITOR,
   Mwait: system.MWAIT,
-  Xgetbv: system.XGETBV,
-  Xsetbv: system.XSETBV,
   Rsm: system.RSM,
   Ud0: system.UD0,
   Ud1: system.UD1,
@@ -128,6 +130,7 @@ export const systemInstructions: Readonly<Record<string, SystemInstruction>> = {
   Vpgatherqd: masked.VGATHERQPS,
   Vpgatherqq: masked.VGATHERQPD,
   ...x87Instructions,
+  ...instructionsOf(fxsave, xcr0, xsave),
 };
 
 const fileNames: Readonly<Record<string, string>> = { control: 'cr', debug: 'dr', segment: 'sreg' };

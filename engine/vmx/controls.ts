@@ -72,7 +72,7 @@ const secondaryControls = [
   no(17, 'Enable PML', 'Writes that set a dirty flag of EPT are logged.'),
   no(18, 'EPT-violation #VE', 'EPT violations may cause #VE instead of an exit.'),
   no(19, 'Conceal VMX from PT', 'Intel Processor Trace does not show VMX transitions.'),
-  no(20, 'Enable XSAVES/XRSTORS', 'XSAVES and XRSTORS work; otherwise they are #UD.'),
+  yes(20, 'Enable XSAVES/XRSTORS', 'XSAVES and XRSTORS work; otherwise they are #UD.'),
   no(21, 'PASID translation', 'ENQCMD and ENQCMDS translate PASIDs.'),
   no(22, 'Mode-based execute control for EPT', 'EPT has execute rights for user and supervisor pages.'),
   no(23, 'Sub-page write permissions for EPT', 'EPT write rights go down to 128 bytes.'),

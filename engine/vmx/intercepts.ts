@@ -121,6 +121,10 @@ export class NonRootIntercepts implements Intercepts {
   onXsetbv(): void {
     throw XSETBV_EXIT;
   }
+  /** No XSAVES or XRSTORS exits, as IA32_XSS has no bits that the XSS-exiting bitmap could ask for. */
+  onXsaves(): void {
+    if (!hasSecondary(this.#vmcs, SECONDARY['Enable XSAVES/XRSTORS'])) throw UD();
+  }
   onTripleFault(): void {
     throw TRIPLE_FAULT_EXIT;
   }

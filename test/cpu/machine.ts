@@ -239,7 +239,7 @@ export class TestMachine {
 }
 
 const names: Readonly<Record<number, string>> = {
-  0: 'DE', 1: 'DB', 6: 'UD', 8: 'DF', 10: 'TS', 11: 'NP', 12: 'SS', 13: 'GP', 14: 'PF',
+  0: 'DE', 1: 'DB', 6: 'UD', 7: 'NM', 8: 'DF', 10: 'TS', 11: 'NP', 12: 'SS', 13: 'GP', 14: 'PF', 16: 'MF',
 }; // biome-ignore format: one row
 
 function nameOf({ vector, errorCode }: GuestFault): string {

@@ -230,12 +230,11 @@ describe('CPUID', () => {
     expect(text(...words).replaceAll('\0', '')).toBe('Ringside');
   });
 
-  test('VMX, PAE and long mode are announced, SSE and FPU are not', () => {
+  test('FPU, VMX, PAE and long mode are announced', () => {
     const [, , ecx = 0, edx = 0] = cpuid(1);
     expect((ecx >> 5) & 1).toBe(1);
     expect((edx >> 6) & 1).toBe(1);
-    expect(edx & 1).toBe(0);
-    expect((edx >> 25) & 3).toBe(0);
+    expect(edx & 1).toBe(1);
     expect(((cpuid(0x8000_0001)[3] ?? 0) >> 29) & 1).toBe(1);
   });
 

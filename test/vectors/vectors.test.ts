@@ -114,7 +114,7 @@ describe('the reader', () => {
 });
 
 /** Groups that depend on more than the architecture: an optional feature, or a kernel's choices. */
-const NOT_EXECUTED_AGAIN = /bit-manipulation|faults|privileged|undefined/;
+const NOT_EXECUTED_AGAIN = /bit-manipulation|faults|privileged|undefined|state-saving/;
 
 const folder = join(tmpdir(), `ringside-vectors-${process.pid}`);
 const program = canRecord() ? compileRecorder(folder, new URL('record/', import.meta.url)) : '';

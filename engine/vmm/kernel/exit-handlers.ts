@@ -40,7 +40,7 @@ const handlers: Partial<Record<ExitReasonName, ExitHandler>> = {
   INVEPT: small.handleUndefined,
   INVVPID: small.handleUndefined,
   'WBINVD or WBNOINVD': small.handleNothingToDo,
-  XSETBV: small.handleUndefined,
+  XSETBV: small.handleXsetbv,
 };
 
 /** Handlers by basic exit reason. */

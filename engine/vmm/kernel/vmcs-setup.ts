@@ -49,6 +49,7 @@ export function controlFields(addresses: ControlAddresses): FieldValues {
     SECONDARY['Enable VPID'] |
     SECONDARY['Enable RDTSCP'] |
     SECONDARY['Enable INVPCID'] |
+    SECONDARY['Enable XSAVES/XRSTORS'] |
     SECONDARY['Unrestricted guest'];
   const exit =
     EXIT['Save debug controls'] |

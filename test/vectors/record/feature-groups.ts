@@ -31,6 +31,13 @@ const EXTENDED: Lane = { kind: 'float', bits: 80 };
 const FLOATING_POINT = /^V?(?!.*pi)(Add|Sub|Mul|Div|Min|Max|Sqrt|H?add|Hsub|Dp|Round|Cmp|U?comi|Cvt)/i;
 
 export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
+  'state-saving': {
+    features: ['FXSR', 'XSAVE', 'XSAVEOPT', 'XSAVEC'],
+    mnemonics: /^(Fxsave|Fxrstor|Xsave|Xrstor)/,
+    modes: [64, 32],
+    encodings: 1,
+    cases: 12,
+  },
   'x87-arithmetic': {
     features: X87,
     mnemonics: /^F(i?(add|sub|mul|div)r?p?|sqrt|abs|chs|scale|xtract|prem1?|rndint)$/,

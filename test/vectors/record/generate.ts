@@ -1,7 +1,7 @@
 /** Makes the cases of every form, and turns what a recorder observed into vectors. */
 import { DEFAULT_EXTENDED_STATE, extendedItems } from '../extended-state.ts';
 import { type Mode, STATUS_FLAGS } from '../layout.ts';
-import type { MachineState, Vector } from '../read-vectors.ts';
+import type { MachineState, MemoryBytes, Vector } from '../read-vectors.ts';
 import { definedFlags, isResultUndefined } from './defined-flags.ts';
 import { decode, type Encoding, encodingsOf, format } from './encodings.ts';
 import { faultGroups } from './faults.ts';
@@ -19,6 +19,8 @@ export interface PlannedCase extends Case {
   flagsMask: number;
   /** Vectors of the exceptions that are an expected result; another one means that the inputs were unlucky. */
   allowedExceptions: readonly number[] | 'any';
+  /** Where the instruction stores MXCSR_MASK, if it does. */
+  mxcsrMaskAddress?: number;
 }
 
 const ALLOWED_EXCEPTIONS: Record<string, number[]> = {
@@ -83,9 +85,25 @@ function casesOfEncoding(encoding: Encoding, random: Random): PlannedCase[] {
       flagsMask: definedFlags(form.mode, instruction, input),
       allowedExceptions: form.featureGroup ? FEATURE_EXCEPTIONS : (ALLOWED_EXCEPTIONS[form.mnemonic] ?? []),
     };
+    if (isStateSaving(form) && builder.operandAddress !== undefined)
+      planned.mxcsrMaskAddress = builder.operandAddress + MXCSR_MASK_OFFSET;
     cases.set(inputKey(input), planned);
   }
   return [...cases.values()];
+}
+
+const isStateSaving = (form: Form): boolean => /^(F?x|X)save/i.test(form.mnemonic);
+const MXCSR_MASK_OFFSET = 28;
+/** MXCSR_MASK bit 17, in its third byte: AMD's mask of misalignment exceptions, which Intel's processors do not have. */
+const MISALIGNED_MASK = 2;
+
+/** The memory without what only AMD's processors put into MXCSR_MASK. */
+function withoutMisalignedMask(memory: MemoryBytes[], maskAddress: number | undefined): MemoryBytes[] {
+  if (maskAddress === undefined) return memory;
+  return memory.map(({ address, bytes }) => ({
+    address,
+    bytes: bytes.map((byte, i) => (address + i === maskAddress + 2 ? byte & ~MISALIGNED_MASK : byte)),
+  }));
 }
 
 const inputKey = (input: MachineState) =>
@@ -114,7 +132,7 @@ export function toVector(planned: PlannedCase, outcome: Outcome): Vector | undef
     bytes,
     disassembly,
     input,
-    output: outcome,
+    output: { ...outcome, memory: withoutMisalignedMask(outcome.memory, planned.mxcsrMaskAddress) },
     flagsMask: flagsMask & definedAfterFault(outcome),
   };
 }

@@ -140,11 +140,11 @@ function isPlainStackPointer(instruction: Instruction): boolean {
 /** Choose registers so that the operand lies in the data region, and give it a value. */
 function placeMemoryOperand(builder: InputBuilder): void {
   const { instruction, random } = builder;
-  const size = Math.max(1, MemorySizeExt.size(instruction.memorySize));
+  const size = operandBytes(builder);
   const wanted =
     builder.mode === 16
       ? BigInt(0x100 + random.below(0xfd00))
-      : BigInt(DATA_ADDRESS + 0x200 + random.below(DATA_BYTES - 0x480));
+      : BigInt(DATA_ADDRESS + 0x200 + random.below(DATA_BYTES - 0x480 - (size > 256 ? size : 0)));
   const alignment = size >= 16 ? BigInt(alignedSize(size) - 1) : 7n;
   const needsAlignment = isAligned(builder, size) || instruction.memoryIndexScale > 1;
   const offset = solveAddress(builder, needsAlignment ? wanted & ~alignment : wanted);
@@ -152,6 +152,12 @@ function placeMemoryOperand(builder: InputBuilder): void {
   builder.operandAddress = builder.linear(segment, offset);
   const { lane } = builder.encoding.form;
   builder.patch(builder.operandAddress, lane ? lanes(random, 8 * size, lane) : random.interesting(8 * size), size);
+}
+
+/** The decoder does not say how large an XSAVE area is. */
+function operandBytes({ instruction, mnemonic }: InputBuilder): number {
+  if (/^X(save|rstor)/.test(mnemonic)) return 832;
+  return Math.max(1, MemorySizeExt.size(instruction.memorySize));
 }
 
 /** What alignment an operand of this size may ask for: 16 or 32 bytes, 64 for the areas of XSAVE. */

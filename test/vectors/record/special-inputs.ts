@@ -6,6 +6,7 @@ import { farTarget } from './encodings.ts';
 import { setPointers } from './extended-inputs.ts';
 import type { InputBuilder } from './inputs.ts';
 import { interestingFloat } from './interesting-floats.ts';
+import { stateSavingInputs } from './save-area-inputs.ts';
 
 const R = Register;
 const SHIFT_COUNTS = [0, 1, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 128, 255];
@@ -23,6 +24,7 @@ const BY_MNEMONIC: [RegExp, Adapt][] = [
   [/^(M|Vm)askmov(q|dqu)$/, implicitDestination],
   [/^V?Ldmxcsr$/, controlAndStatus],
   [/^Fn(stenv|save)$/, x87Environment],
+  [/^F?x(save|rstor)/i, stateSavingInputs],
   [/^(Jmp|Call)$/, transferTarget],
   [/^(Ret|Retf|Iret|Iretd)$/, returnAddress],
   [/^Popf[dq]?$/, flagsOnStack],

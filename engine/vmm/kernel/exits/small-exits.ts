@@ -1,6 +1,7 @@
 /** Exits whose handling is a matter of a line or two. */
 import { Vector } from '../../../cpu/events.ts';
 import { hasBit } from '../../../cpu/register-bits.ts';
+import { writeExtendedControl } from '../../../cpu/xsave/xcr0.ts';
 import type { VirtualCpu } from '../virtual-cpu.ts';
 
 const RAX = 0;
@@ -33,6 +34,13 @@ export function handleNothingToDo(vcpu: VirtualCpu): undefined {
 export function handleUndefined(vcpu: VirtualCpu): undefined {
   vcpu.guest.injectException(Vector.UD);
 }
+/** XSETBV: XCR0 belongs to the guest, as the host saves no extended state. */
+export function handleXsetbv(vcpu: VirtualCpu): undefined {
+  const { guest, processor } = vcpu.parts;
+  if (writeExtendedControl(processor)) vcpu.skipInstruction();
+  else guest.injectException(Vector.GP, 0);
+}
+
 /** RDPMC: there are no counters. */
 export function handleNoCounters(vcpu: VirtualCpu): undefined {
   vcpu.guest.injectException(Vector.GP, 0);

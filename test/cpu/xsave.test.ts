@@ -1,0 +1,167 @@
+/** What the recorded vectors of FXSAVE and XSAVE cannot show: privilege, enabling, initial configurations, CPUID. */
+import { describe, expect, test } from 'vitest';
+import { VmExit } from '../../engine/cpu/events.ts';
+import { vectorAddress } from '../../engine/cpu/state-layout.ts';
+import { TestMachine } from './machine.ts';
+
+const AREA = 0xb000;
+const [RAX, RCX, RDX, RSI] = [0, 1, 2, 6];
+const OSXSAVE = 0x4_0000;
+const OSFXSR = 0x200;
+const XSETBV = '0f 01 d1';
+const XGETBV = '0f 01 d0';
+const FNINIT = 'db e3';
+
+/** 64-bit mode with XSAVE enabled, all components asked for, and an area at RSI. */
+function enabled(cpl = 0): TestMachine {
+  const m = new TestMachine().long(cpl);
+  m.state.cr4 |= OSXSAVE | OSFXSR;
+  m.state.xcr0 = 7;
+  m.state.setGpr32(RAX, 7);
+  m.state.setGpr32(RCX, 0);
+  m.state.setGpr32(RDX, 0);
+  m.state.setGpr32(RSI, AREA);
+  m.run(FNINIT);
+  for (let n = 0; n < 8; n++) m.state.setX87Register(n, 0n);
+  m.physical.bytes.fill(0xee, AREA, AREA + 1024);
+  return m;
+}
+
+const qword = (m: TestMachine, offset: number) => m.physical.readU64(AREA + offset);
+
+describe('XSETBV and XGETBV', () => {
+  test('are undefined until CR4.OSXSAVE is set, and XSETBV is for ring 0', () => {
+    const m = new TestMachine().long();
+    expect([m.faultOf(XSETBV), m.faultOf(XGETBV)]).toEqual(['UD', 'UD']);
+    expect(enabled(3).faultOf(XSETBV)).toBe('GP(0)');
+  });
+
+  test.each([
+    ['without x87', 0, 0x2, 0],
+    ['with a component that does not exist', 0, 0x101, 0],
+    ['with an upper half', 0, 0x3, 1],
+    ['of another register', 1, 0x3, 0],
+  ])('refuses a value %s', (_what, index, low, high) => {
+    const m = enabled();
+    m.state.setGpr32(RCX, index);
+    m.state.setGpr32(RAX, low);
+    m.state.setGpr32(RDX, high);
+    expect(m.faultOf(XSETBV)).toBe('GP(0)');
+  });
+
+  test('set and show XCR0; with ECX = 1 what is in use', () => {
+    const m = enabled();
+    m.state.setGpr32(RAX, 3);
+    m.run(XSETBV);
+    expect(m.state.xcr0).toBe(3);
+    m.state.setGpr32(RCX, 1);
+    m.run(XGETBV);
+    expect(m.state.gpr32(RAX)).toBe(0);
+    m.run('d9 e8'); // FLD1
+    m.run(XGETBV);
+    expect(m.state.gpr32(RAX)).toBe(1);
+    m.state.setGpr32(RCX, 2);
+    expect(m.faultOf(XGETBV)).toBe('GP(0)');
+  });
+
+  test('a VM exit comes after the check of privilege', () => {
+    const exit = new VmExit(55);
+    const onXsetbv = () => {
+      throw exit;
+    };
+    const m = enabled();
+    m.cpu.intercepts = { onXsetbv };
+    expect(() => m.run(XSETBV)).toThrow(exit);
+    const user = enabled(3);
+    user.cpu.intercepts = { onXsetbv };
+    expect(user.faultOf(XSETBV)).toBe('GP(0)');
+  });
+});
+
+describe('the area', () => {
+  test('must be aligned, to 16 bytes for FXSAVE, to 64 for XSAVE', () => {
+    const m = enabled();
+    m.state.setGpr32(RSI, AREA + 8);
+    expect(m.faultOf('0f ae 06')).toBe('GP(0)');
+    m.state.setGpr32(RSI, AREA + 16);
+    expect(m.faultOf('0f ae 26')).toBe('GP(0)');
+    m.run('0f ae 06');
+  });
+
+  test('TS holds all of them off, EM only FXSAVE and FXRSTOR', () => {
+    const forms = ['0f ae 06', '0f ae 0e', '0f ae 26', '0f ae 2e', '0f c7 26', '0f c7 2e'];
+    const m = enabled();
+    m.state.cr0 |= 8;
+    expect(forms.map((form) => m.faultOf(form))).toEqual(forms.map(() => 'NM'));
+    m.state.cr0 = (m.state.cr0 & ~8) | 4;
+    expect([m.faultOf('0f ae 06'), m.faultOf('0f ae 0e')]).toEqual(['NM', 'NM']);
+    m.run('0f ae 26');
+  });
+
+  test('XSAVE writes what is in its initial configuration, XSAVEOPT leaves it out, and both say so', () => {
+    const m = enabled();
+    m.state.view.setBigUint64(vectorAddress(3), 5n, true);
+    m.run('0f ae 36'); // XSAVEOPT
+    expect([qword(m, 0), qword(m, 512)]).toEqual([0xeeee_eeee_eeee_eeeen, 0xeeee_eeee_eeee_eeean]);
+    expect(qword(m, 160 + 48)).toBe(5n);
+    m.run('0f ae 26'); // XSAVE
+    expect([qword(m, 0), qword(m, 512)]).toEqual([0x37fn, 0xeeee_eeee_eeee_eeean]);
+    expect(qword(m, 520), 'the rest of the header is not touched').toBe(0xeeee_eeee_eeee_eeeen);
+  });
+
+  test('XSAVEC counts an MXCSR that is not initial for SSE', () => {
+    const m = enabled();
+    m.run('0f c7 26');
+    expect([qword(m, 512), qword(m, 520)]).toEqual([0n, 0x8000_0000_0000_0007n]);
+    m.state.mxcsr = 0x1fa0;
+    m.run('0f c7 26');
+    expect(qword(m, 512)).toBe(2n);
+    expect(m.physical.readU32(AREA + 24)).toBe(0x1fa0);
+  });
+
+  test('XRSTOR gives a component that the area does not hold its initial configuration', () => {
+    const m = enabled();
+    m.physical.bytes.fill(0, AREA + 512, AREA + 576);
+    m.u32(AREA + 24, 0x1fa0);
+    m.run('d9 e8');
+    m.state.view.setBigUint64(vectorAddress(3) + 16, 5n, true);
+    m.run('0f ae 2e');
+    expect(m.state.view.getBigUint64(vectorAddress(3) + 16, true)).toBe(0n);
+    expect([m.state.fcw, m.state.fsw, m.state.ftw, m.state.mxcsr]).toEqual([0x37f, 0, 0, 0x1fa0]);
+  });
+});
+
+describe('XSAVES and XRSTORS', () => {
+  test('are for ring 0, and XRSTORS takes the compacted format only', () => {
+    const user = enabled(3);
+    expect([user.faultOf('0f c7 2e'), user.faultOf('0f c7 1e')]).toEqual(['GP(0)', 'GP(0)']);
+    const m = enabled();
+    m.run('0f ae 26');
+    m.physical.bytes.fill(0, AREA + 512, AREA + 576);
+    expect(m.faultOf('0f c7 1e')).toBe('GP(0)');
+    m.run('0f c7 2e');
+    m.run('0f c7 1e');
+    expect(m.state.fcw).toBe(0x37f);
+  });
+
+  test('IA32_XSS has no bits', () => {
+    const xss = new TestMachine().model.msrs.get(0xda0);
+    const { cpu } = new TestMachine().long();
+    expect(xss?.read(cpu)).toBe(0n);
+    expect(() => xss?.write?.(cpu, 1n)).toThrow();
+  });
+});
+
+describe('CPUID leaf 0DH', () => {
+  test('gives the components, the sizes for XCR0 and for all, and the forms of saving', () => {
+    const m = enabled();
+    const { eax: supported, ecx: largest } = m.model.cpuid(m.state, 0xd, 0);
+    expect(supported & 3).toBe(3);
+    expect(largest).toBe(supported & 4 ? 832 : 576);
+    expect(m.model.cpuid(m.state, 0xd, 0).ebx).toBe(832);
+    m.state.xcr0 = 1;
+    expect(m.model.cpuid(m.state, 0xd, 0).ebx).toBe(576);
+    expect(m.model.cpuid(m.state, 0xd, 1)).toEqual({ eax: 15, ebx: 576, ecx: 0, edx: 0 });
+    expect(m.model.cpuid(m.state, 0xd, 3)).toEqual({ eax: 0, ebx: 0, ecx: 0, edx: 0 });
+  });
+});
