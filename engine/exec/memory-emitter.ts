@@ -218,14 +218,15 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   }
 
   #raise(statement: RaiseStatement): void {
-    const { condition, vector, errorCode, mxcsr, instead } = statement;
+    const { condition, vector, errorCode, leaves = [], instead } = statement;
     const { body } = this;
     this.emit(condition);
     body.if();
     this.scoped(() => {
-      if (mxcsr) {
-        body.i32(fieldAddress.mxcsr);
-        this.emit(mxcsr);
+      // A region then leaves the instruction to the interpreter, which finds that it leaves the same.
+      for (const { field, value } of leaves) {
+        body.i32(fieldAddress[field]);
+        this.emit(value);
         body.memory(memoryOp.i32Store);
       }
       if (instead) {

@@ -71,7 +71,8 @@ export abstract class OperationEmitter extends MemoryEmitter {
     this.countUses(operation.guard);
     for (const statement of operation.reads) {
       if (statement.kind === 'raise') {
-        for (const expr of [statement.condition, statement.mxcsr, statement.instead?.condition]) this.countUses(expr);
+        const { condition, leaves = [], instead } = statement;
+        for (const expr of [condition, ...leaves.map(({ value }) => value), instead?.condition]) this.countUses(expr);
       } else addressParts(statement.address);
     }
     for (const store of operation.stores) {

@@ -76,14 +76,20 @@ export interface ProbeStatement {
   readonly alignment?: Alignment | undefined;
 }
 
+/** A field that is set. */
+export interface StateChange {
+  readonly field: Exclude<StateField, 'cr4'>;
+  readonly value: Expr<32>;
+}
+
 /** Raises the exception if the condition holds. */
 export interface RaiseStatement {
   readonly kind: 'raise';
   readonly condition: Expr<1>;
   readonly vector: number;
   readonly errorCode: number | undefined;
-  /** MXCSR as the exception leaves it: a SIMD floating-point exception has set flags there. */
-  readonly mxcsr?: Expr<32> | undefined;
+  /** What the exception leaves changed all the same: a SIMD floating-point exception has set flags in MXCSR. */
+  readonly leaves?: readonly StateChange[] | undefined;
   /** If this holds, another exception is raised instead. */
   readonly instead?: { readonly condition: Expr<1>; readonly vector: number } | undefined;
 }

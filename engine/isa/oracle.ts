@@ -137,8 +137,9 @@ class Execution {
     else if (this.#value(statement.condition)) this.#raise(statement);
   }
 
-  #raise({ vector, errorCode, mxcsr, instead }: RaiseStatement): never {
-    if (mxcsr) this.#machine.extended.mxcsr = Number(this.#value(mxcsr));
+  #raise({ vector, errorCode, leaves = [], instead }: RaiseStatement): never {
+    const changes = leaves.map(({ field, value }) => ({ field, value: this.#value(value) }));
+    for (const { field, value } of changes) this.#setState(field, value);
     throw new OracleException(instead && this.#value(instead.condition) ? instead.vector : vector, errorCode);
   }
 

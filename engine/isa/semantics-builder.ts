@@ -3,6 +3,7 @@
  * reads and checks → memory stores → register commits → flags, so that no fault can leave the state half-written.
  */
 import { constant, Expr, ite, type Width } from '../expr/expr.ts';
+import { halfAddress, halvesOf } from './halves.ts';
 import { type Operand, type OperandWidth, withWidth } from './operand.ts';
 import type {
   AddressRef,
@@ -17,6 +18,7 @@ import type {
   ReadStatement,
   RegisterRef,
   SegmentRef,
+  StateChange,
   StateField,
   StatusFlag,
   StoreStatement,
@@ -68,6 +70,7 @@ export class Semantics {
   readonly #reads: ReadStatement[] = [];
   readonly #stores: StoreStatement[] = [];
   readonly #commits: Commit[] = [];
+  #earlyChanges: readonly StateChange[] = [];
   #guard: Expr<1> | undefined;
   #flags: FlagsCommit | undefined;
   #directionFlag: Expr<1> | undefined;
@@ -139,7 +142,12 @@ export class Semantics {
   raiseSimdExceptionIf(condition: Expr<1>, mxcsr: Expr<32>): void {
     this.#mustComeBefore('a check', this.#stores.length + this.#commits.length);
     const instead = { condition: this.state('cr4').bit(OSXMMEXCPT_BIT).not(), vector: UNDEFINED_OPCODE };
-    this.#reads.push({ kind: 'raise', condition, vector: SIMD_EXCEPTION, errorCode: undefined, mxcsr, instead });
+    const leaves = [...this.#earlyChanges, { field: 'mxcsr', value: mxcsr } as const];
+    this.#reads.push({ kind: 'raise', condition, vector: SIMD_EXCEPTION, errorCode: undefined, leaves, instead });
+  }
+  /** Changes that have come about when a SIMD floating-point exception is raised; the instruction makes them at its end. */
+  changeEarly(changes: readonly StateChange[]): void {
+    this.#earlyChanges = changes;
   }
 
   // ---- vectors -----------------------------------------------------------------------------------------------------
@@ -190,7 +198,7 @@ export class Semantics {
   setVectorRegister(number: number, value: Expr<128>, half: Half = 0): void {
     this.#commit({ kind: 'vector', number, half, width: 128 }, value);
   }
-  setState(field: Exclude<StateField, 'cr4'>, value: Expr<32>): void {
+  setState(field: StateChange['field'], value: Expr<32>): void {
     this.#commit({ kind: 'state', field, width: 32 }, value);
   }
 
@@ -355,13 +363,6 @@ const SIMD_EXCEPTION = 19;
 const OSXMMEXCPT_BIT = 10;
 
 const ZERO_HALVES: readonly Expr<128>[] = [constant(128, 0), constant(128, 0)];
-
-const halvesOf = ({ halves }: Operand): readonly Half[] => (halves === 2 ? [0, 1] : [0]);
-
-const HALF_BYTES = 16;
-function halfAddress({ position }: Operand, half: Half): AddressRef {
-  return half === 0 ? { kind: 'operand', position } : { kind: 'operand', position, plus: constant(64, HALF_BYTES) };
-}
 
 const isPartOfVector = (register: RegisterRef): boolean =>
   register.width !== 128 &&

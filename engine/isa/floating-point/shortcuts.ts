@@ -36,12 +36,18 @@ export const roundingToNearest: MxcsrControl = { mask: ROUNDING_CONTROL, value: 
 export const whatever: MxcsrControl = { mask: 0, value: 0 };
 
 /**
- * The shortcut of a call whose arguments end with MXCSR: `halves` of its result, or its lowest lane if that is all it is of.
+ * The shortcut of a call whose arguments end with MXCSR: of all lanes (128), or of the lowest one of so many bits. `width` is
+ * that of a result, if several lanes make a narrower one.
  */
-export function shortcutOf(halves: readonly LaneShortcut[], width: 32 | 64 | 128, mxcsr: Expr<32>): Shortcut {
+export function shortcutOf(
+  halves: readonly LaneShortcut[],
+  lanes: 32 | 64 | 128,
+  mxcsr: Expr<32>,
+  width: 32 | 64 | 128 = lanes,
+): Shortcut {
   const { mask, value } = (halves[0] as LaneShortcut).control;
   const unsure = anyOf(...halves.map((half) => half.unsure));
-  const sure = (width === 128 ? unsure : unsure.truncate(width)).isZero();
+  const sure = (lanes === 128 ? unsure : unsure.truncate(lanes)).isZero();
   const control = mxcsr.and(constant(32, mask)).eq(constant(32, value));
   const results = halves.map((half) => (width === 128 ? half.value : half.value.truncate(width)));
   return { condition: mask === 0 ? sure : control.and(sure), values: [...results, mxcsr] };

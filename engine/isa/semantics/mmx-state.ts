@@ -11,9 +11,13 @@ const ALL_VALID = 0xff;
 /** Records an instruction of MMX: a pending x87 exception comes first; the top of the stack becomes 0, all registers valid. */
 export function inMmxMode(m: Semantics, record: () => void): void {
   m.raiseIf(m.state('fsw').bit(EXCEPTION_SUMMARY), MATH_FAULT);
+  const changes = [
+    { field: 'fsw', value: m.state('fsw').and(constant(32, ~TOP)) },
+    { field: 'ftw', value: constant(32, ALL_VALID) },
+  ] as const;
+  m.changeEarly(changes);
   record();
-  m.setState('fsw', m.state('fsw').and(constant(32, ~TOP)));
-  m.setState('ftw', constant(32, ALL_VALID));
+  for (const { field, value } of changes) m.setState(field, value);
 }
 
 /** EMMS — Empty MMX Technology State. All registers of the x87 FPU become empty. */

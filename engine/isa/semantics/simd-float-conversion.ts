@@ -22,7 +22,7 @@ import {
   vectorBits,
 } from './simd-float.ts';
 import { replaceLow } from './vector-moves.ts';
-import { lowQword, readLow, readVector, splitOperands } from './vector-operands.ts';
+import { lowQword, readLow, readVector, splitOperands, writeVector } from './vector-operands.ts';
 
 type Rounding = 'current' | 'truncate';
 const environmentFor = (environment: FloatEnvironment, rounding: Rounding): FloatEnvironment =>
@@ -190,6 +190,37 @@ const scalarBetween =
 /** CVTSS2SD, CVTSD2SS — Convert Scalar. */
 export const CVTSS2SD = scalarBetween(single, double, singleToDouble, shortcuts.singlesToDoubles);
 export const CVTSD2SS = scalarBetween(double, single, doubleToSingle, shortcuts.doublesToSingles);
+
+// ---- MMX registers -------------------------------------------------------------------------------------------------------
+
+/** CVTPI2PS — Convert Packed Doubleword Integers to Packed Single Precision, in the lower half of DEST. */
+export function CVTPI2PS(m: Semantics, dest: Operand, src: Operand): void {
+  const dwords = readLow(m, src, 64);
+  const shortcut = shortcutOf(shortcuts.dwordsToSingles([dwords.zeroExtend(128)], 1), 64, m.state('mxcsr'));
+  const [singles] = callFloatOnce(m, dwordToSingle(64, 64), [dwords], shortcut);
+  writeLane(m, dest, dest, singles as Expr<64>);
+}
+
+/** CVTPI2PD — Convert Packed Doubleword Integers to Packed Double Precision. Always exact. */
+export function CVTPI2PD(m: Semantics, dest: Operand, src: Operand): void {
+  m.writeHalves(dest, [vector('f64x2.convert_low_i32x4_s', [readLow(m, src, 64).zeroExtend(128)])]);
+}
+
+/** Two lanes, as doublewords in an MMX register. */
+const toMmx =
+  (of: Conversion, shortcut: ConversionShortcut, bits: 64 | 128) =>
+  (m: Semantics, dest: Operand, src: Operand): void => {
+    const source = bits === 128 ? (readVector(m, src)[0] as Expr<128>) : readLow(m, src, 64);
+    const ordinary = shortcutOf(shortcut([asVector(source)], 1), bits, m.state('mxcsr'), 64);
+    const { values, mxcsr } = callFloat(m, of(bits, 64), [source], m.state('mxcsr'), ordinary);
+    writeVector(m, dest, [(values[0] as Expr<64>).zeroExtend(128)]);
+    m.setState('mxcsr', mxcsr);
+  };
+/** CVTPS2PI, CVTTPS2PI, CVTPD2PI, CVTTPD2PI — Convert (with Truncation) to Packed Doubleword Integers. */
+export const CVTPS2PI = toMmx(singleToInteger('current'), shortcuts.singlesToDwords('current'), 64);
+export const CVTTPS2PI = toMmx(singleToInteger('truncate'), shortcuts.singlesToDwords('truncate'), 64);
+export const CVTPD2PI = toMmx(doubleToInteger('current'), shortcuts.doublesToDwords('current'), 128);
+export const CVTTPD2PI = toMmx(doubleToInteger('truncate'), shortcuts.doublesToDwords('truncate'), 128);
 
 // ---- half precision ----------------------------------------------------------------------------------------------------
 

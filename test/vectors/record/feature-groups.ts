@@ -59,6 +59,7 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
     lane: EXTENDED,
   },
   'sse-float': { features: ['SSE', 'SSE2', 'SSE3', 'SSE4_1'], mnemonics: FLOATING_POINT, encodings: 1, cases: 24 },
+  'mmx-float': { features: ['SSE', 'SSE2'], mnemonics: /^Cvt.*pi/, encodings: 1, cases: 24 },
   'avx-float': { features: ['AVX'], mnemonics: FLOATING_POINT, encodings: 1, cases: 10 },
   fma: { features: ['FMA'], encodings: 1, cases: 6 },
   f16c: { features: ['F16C'], encodings: 2, cases: 12 },

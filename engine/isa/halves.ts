@@ -1,0 +1,12 @@
+/** The halves of operands of 256 bits; one of 128 bits has the lower one only. */
+import { constant } from '../expr/expr.ts';
+import type { Operand } from './operand.ts';
+import type { AddressRef, Half } from './operation.ts';
+
+const HALF_BYTES = 16;
+
+export const halvesOf = ({ halves }: Operand): readonly Half[] => (halves === 2 ? [0, 1] : [0]);
+
+export function halfAddress({ position }: Operand, half: Half): AddressRef {
+  return half === 0 ? { kind: 'operand', position } : { kind: 'operand', position, plus: constant(64, HALF_BYTES) };
+}
