@@ -47,6 +47,11 @@ const lowestLane: Readonly<Record<Exclude<Width, 1 | 128>, SimdOp>> = {
   64: 'i64x2.extract_lane',
 };
 
+/** From a vector on the stack to its lowest bits. */
+export function emitLowPart(body: FunctionBody, width: Exclude<Width, 1>): void {
+  if (width !== 128) body.simd(lowestLane[width], [0]);
+}
+
 /** NOT of a vector, extension to a vector, and truncation of one. */
 export function emitVectorUnary(body: FunctionBody, operator: UnaryOp, a: Expr, width: Width, emit: EmitValue): void {
   if (operator === 'not') {

@@ -4,7 +4,7 @@
  * the instruction, which has then changed nothing.
  */
 import { DS, SS } from '../../cpu/state.ts';
-import { fieldAddress, gprAddress, vectorAddress } from '../../cpu/state-layout.ts';
+import { fieldAddress, vectorAddress } from '../../cpu/state-layout.ts';
 import { evaluate } from '../../expr/evaluate.ts';
 import type { Expr } from '../../expr/expr.ts';
 import type { DecodedInstruction, MemoryOperand, RegisterOperand } from '../../isa/decode.ts';
@@ -21,9 +21,11 @@ import type { DefinedFunctionList } from '../module-parts.ts';
 import { RECORD_BYTES } from '../record.ts';
 import { operandAddress } from '../record-writer.ts';
 import { loadValue, storeValue } from '../value-types.ts';
+import { emitLowPart } from '../vector-emitter.ts';
 import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
 import { addLeaveFunctions, type LeaveFunctions } from './leave-functions.ts';
 import { RegionMemoryEmitter } from './region-memory-emitter.ts';
+import { addressOfRegister, isVectorHalf, regionRegister, typeOfRegister, widthOfRegister } from './region-register.ts';
 import { registerUse } from './register-use.ts';
 
 export interface Step {
@@ -41,7 +43,7 @@ export const stepsOf = (block: Block): Step[] =>
   });
 
 export abstract class BlockEmitter extends RegionMemoryEmitter {
-  /** Locals of the registers that the region uses, by number. */
+  /** Locals of the registers that the region uses, by the number that region-register.ts gives them. */
   readonly #registers = new Map<number, number>();
   /** Numbers of those that it writes. */
   #written: readonly number[] = [];
@@ -56,7 +58,7 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     const { used, written } = registerUse(
       steps.flatMap(({ instruction, form }) => (form ? [{ instruction, operation: form.operation }] : [])),
     );
-    for (const number of used) this.#registers.set(number, this.body.permanentLocal(I64));
+    for (const register of used) this.#registers.set(register, this.body.permanentLocal(typeOfRegister(register)));
     this.#written = [...written];
     this.#leave = addLeaveFunctions(parts, this.#written);
   }
@@ -155,8 +157,8 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     body.i32(fieldAddress.budget).memory(memoryOp.i64Load).set(this.budget);
     body.i32(fieldAddress.flagsAux).memory(memoryOp.i64Load).set(carried.a);
     body.i32(fieldAddress.flagsResult).memory(memoryOp.i64Load).set(carried.b);
-    for (const [number, local] of this.#registers) {
-      body.i32(gprAddress(number)).memory(memoryOp.i64Load).set(local);
+    for (const [register, local] of this.#registers) {
+      loadValue(body.i32(addressOfRegister(register)), widthOfRegister(register)).set(local);
     }
   }
 
@@ -174,6 +176,11 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     return operand;
   }
 
+  /** The local of a register that is wholly in one: a half of a vector register. */
+  #vectorLocal(register: RegisterRef): number | undefined {
+    const number = regionRegister(register, this.#current.instruction);
+    return number !== undefined && isVectorHalf(number) ? this.#registers.get(number) : undefined;
+  }
   /** Address of a register that regions leave in the CPU state; undefined for one that they keep in a local. */
   #addressOf(register: RegisterRef): number | undefined {
     switch (register.kind) {
@@ -190,6 +197,8 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
   }
 
   protected override emitRegister(register: RegisterRef): void {
+    const local = this.#vectorLocal(register);
+    if (local !== undefined) return emitLowPart(this.body.get(local), register.width);
     const address = this.#addressOf(register);
     if (address !== undefined) loadValue(this.body.i32(address), register.width);
     else this.#emitLocal(register as RegisterRef & { kind: 'gpr' | 'operand' });
@@ -204,11 +213,13 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     if (register.width < 32) body.i32(2 ** register.width - 1).emit(op.i32And);
   }
   protected override beginCommit(register: RegisterRef): void {
-    const address = this.#addressOf(register);
+    const address = this.#vectorLocal(register) === undefined ? this.#addressOf(register) : undefined;
     if (address !== undefined) this.body.i32(address);
   }
   protected override endCommit(register: RegisterRef): void {
-    if (this.#addressOf(register) !== undefined) storeValue(this.body, register.width);
+    const local = this.#vectorLocal(register);
+    if (local !== undefined) this.body.set(local);
+    else if (this.#addressOf(register) !== undefined) storeValue(this.body, register.width);
     else this.#commitLocal(register as RegisterRef & { kind: 'gpr' | 'operand' });
   }
   #commitLocal(register: RegisterRef & { kind: 'gpr' | 'operand' }): void {

@@ -3,13 +3,15 @@
  * keeps in locals. So nothing in the region itself is held across a call or wanted at one common place, and V8 can keep
  * the locals in machine registers.
  */
-import { fieldAddress, gprAddress } from '../../cpu/state-layout.ts';
+import { fieldAddress } from '../../cpu/state-layout.ts';
 import { FunctionBody, I32, I64, memoryOp, type ValueType } from '../../wasm/encoder.ts';
 import { Exit } from '../exits.ts';
 import type { DefinedFunctionList } from '../module-parts.ts';
 import { SharedFunction } from '../shared-functions.ts';
+import { storeValue } from '../value-types.ts';
+import { addressOfRegister, typeOfRegister, widthOfRegister } from './region-register.ts';
 
-/** Indices of the functions. Both take the registers written (i64 each), then kind, a and b of the flags, the budget, and … */
+/** Indices of the functions. Both take the registers written, then kind, a and b of the flags, the budget, and … */
 export interface LeaveFunctions {
   /** … record (i32), pageBase (i64): leaves the instruction of the record to the interpreter. */
   readonly toInterpreter: number;
@@ -21,9 +23,9 @@ export interface LeaveFunctions {
 const STATE_TYPES: readonly ValueType[] = [I32, I64, I64, I64];
 const OWN_TYPES: readonly ValueType[] = [I32, I64];
 
-/** @param written numbers of the registers that the region writes, in the order of the parameters */
+/** @param written registers that the region writes, as region-register.ts numbers them, in the order of the parameters */
 export function addLeaveFunctions(parts: DefinedFunctionList, written: readonly number[]): LeaveFunctions {
-  const parameters = [...written.map((): ValueType => I64), ...STATE_TYPES, ...OWN_TYPES];
+  const parameters = [...written.map(typeOfRegister), ...STATE_TYPES, ...OWN_TYPES];
   const type = parts.addType({ parameters, results: [I32] });
   const first = parameters.length - OWN_TYPES.length;
   const toInterpreter = emitSpill(parameters.length, written);
@@ -45,7 +47,9 @@ export function addLeaveFunctions(parts: DefinedFunctionList, written: readonly 
 
 function emitSpill(parameterCount: number, written: readonly number[]): FunctionBody {
   const f = new FunctionBody(parameterCount);
-  for (const [index, number] of written.entries()) f.i32(gprAddress(number)).get(index).memory(memoryOp.i64Store);
+  for (const [index, register] of written.entries()) {
+    storeValue(f.i32(addressOfRegister(register)).get(index), widthOfRegister(register));
+  }
   const kind = written.length;
   const [a, b, budget] = [kind + 1, kind + 2, kind + 3];
   f.i32(fieldAddress.budget).get(budget).memory(memoryOp.i64Store);

@@ -1,9 +1,10 @@
-/** Which general-purpose registers instructions read and write. */
+/** Which registers instructions read and write, of those that regions keep in locals. */
 import { children, type Expr } from '../../expr/expr.ts';
 import type { DecodedInstruction } from '../../isa/decode.ts';
 import type { AddressRef, Operation, RegisterRef, Temp } from '../../isa/operation.ts';
+import { isVectorHalf, regionRegister } from './region-register.ts';
 
-/** Numbers of registers. */
+/** Registers as region-register.ts numbers them. */
 export interface RegisterUse {
   readonly used: ReadonlySet<number>;
   /** Those of them that are written. */
@@ -57,25 +58,31 @@ function collect(expr: Expr, seen: Set<Expr>): void {
   for (const child of children(expr)) collect(child, seen);
 }
 
-/** The registers of instructions, each with its operation. */
+/** Of halves of vector registers, only so many are kept in locals: all written ones are passed on at every way out. */
+const MAX_VECTOR_HALVES = 16;
+
+/** The registers of instructions, each with its operation; of many vector registers, those that occur most often. */
 export function registerUse(
   steps: Iterable<{ readonly instruction: DecodedInstruction; readonly operation: Operation }>,
 ): RegisterUse {
-  const [used, written] = [new Set<number>(), new Set<number>()];
+  const uses = new Map<number, number>();
+  const written = new Set<number>();
+  const use = (register: number | undefined): void => {
+    if (register !== undefined) uses.set(register, (uses.get(register) ?? 0) + 1);
+  };
   for (const { instruction, operation } of steps) {
-    const { operands, memory } = instruction;
-    const numberOf = (ref: RegisterRef): number | undefined => {
-      if (ref.kind === 'gpr') return ref.number;
-      const named = ref.kind === 'operand' ? operands[ref.position]?.register : undefined;
-      return named?.kind === 'gpr' ? named.number : undefined;
-    };
+    const { memory } = instruction;
     const found = referencesOf(operation);
-    for (const ref of found.read) add(used, numberOf(ref));
-    for (const ref of found.written) add(written, numberOf(ref));
-    for (const number of [memory?.base, memory?.index]) if (typeof number === 'number') used.add(number);
+    for (const ref of [...found.read, ...found.written]) use(regionRegister(ref, instruction));
+    for (const ref of found.written) add(written, regionRegister(ref, instruction));
+    for (const number of [memory?.base, memory?.index]) if (typeof number === 'number') use(number);
   }
-  for (const number of written) used.add(number);
-  return { used, written };
+  const halves = [...uses].filter(([register]) => isVectorHalf(register)).sort(([, a], [, b]) => b - a);
+  for (const [register] of halves.slice(MAX_VECTOR_HALVES)) {
+    uses.delete(register);
+    written.delete(register);
+  }
+  return { used: new Set(uses.keys()), written };
 }
 
 function add(set: Set<number>, number: number | undefined): void {

@@ -4,6 +4,7 @@ import type { Operand } from '../operand.ts';
 import type { Semantics } from '../semantics-builder.ts';
 import {
   combineHalves,
+  immediateOf,
   lowQword,
   readVector,
   splitOperands,
@@ -32,16 +33,21 @@ export const shift =
   (m: Semantics, ...operands: Operand[]): void => {
     const [dest, src, count] = splitOperands(m, operands) as [Operand, Operand, Operand];
     const values = readVector(m, src);
-    const by =
-      count.kind === 'immediate' ? constant(64, count.constant ?? 0) : lowQword(readVector(m, count)[0] as Vector);
-    const beyond = constant(64, bits - 1).ltu(by);
-    const low = by.truncate(32);
-    const shiftAll =
-      kind === 'right-signed'
-        ? (a: Vector) => shifted(a, bits, kind, ite(beyond, constant(32, bits - 1), low))
-        : (a: Vector) => ite(beyond, zero, shifted(a, bits, kind, low));
-    writeVector(m, dest, values.map(shiftAll));
+    const by = count.kind === 'immediate' ? immediateOf(operands) : lowQword(readVector(m, count)[0] as Vector);
+    writeVector(m, dest, values.map(shiftBy(bits, kind, by)));
   };
+
+function shiftBy(bits: 16 | 32 | 64, kind: Kind, by: number | Expr<64>): (a: Vector) => Vector {
+  const isArithmetic = kind === 'right-signed';
+  if (typeof by === 'number') {
+    if (by >= bits && !isArithmetic) return () => zero;
+    return (a) => shifted(a, bits, kind, constant(32, Math.min(by, bits - 1)));
+  }
+  const beyond = constant(64, bits - 1).ltu(by);
+  const low = by.truncate(32);
+  if (isArithmetic) return (a) => shifted(a, bits, kind, ite(beyond, constant(32, bits - 1), low));
+  return (a) => ite(beyond, zero, shifted(a, bits, kind, low));
+}
 
 const extractOp = { 32: 'i32x4.extract_lane', 64: 'i64x2.extract_lane' } as const;
 const replaceOp = { 32: 'i32x4.replace_lane', 64: 'i64x2.replace_lane' } as const;

@@ -65,7 +65,7 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
   f16c: { features: ['F16C'], encodings: 2, cases: 12 },
   mxcsr: { features: ['SSE', 'AVX'], mnemonics: /mxcsr$/i, cases: 8, modes: [64, 32] },
   'sse-move': { features: SSE, mnemonics: /^(Mov(?!nti)|Lddqu|Pmovmskb)/, cases: 3 },
-  'sse-logic': { features: SSE, mnemonics: /^(P(and|or|xor|test)|(And|Or|Xor))/, cases: 3 },
+  'sse-logic': { features: SSE, mnemonics: /^(P(and|or|xor|test)|(And|Or|Xor))/, cases: 3, modes: [64, 32] },
   'sse-string': { features: ['SSE4_2'], mnemonics: /^(Pcmp[ei]str|Crc32)/, encodings: 4 },
   'sse-shuffle': {
     features: SSE,
@@ -76,7 +76,7 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
     features: SSE,
     mnemonics: /^(P(abs|add|avg|cmp|h|madd|max|min|mul|sad|sign|sl|sr|sub)|Mpsadbw)/,
   },
-  mmx: { features: ['MMX'] },
+  mmx: { features: ['MMX'], modes: [64, 32] },
   aes: { features: ['AES', 'AVX+AES', 'AES+AVX'], encodings: 3 },
   pclmulqdq: { features: ['PCLMULQDQ', 'PCLMULQDQ+AVX', 'AVX+PCLMULQDQ'], encodings: 3 },
   sha: { features: ['SHA'], encodings: 3 },
