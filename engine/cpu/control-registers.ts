@@ -78,6 +78,7 @@ export function writeCr0(processor: Processor, wide: bigint): void {
   processor.tlb.writeCr0(value);
   setEfer(processor, efer);
   refreshMode(processor);
+  processor.fpuErrors?.changed();
   processor.hooks.controlRegisterWritten('CR0', before, value);
 }
 

@@ -22,6 +22,7 @@ import {
   type VirtqueueNotification,
   wiredOr,
 } from './device.ts';
+import { FpuError } from './fpu-error.ts';
 import { Keyboard8042 } from './keyboard-8042.ts';
 import { Pic8259 } from './pic-8259.ts';
 import { Pit8254 } from './pit-8254.ts';
@@ -122,6 +123,7 @@ export class PcPlatform {
   readonly pit: Pit8254;
   readonly rtc: CmosRtc;
   readonly keyboard: Keyboard8042;
+  readonly fpuError: FpuError;
   readonly uarts: readonly Uart16550[];
   readonly virtio: readonly VirtioSlot[];
   readonly #ports: PcPlatformPorts;
@@ -145,6 +147,7 @@ export class PcPlatform {
       ),
     );
     this.keyboard = this.#addA20Sources(config.a20AtReset ?? true);
+    this.fpuError = this.#add(new FpuError(this.pic.line(13)));
     this.uarts = this.#makeUarts(config.serial ?? 1);
     this.#addDebugPorts(config);
     this.virtio = (config.virtio ?? []).map((slot, index) => this.#makeVirtio(slot, index));

@@ -3,6 +3,7 @@
 import { readStatusFlags, writeStatusFlags } from '../cpu/flags.ts';
 import { STATE_ADDRESS, STATE_BYTES } from '../cpu/memory-map.ts';
 import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
+import { assertsError } from '../cpu/x87/x87-instruction.ts';
 import { earlier } from '../devices/device.ts';
 import {
   type GuestMemory,
@@ -59,11 +60,24 @@ export class MachinePlatform {
         onNotify: ({ device, queue }) => this.#notified(device, queue),
       },
     );
+    this.#listenToFpu();
     const { apic } = parts;
     if (config.virtualization === 'none') {
       const acknowledgeExternal = () => this.pc.acknowledge();
       this.apics = new LocalApics(host, config.cpus, this.pc.mmioBus, { ...apic, acknowledgeExternal });
     }
+  }
+
+  /** FERR# and IGNNE# of a PC are those of its first processor. */
+  #listenToFpu(): void {
+    const { host } = this.#parts;
+    const { fpuError } = this.pc;
+    host.processor.fpuErrors = {
+      changed: () => {
+        if (host.loaded === 0) fpuError.setError(assertsError(host.state));
+      },
+      ignoresErrors: () => host.loaded === 0 && fpuError.isIgnored,
+    };
   }
 
   /** An interrupt waits for the loaded vCPU. */

@@ -81,7 +81,7 @@ describe('PC platform', () => {
   it('has the devices of a PC on their ports', () => {
     const at = (port: number) => pc.portBus.deviceAt(port);
     expect(
-      [0x20, 0xa1, 0x4d0, 0x43, 0x61, 0x60, 0x64, 0x71, 0x80, 0x92, 0x3ff, 0xe9, 0xf4, 0x604, 0x2f8].map(at),
+      [0x20, 0xa1, 0x4d0, 0x43, 0x61, 0x60, 0x64, 0x71, 0x80, 0x92, 0xf0, 0x3ff, 0xe9, 0xf4, 0x604, 0x2f8].map(at),
     ).toEqual([
       'pic-8259',
       'pic-8259',
@@ -93,6 +93,7 @@ describe('PC platform', () => {
       'cmos-rtc',
       'post-port',
       'port-92',
+      'fpu-error',
       'uart-16550 COM1',
       'debug-console',
       'debug-exit',

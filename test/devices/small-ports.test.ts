@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { PortBus } from '../../engine/devices/bus.ts';
 import { DebugConsole } from '../../engine/devices/debug-console.ts';
 import { DebugExit } from '../../engine/devices/debug-exit.ts';
+import { FpuError } from '../../engine/devices/fpu-error.ts';
 import { Port92 } from '../../engine/devices/port-92.ts';
 import { PostPort } from '../../engine/devices/post-port.ts';
 import { ShutdownPorts } from '../../engine/devices/shutdown-ports.ts';
@@ -70,6 +71,21 @@ describe('POST port', () => {
     const post = new PostPort((code) => codes.push(code));
     post.writePort(0x80, 1, 0x55);
     expect([post.readPort(), codes]).toEqual([0x55, [0x55]]);
+  });
+});
+
+describe('the coprocessor error', () => {
+  it('raises IRQ 13 until a write to port 0xF0, which has the error ignored as long as it lasts', () => {
+    const log: boolean[] = [];
+    const fpu = new FpuError({ set: (level) => log.push(level) });
+    fpu.setError(true);
+    expect([log, fpu.isIgnored]).toEqual([[true], false]);
+    fpu.writePort();
+    expect([log, fpu.isIgnored]).toEqual([[true, false], true]);
+    fpu.setError(false);
+    expect(fpu.isIgnored).toBe(false);
+    fpu.writePort();
+    expect(fpu.isIgnored).toBe(false);
   });
 });
 

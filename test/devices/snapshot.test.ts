@@ -8,6 +8,7 @@ import { CmosRtc } from '../../engine/devices/cmos-rtc.ts';
 import { DebugConsole } from '../../engine/devices/debug-console.ts';
 import { DebugExit } from '../../engine/devices/debug-exit.ts';
 import type { Device, PortDevice, TimedDevice } from '../../engine/devices/device.ts';
+import { FpuError } from '../../engine/devices/fpu-error.ts';
 import { Keyboard8042 } from '../../engine/devices/keyboard-8042.ts';
 import { PcPlatform } from '../../engine/devices/pc-platform.ts';
 import { Pic8259 } from '../../engine/devices/pic-8259.ts';
@@ -103,6 +104,7 @@ const subjects: Record<string, (world: World) => Subject> = {
   'port-92': (world) => ({
     device: new Port92({ setA20: world.line('A20').set, reset: world.tell('reset') }, true),
   }),
+  'fpu-error': (world) => ({ device: new FpuError(world.line('IRQ 13')) }),
   'post-port': (world) => ({ device: new PostPort(world.tell('POST')) }),
   'debug-console': (world) => ({ device: new DebugConsole(world.tell('output')) }),
   'debug-exit': (world) => ({ device: new DebugExit(world.tell('exit')) }),

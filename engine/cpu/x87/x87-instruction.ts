@@ -30,6 +30,9 @@ export function waitsForException(cpu: Processor, insn: DecodedInstruction): boo
   return true;
 }
 
+/** FERR#: an exception is pending, which is not reported by #MF. */
+export const assertsError = ({ fsw, cr0 }: CpuState): boolean => (fsw & FSW.ES) !== 0 && (cr0 & CR0.NE) === 0;
+
 /** An instruction that first looks whether an exception is pending. */
 export const waiting =
   (operation: SystemInstruction): SystemInstruction =>
