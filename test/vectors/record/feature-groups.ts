@@ -18,6 +18,8 @@ export interface FeatureGroup {
   encodings?: number;
   /** Inputs for each encoding (4). */
   cases?: number;
+  /** In 32-bit mode; as many (`cases`), when it is not given. */
+  cases32?: number;
   /** What the lanes hold, where the type of the form's memory operand would mislead. */
   lane?: Lane;
 }
@@ -29,6 +31,8 @@ const EXTENDED: Lane = { kind: 'float', bits: 80 };
 
 /** Arithmetic, comparisons, conversions and roundings but those with MMX registers, and approximations. */
 const FLOATING_POINT = /^V?(?!.*pi)(Add|Sub|Mul|Div|Min|Max|Sqrt|H?add|Hsub|Dp|Round|Cmp|U?comi|Cvt)/i;
+
+const BOTH: readonly Mode[] = [64, 32];
 
 export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
   'state-saving': {
@@ -58,11 +62,18 @@ export const FEATURE_GROUPS: Record<string, FeatureGroup> = {
     cases: 8,
     lane: EXTENDED,
   },
-  'sse-float': { features: ['SSE', 'SSE2', 'SSE3', 'SSE4_1'], mnemonics: FLOATING_POINT, encodings: 1, cases: 24 },
-  'mmx-float': { features: ['SSE', 'SSE2'], mnemonics: /^Cvt.*pi/, encodings: 1, cases: 24 },
-  'avx-float': { features: ['AVX'], mnemonics: FLOATING_POINT, encodings: 1, cases: 10 },
-  fma: { features: ['FMA'], encodings: 1, cases: 6 },
-  f16c: { features: ['F16C'], encodings: 2, cases: 12 },
+  'sse-float': {
+    features: ['SSE', 'SSE2', 'SSE3', 'SSE4_1'],
+    mnemonics: FLOATING_POINT,
+    encodings: 1,
+    cases: 24,
+    cases32: 4,
+    modes: BOTH,
+  },
+  'mmx-float': { features: ['SSE', 'SSE2'], mnemonics: /^Cvt.*pi/, encodings: 1, cases: 24, cases32: 4, modes: BOTH },
+  'avx-float': { features: ['AVX'], mnemonics: FLOATING_POINT, encodings: 1, cases: 10, cases32: 3, modes: BOTH },
+  fma: { features: ['FMA'], encodings: 1, cases: 6, cases32: 2, modes: BOTH },
+  f16c: { features: ['F16C'], encodings: 2, cases: 12, cases32: 4, modes: BOTH },
   mxcsr: { features: ['SSE', 'AVX'], mnemonics: /mxcsr$/i, cases: 8, modes: [64, 32] },
   'sse-move': { features: SSE, mnemonics: /^(Mov(?!nti)|Lddqu|Pmovmskb)/, cases: 3 },
   'sse-logic': { features: SSE, mnemonics: /^(P(and|or|xor|test)|(And|Or|Xor))/, cases: 3, modes: [64, 32] },

@@ -110,7 +110,8 @@ const inputKey = (input: MachineState) =>
   `${extendedItems(DEFAULT_EXTENDED_STATE, input.extended).join()}${input.gpr.join()} ${input.flags} ${input.memory.map(({ address, bytes }) => `${address}=${bytes.join()}`).join()}`;
 
 function caseCount(form: Form): number {
-  if (form.featureGroup) return form.featureGroup.cases ?? 4;
+  const { featureGroup, mode } = form;
+  if (featureGroup) return (mode === 32 ? featureGroup.cases32 : undefined) ?? featureGroup.cases ?? 4;
   if (form.group === 'legacy') return 16;
   if (form.operandKinds.length === 0) return form.mode === 64 ? 12 : 8;
   if (form.mode !== 64) return /control-transfer|shift|segment/.test(form.group) ? 4 : 3;
