@@ -8,6 +8,7 @@ export type {
   MachineConfig,
   MachineControl,
   MachineEvent,
+  MachineHistory,
   OutputSource,
   PagingNode,
   PagingTable,

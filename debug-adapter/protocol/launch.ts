@@ -37,6 +37,8 @@ export interface LaunchAttributes {
   readonly append?: string;
   /** Path of the module of a Multiboot kernel. */
   readonly initrd?: string;
+  /** Keep what is needed to step and run backwards. Default: true. */
+  readonly history?: boolean;
   /** Do not stop at breakpoints. */
   readonly noDebug?: boolean;
 }

@@ -18,6 +18,7 @@ export interface LaunchConfiguration {
   readonly virtioConsole: boolean;
   readonly stopOnEntry: boolean;
   readonly noDebug: boolean;
+  readonly history: boolean;
   readonly loadAddress: number | undefined;
   readonly entryAddress: bigint | undefined;
   readonly entryMode: EntryMode | undefined;
@@ -51,7 +52,7 @@ const COMMON_ATTRIBUTES = [
 ];
 const OWN_ATTRIBUTES: readonly (keyof LaunchAttributes)[] = [
   ...(['program', 'virtualization', 'memory', 'cpus', 'cpu', 'devices', 'stopOnEntry', 'loadAddress'] as const),
-  ...(['entryAddress', 'entryMode', 'symbolFile', 'append', 'initrd', 'noDebug'] as const),
+  ...(['entryAddress', 'entryMode', 'symbolFile', 'append', 'initrd', 'history', 'noDebug'] as const),
 ];
 const CPU_ATTRIBUTES = ['model', 'features', 'randomSeed'];
 const MAXIMUM_SEED = 2 ** 32 - 1;
@@ -76,6 +77,7 @@ export function checkConfiguration(attributes: Readonly<Record<string, unknown>>
     ...devices,
     stopOnEntry: read.boolean('stopOnEntry') ?? false,
     noDebug: read.boolean('noDebug') ?? false,
+    history: read.boolean('history') ?? true,
     loadAddress: toNumber(read.address('loadAddress')),
     entryAddress: read.address('entryAddress'),
     entryMode: read.choice('entryMode', ENTRY_MODES),

@@ -5,6 +5,7 @@ import type { LaunchConfiguration } from './configuration.ts';
 import { GuestOutput } from './guest-output.ts';
 import { VmcsHistory } from './inspect/vmcs-history.ts';
 import type { LoadedTarget } from './load-target.ts';
+import { HistoryKeeper } from './run/history-keeper.ts';
 import { Pace } from './run/pace.ts';
 import { Runner, type RunnerListener } from './run/runner.ts';
 import { StopPoints } from './run/stop-points.ts';
@@ -19,6 +20,7 @@ export class Debuggee {
   readonly stopPoints: StopPoints;
   readonly runner: Runner;
   readonly output: GuestOutput;
+  readonly historyKeeper: HistoryKeeper;
   readonly vmcsHistory = new VmcsHistory();
   /** Addresses that gotoTargets has named, by their id less one. */
   readonly gotoTargets: bigint[] = [];
@@ -37,6 +39,7 @@ export class Debuggee {
     this.stopPoints = new StopPoints(control);
     this.output = new GuestOutput(show);
     this.control.onOutput = (source, bytes) => this.output.add(source, bytes);
+    this.historyKeeper = new HistoryKeeper(control.history, configuration.history && !configuration.noDebug);
     this.runner = new Runner(this.pace, listener);
   }
 

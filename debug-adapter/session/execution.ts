@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import { hex } from '../program/byte-reader.ts';
 import type { Handlers } from './handlers.ts';
 import { markRunning } from './lifecycle.ts';
+import { runBack, stepBack } from './run/run-back.ts';
 import { runOn } from './run/run-until.ts';
 import type { Activity } from './run/runner.ts';
 import type { Stepping } from './run/step-instruction.ts';
@@ -36,6 +37,18 @@ export const execution: Handlers = {
 
   stepOut(args, session) {
     return start(args, session, stepOut);
+  },
+
+  stepBack(args, session) {
+    requireHistory(session);
+    return start(args, session, (stepping) => stepBack(stepping, granularityOf(args)));
+  },
+
+  reverseContinue(_, session) {
+    requireStanding(session);
+    requireHistory(session);
+    session.defer(() => begin(session, runBack(session, session.debuggee)));
+    return undefined;
   },
 
   pause({ threadId }, session) {
@@ -87,6 +100,7 @@ function begin(session: Session, activity: Activity): void {
 export function beginProgram(session: Session): void {
   const { debuggee } = session;
   const { stopOnEntry, noDebug } = debuggee.configuration;
+  debuggee.historyKeeper.begin();
   if (stopOnEntry && !noDebug) {
     session.stopped({ reason: 'entry', vcpu: 0, description: 'Paused on entry' });
   } else {
@@ -104,6 +118,16 @@ function start(
   const activity = make({ session, debuggee: session.debuggee, vcpu, isSingle: singleThread });
   session.defer(() => begin(session, activity));
   return undefined;
+}
+
+function requireHistory(session: Session): void {
+  if (!session.debuggee.control.history.isKept) {
+    throw new UserError('There is no history to go back in', {
+      expected: '"history": true in the launch configuration',
+      found: '"history": false',
+      whatToDo: 'change it and start again',
+    });
+  }
 }
 
 function requireStanding(session: Session): void {

@@ -40,6 +40,8 @@ interface StandardRequests {
   next: [P.NextArguments, undefined];
   stepIn: [P.StepInArguments, undefined];
   stepOut: [P.StepOutArguments, undefined];
+  stepBack: [P.StepBackArguments, undefined];
+  reverseContinue: [P.ReverseContinueArguments, undefined];
   pause: [P.PauseArguments, undefined];
 }
 

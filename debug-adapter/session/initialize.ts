@@ -43,6 +43,7 @@ export const initialize: Handlers = {
       supportsBreakpointLocationsRequest: true,
       supportsClipboardContext: true,
       supportsSteppingGranularity: true,
+      supportsStepBack: true,
       supportsInstructionBreakpoints: true,
       supportsSingleThreadExecutionRequests: true,
       supportsANSIStyling: true,

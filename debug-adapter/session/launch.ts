@@ -99,7 +99,10 @@ async function load(configuration: LaunchConfiguration, session: Session): Promi
 
 function listenerOf(session: Session) {
   return {
-    sliced: () => session.debuggee.output.flush(),
+    sliced: () => {
+      session.debuggee.output.flush();
+      session.debuggee.historyKeeper.sliced();
+    },
     stopped: session.stopped.bind(session),
     failed: (error: unknown) => announceFailure(session, error),
   };

@@ -35,6 +35,8 @@ export interface ExecutorOwner {
   handleEvent(event: unknown): void;
   /** Asked before each entry into compiled code; true to leave the run loop (interrupt pending, stop …). */
   interrupted(): boolean;
+  /** How many interrupts were taken since this was asked last. */
+  takeInterruptions(): number;
   /** An instruction about to run is marked; true to stop before it. */
   stopAtMark(): boolean;
 }
@@ -155,13 +157,17 @@ export class Executor {
     this.refreshJumpKey();
     this.#state.linkSite = 0;
     while (this.#budgetLeft > 0 && this.#events < MAX_EVENTS) {
-      const { rip, cpl } = this.#state;
-      if (this.#owner.interrupted()) return 'stop-requested';
+      const isInterrupted = this.#owner.interrupted();
       // A link may only be patched with the block its branch asked for, not with an interrupt's handler.
-      if (this.#state.rip !== rip || this.#state.cpl !== cpl) {
+      const taken = this.#owner.takeInterruptions();
+      if (taken > 0) {
+        this.#events += taken;
+        this.#budgetLeft -= taken;
         this.#elsewhere();
         this.refreshJumpKey();
       }
+      if (isInterrupted) return 'stop-requested';
+      if (this.#budgetLeft <= 0) break;
       const end = this.#enter();
       if (end) return end;
     }

@@ -32,7 +32,7 @@ import { withRefill } from '../exec/tlb-refill.ts';
 import { availabilityOf } from '../isa/availability.ts';
 import { Mmu } from '../mmu/mmu.ts';
 import { PhysicalMemory } from '../mmu/physical-memory.ts';
-import { TranslationContext } from '../mmu/translation.ts';
+import { type SavedTranslations, TranslationContext } from '../mmu/translation.ts';
 import { vmxCapabilityMsrs } from '../vmx/capability-msrs.ts';
 import { Vmx } from '../vmx/vmx.ts';
 import { VirtualClock } from './clock.ts';
@@ -52,6 +52,14 @@ interface Parked {
   readonly state: Uint8Array;
   readonly translation: TranslationContext;
   intercepts: Intercepts | undefined;
+}
+
+export interface SavedHost {
+  readonly loaded: number;
+  readonly states: readonly Uint8Array[];
+  readonly translations: readonly SavedTranslations[];
+  readonly retired: number;
+  readonly idleNs: number;
 }
 
 export interface HostConfig {
@@ -175,6 +183,33 @@ export class Host {
     this.#loaded = index;
     // This drops what is fast, and what the executor knows of code.
     this.mmu.vcpu = next.translation;
+  }
+
+  /** A copy of all processors and of the time, for `restore`. Memory is not part of it. */
+  save(): SavedHost {
+    const { retired, idleNs } = this.clock;
+    const states = this.states().map((state) => state.slice());
+    const translations = this.#parked.map(({ translation }) => translation.save());
+    return { loaded: this.#loaded, states, translations, retired, idleNs };
+  }
+  /** Puts saved processors back; to be called once memory is as it was. */
+  restore({ loaded, states, translations, retired, idleNs }: SavedHost): void {
+    const { budget } = this.state;
+    Object.assign(this.clock, { retired, idleNs });
+    for (const [index, parked] of this.#parked.entries()) {
+      parked.state.set(states[index] as Uint8Array);
+      parked.translation.restore(translations[index] as SavedTranslations);
+      this.state.bytes.set(parked.state);
+      this.vmx.stateReplaced();
+      parked.intercepts = this.processor.intercepts;
+    }
+    const { state, translation, intercepts } = this.#parked[loaded] as Parked;
+    this.#loaded = loaded;
+    this.state.bytes.set(state);
+    this.state.budget = budget;
+    this.processor.intercepts = intercepts;
+    this.mmu.dropWriteTags();
+    this.mmu.vcpu = translation;
   }
 
   /** Activity state of a vCPU, which need not be loaded. */

@@ -122,6 +122,9 @@ export class LocalApics implements MmioBus {
   saveState() {
     return this.apics.map((apic) => apic.saveState());
   }
+  restoreState(saved: ReturnType<LocalApics['saveState']>): void {
+    for (const [vcpu, apic] of this.apics.entries()) apic.restoreState(saved[vcpu] as (typeof saved)[number]);
+  }
 }
 
 /** The bits of IA32_APIC_BASE above bit 11: the address. */

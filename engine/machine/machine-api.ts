@@ -164,7 +164,44 @@ export interface RunStatistics {
   readonly tlbMisses: number;
 }
 
+/** A place in a run. */
+export interface Position {
+  /** Instructions retired and events dealt with: exceptions, interrupts, VM exits. */
+  readonly units: number;
+  /** Nanoseconds that passed so far while nothing ran. */
+  readonly idleNs: number;
+  /** Stages of the VM exit under way that were done, -1 while the guest runs. */
+  readonly stage: number;
+}
+
+/** Going back in time. What is seen there is seen again: output that came out before does not come out anew. */
+export interface MachineHistory {
+  /** Whether there is a checkpoint to go back to. */
+  readonly isKept: boolean;
+  /** Whether the machine has been further than it is now. */
+  readonly isInPast: boolean;
+  readonly canGoBack: boolean;
+  readonly position: Position;
+  /** Goes to a place where the machine has been, back or forth; false if it has not been there. */
+  goTo(position: Position): boolean;
+  /** Keeps the present state to go back to, unless an exit is being handled. The first one is the beginning. */
+  checkpoint(): void;
+  /** One instruction, exception, VM exit or stage of its handling back; false at the beginning. */
+  stepBack(): boolean;
+  /**
+   * Back to the last stop before the present that is accepted, or to the beginning; yields now and then. Breakpoints,
+   * watches and filters are those in force; `accepts` sees the machine as it is at the stop.
+   */
+  reverse(accepts: (stop: Stop) => boolean): Generator<void, Stop | undefined, void>;
+  /**
+   * Back to the last instruction boundary that is accepted, at most so many units before the present; false, and back at
+   * the present, if there is none.
+   */
+  lastInstruction(units: number, accepts: () => boolean): boolean;
+}
+
 export interface MachineControl {
+  readonly history: MachineHistory;
   readonly config: MachineConfig;
   readonly vcpus: readonly Vcpu[];
   /** The vCPU that ran last. */

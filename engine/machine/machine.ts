@@ -6,7 +6,8 @@ import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
 import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
 import type { ExecutorOwner } from '../exec/executor.ts';
 import { Access } from '../mmu/access.ts';
-import { exceptionEvent, instructionEvent, ringEvent, tripleFaultEvent } from './event-descriptions.ts';
+import { exceptionEvent } from './event-descriptions.ts';
+import { History } from './history.ts';
 import { Host } from './host.ts';
 import type {
   MachineConfig,
@@ -18,12 +19,15 @@ import type {
   Stop,
   StopFilter,
 } from './machine-api.ts';
+import { Observers, StopBefore } from './observers.ts';
 import { MachinePlatform } from './platform.ts';
 import { ProcessorSignals } from './processor-signals.ts';
+import { ReplayedMachine, type SavedMachine } from './replayed-machine.ts';
 import { Scheduler, type Turns } from './scheduler.ts';
 import { StopConditions } from './stop-conditions.ts';
 import { VcpuAccess } from './vcpu-access.ts';
 import { Virtualizer } from './virtualizer.ts';
+import { Waiting } from './waiting.ts';
 import { type PhysicalWatch, Watches } from './watches.ts';
 
 /**
@@ -33,13 +37,8 @@ import { type PhysicalWatch, Watches } from './watches.ts';
  */
 const DETOURS = 2000;
 const INSTRUCTIONS_PER_DETOUR = 200;
-/** Filters that want to be told of what the fast ring transitions do. */
-const TRANSITION_FILTERS = ['ring-change', 'page-fault', 'exception'] as const;
 /** Consecutive slices after which scattered handlers are put into one module. */
 const SETTLE_AFTER = 1_000_000;
-
-/** Thrown to leave an instruction that has not begun, for a stop that was already requested. */
-class StopBefore {}
 
 /** What tests of the engine set and nobody else: the public door, `createMachine`, does not take it. */
 export interface MachineInternals {
@@ -53,6 +52,11 @@ export class Machine implements MachineControl, ExecutorOwner {
   readonly platform: MachinePlatform;
   readonly vcpus: readonly VcpuAccess[];
   readonly stops = new StopConditions();
+  readonly #observers = new Observers(
+    this.stops,
+    () => this,
+    (event) => this.report(event),
+  );
   onOutput: (source: OutputSource, bytes: Uint8Array) => void = () => {};
   /** VT-x, and the built-in hypervisor if the guest runs under it. */
   readonly virtualizer: Virtualizer;
@@ -62,11 +66,21 @@ export class Machine implements MachineControl, ExecutorOwner {
   /** Where a vCPU stopped before a marked instruction, by its index: RIP. */
   readonly #marks = new Map<number, number>();
   #final: Stop | undefined;
+  readonly #waiting: Waiting;
+  readonly history: History<SavedMachine>;
+  /** Instructions retired and events dealt with, in slices that ended. */
+  #units = 0;
+  /** Interrupts and signals taken that are not counted as units yet. */
+  #taken = 0;
+  /** Events of the slice under way that the run stops at: they will come again. */
+  #held = 0;
   /** When the slice that runs ends for a device. */
   #sliceEndNs = Number.POSITIVE_INFINITY;
   /** The slice is over before what it was given: a device will be due earlier than it looked. */
   #sliceIsOver = false;
   #unsettled = 0;
+  /** The one vCPU that runs, if not all take turns. */
+  #only: number | undefined;
 
   constructor(config: MachineConfig, internals: MachineInternals = {}) {
     this.config = config;
@@ -77,7 +91,7 @@ export class Machine implements MachineControl, ExecutorOwner {
         read: (port, size) => this.platform.readPort(port, size),
         write: (p, s, v) => this.platform.writePort(p, s, v),
       },
-      hooks: this.#hooks(),
+      hooks: this.#observers.hooks,
       owner: this,
       localApic: config.virtualization === 'none',
       cpu: config.cpu,
@@ -86,7 +100,9 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.platform = new MachinePlatform(config, {
       host: this.host,
       guestBase: Virtualizer.guestBase(config),
-      output: (source, bytes) => this.onOutput(source, bytes),
+      output: (source, bytes) => {
+        if (!this.history.isRepeating) this.onOutput(source, bytes);
+      },
       ended: (stop) => this.#end(stop),
       report: (event) => void this.report(event),
       isWatched: (filter) => this.stops.watches(filter),
@@ -110,7 +126,10 @@ export class Machine implements MachineControl, ExecutorOwner {
       offerNmi: () => this.virtualizer.offerNmi(),
     });
     this.#scheduler = new Scheduler(this.#turns());
-    this.vcpus = Array.from({ length: config.cpus }, (_, index) => new VcpuAccess(index, this.host, this.virtualizer));
+    this.vcpus = Array.from(
+      { length: config.cpus },
+      (_, index) => new VcpuAccess(index, this.host, this.virtualizer, (edit) => this.history.happened(edit)),
+    );
     this.#watches = new Watches(this.host.mmu, (address, access) =>
       this.requestStop({
         kind: 'watch',
@@ -120,8 +139,10 @@ export class Machine implements MachineControl, ExecutorOwner {
       }),
     );
     this.host.runtime.afterSystem = () => this.#afterSystem();
-    this.#filtersChanged();
+    this.#observers.changed();
+    this.#waiting = new Waiting({ ...this, cpus: config.cpus });
     this.virtualizer.start(config.program);
+    this.history = new History(this.#replayed(), this.host.physical);
   }
 
   get currentVcpu(): number {
@@ -135,34 +156,48 @@ export class Machine implements MachineControl, ExecutorOwner {
   }
   set onEvent(listener: ((event: MachineEvent) => void) | undefined) {
     this.stops.onEvent = listener;
-    this.#filtersChanged();
+    this.#observers.changed();
   }
 
   // ---- control -----------------------------------------------------------------------------------------------------
 
   run(options: RunOptions = {}): Stop {
-    const { vcpu, instructions: limit = Number.POSITIVE_INFINITY, skipFirstBreakpoint = true } = options;
+    const { vcpu } = options;
+    const only = this.config.cpus > 1 ? vcpu : undefined;
+    if (only !== this.#only) this.#fromOutside(() => void (this.#only = only));
     if (vcpu !== undefined) this.host.load(vcpu);
+    return this.#run(options);
+  }
+
+  #run(options: RunOptions & { readonly untilUnits?: number }): Stop {
+    const { instructions: limit = Number.POSITIVE_INFINITY, skipFirstBreakpoint = true } = options;
+    const { untilUnits = Number.POSITIVE_INFINITY } = options;
     if (skipFirstBreakpoint) this.#marks.set(this.currentVcpu, this.host.state.rip);
     else this.#marks.delete(this.currentVcpu);
     let left = limit;
     let detours = Math.max(DETOURS, limit / INSTRUCTIONS_PER_DETOUR);
     for (;;) {
-      const stop = this.#final ?? this.stops.take() ?? this.#shutdown();
+      const stop = this.#final ?? this.stops.take() ?? this.#waiting.shutdown();
       if (stop) return stop;
-      if (left <= 0 || detours <= 0) return { kind: 'limit' };
+      this.history.replay();
+      if (left <= 0 || detours <= 0 || this.#units >= untilUnits) return { kind: 'limit' };
       this.#serviceDue();
       const before = this.instructionCount;
       if (this.virtualizer.handling) {
         if (this.virtualizer.isStepping) return { kind: 'limit' };
         this.virtualizer.finishHandling();
         left -= this.instructionCount - before;
-      } else if (!this.#scheduler.next(vcpu)) {
-        const end = this.#passTime(vcpu);
+      } else if (!this.#scheduler.next(this.#only)) {
+        const end = this.#waiting.passTime(this.#only);
         if (end) return end;
         detours--;
+      } else if (this.#taken > 0) {
+        // The wait of a vCPU was ended by an interrupt: that is a step.
+        left--;
+        this.#units++;
+        this.#taken = 0;
       } else if (!this.virtualizer.handling) {
-        detours -= this.#slice(left, vcpu === undefined);
+        detours -= this.#slice(Math.min(left, untilUnits - this.#units), this.#only === undefined);
         // A slice in which only an event was dealt with counts as one instruction: that is a step.
         left -= Math.max(1, this.instructionCount - before);
       }
@@ -198,7 +233,13 @@ export class Machine implements MachineControl, ExecutorOwner {
   }
 
   input(source: OutputSource, bytes: Uint8Array): void {
-    this.platform.input(source, bytes);
+    this.#fromOutside(() => this.platform.input(source, bytes));
+  }
+
+  /** Does what comes from outside of the machine; it comes again whenever the run is repeated. */
+  #fromOutside(apply: () => void): void {
+    this.history.happened(apply);
+    apply();
   }
 
   setBreakpoints(addresses: readonly bigint[]): void {
@@ -211,7 +252,7 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   setFilter(filter: StopFilter, armed: boolean, condition?: (event: MachineEvent) => boolean): void {
     this.stops.setFilter(filter, armed, condition);
-    this.#filtersChanged();
+    this.#observers.changed();
   }
 
   virtqueues() {
@@ -232,31 +273,77 @@ export class Machine implements MachineControl, ExecutorOwner {
     return this.platform.stateHash();
   }
 
+  // ---- history -----------------------------------------------------------------------------------------------------
+
+  #replayed(): ReplayedMachine {
+    const { host, platform, virtualizer } = this;
+    const machine = this;
+    return new ReplayedMachine({
+      ...{ host, platform, virtualizer, signals: this.#signals, scheduler: this.#scheduler },
+      get units() {
+        return machine.#units;
+      },
+      set units(units) {
+        machine.#units = units;
+      },
+      run: (units, fresh = false) => this.#run({ untilUnits: units, skipFirstBreakpoint: !fresh }),
+      quietly: (work) => this.#quietly(work),
+      passTime: () => !this.#scheduler.next(this.#only) && !this.#waiting.passTime(this.#only),
+      arrivedAt: (stop) => this.#arrivedAt(stop),
+    });
+  }
+
+  #quietly(work: () => void): void {
+    const { isQuiet } = this.stops;
+    this.stops.isQuiet = true;
+    this.#observers.changed();
+    try {
+      work();
+    } finally {
+      this.stops.isQuiet = isQuiet;
+      this.#observers.changed();
+    }
+  }
+
+  #arrivedAt(stop: Stop | undefined): void {
+    this.stops.arrivedAt(stop, this.instructionCount);
+    this.#final = undefined;
+    this.#marks.clear();
+  }
+
   // ---- what the run loop asks --------------------------------------------------------------------------------------
 
   handleEvent(event: unknown): void {
-    if (event instanceof StopBefore) return;
-    if (event instanceof GuestFault) this.#fault(event);
+    if (event instanceof StopBefore) this.#held++;
+    else if (event instanceof GuestFault) this.#fault(event);
     else if (event instanceof VmExit) {
       this.stops.passed();
       this.virtualizer.exit(event);
       // Only the built-in hypervisor reaches devices while it handles the exit.
       if (this.config.virtualization !== 'none') this.#deviceAccessed();
     } else if (event instanceof Unimplemented) {
+      this.#held++;
       this.requestStop({ kind: 'unimplemented', vcpu: this.currentVcpu, what: event.what });
     } else throw this.#internal(event);
+  }
+
+  takeInterruptions(): number {
+    const taken = this.#taken;
+    this.#taken = 0;
+    return taken;
   }
 
   interrupted(): boolean {
     if (this.stops.isRequested || this.#final || this.#sliceIsOver) return true;
     if (this.host.executor.trapIsPending) return this.virtualizer.handling;
-    this.#signals.deliver();
+    if (this.#signals.deliver()) this.#taken++;
     if (this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling) return true;
-    this.virtualizer.offerInterrupt();
+    if (this.virtualizer.offerInterrupt()) this.#taken++;
     return this.stops.isRequested || this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling;
   }
 
   stopAtMark(): boolean {
+    if (this.stops.isQuiet) return false;
     const { instructionAddress } = this.vcpus[this.currentVcpu] as VcpuAccess;
     this.requestStop({ kind: 'breakpoint', vcpu: this.currentVcpu, address: instructionAddress });
     this.#marks.set(this.currentVcpu, this.host.state.rip);
@@ -281,6 +368,7 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   /** A fault that the run stops at comes again with its instruction; the instruction of a trap is over. */
   #hold(fault: GuestFault): void {
+    this.#held++;
     if (isDebugFault(fault) && fault.trap) this.host.state.pendingDebug |= fault.dr6;
   }
 
@@ -314,44 +402,14 @@ export class Machine implements MachineControl, ExecutorOwner {
         this.#signals.isPending(vcpu) ||
         platform.interruptPendingFor(vcpu),
       wake: () => {
-        this.#signals.deliver();
+        if (this.#signals.deliver()) this.#taken++;
         const { activityState } = host.state;
-        return activityState === ACTIVITY.ACTIVE || (activityState === ACTIVITY.HLT && virtualizer.wake());
+        if (activityState !== ACTIVITY.HLT) return activityState === ACTIVITY.ACTIVE;
+        if (!virtualizer.wake()) return false;
+        this.#taken++;
+        return true;
       },
     };
-  }
-
-  #shutdown(): Stop | undefined {
-    if (this.host.state.activityState !== ACTIVITY.SHUTDOWN) return undefined;
-    const cause = this.host.processor.shutdownCause;
-    const explanation = `A fault occurred while a double fault was delivered. ${cause} The processor waits for a reset.`;
-    return { kind: 'shutdown', vcpu: this.currentVcpu, explanation };
-  }
-
-  /** No vCPU can run: time passes until a device does something; a Stop if nothing ever will. */
-  #passTime(only: number | undefined): Stop | undefined {
-    const halted = this.vcpus.find(({ index }) => this.host.activityState(index) === ACTIVITY.HLT);
-    if (only === undefined && this.host.state.activityState !== ACTIVITY.HLT && halted) this.host.load(halted.index);
-    const vcpu = this.currentVcpu;
-    if (this.host.state.activityState === ACTIVITY.WAIT_FOR_SIPI) {
-      const explanation = 'The processor waits for a start-up IPI, and no processor is going to send one.';
-      return { kind: 'halted', vcpu, explanation };
-    }
-    const deadline = this.platform.nextDeadlineNs();
-    const enabled = this.#canAnyWake();
-    if (deadline === undefined || !enabled) {
-      const why = enabled ? 'no device is going to raise an interrupt' : 'interrupts are disabled (RFLAGS.IF = 0)';
-      return { kind: 'halted', vcpu, explanation: `The processor executed HLT and ${why}.` };
-    }
-    this.host.clock.skipTo(deadline);
-    this.platform.service();
-    return undefined;
-  }
-
-  #canAnyWake(): boolean {
-    if (this.virtualizer.canWake) return true;
-    const halted = this.vcpus.filter(({ index }) => this.host.activityState(index) === ACTIVITY.HLT);
-    return halted.some(({ index }) => this.host.with(index, () => this.virtualizer.canWake));
   }
 
   /** Runs the loaded vCPU for a slice; returns how many events were dealt with in it. */
@@ -363,8 +421,11 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.#sliceIsOver = false;
     const mark = this.#marks.get(this.currentVcpu);
     this.#marks.delete(this.currentVcpu);
-    executor.run(Math.min(limit, untilDeadline, this.#scheduler.sliceInstructions), mark);
+    const untilBoundary = this.history.nextBoundary - this.#units;
+    executor.run(Math.min(limit, untilDeadline, untilBoundary, this.#scheduler.sliceInstructions), mark);
     const { consumed } = executor;
+    this.#units += consumed - this.#held;
+    this.#held = 0;
     if (isTurn) this.#scheduler.used(consumed);
     const executed = executor.takeExecuted();
     if (executed === 0 && mark === this.host.state.rip) this.#marks.set(this.currentVcpu, mark);
@@ -393,34 +454,6 @@ export class Machine implements MachineControl, ExecutorOwner {
   #end(stop: Stop): void {
     this.#final ??= stop;
     this.requestStop(stop);
-  }
-
-  #filtersChanged(): void {
-    this.virtualizer.filtersChanged();
-    const wanted = this.stops.watches('sensitive-instruction') || this.stops.watches('privileged-instruction');
-    this.host.watchTransitions(wanted || TRANSITION_FILTERS.some((filter) => this.stops.watches(filter)));
-    this.host.runtime.beforeSystem = wanted
-      ? (instruction) => {
-          for (const event of instructionEvent(instruction, this.host)) {
-            if (this.stops.watches(event.filter) && this.report(event)) throw new StopBefore();
-          }
-        }
-      : undefined;
-  }
-
-  #hooks() {
-    return {
-      ringChanged: (from: number, to: number) => {
-        if (this.stops.watches('ring-change')) this.report(ringEvent(from, to, this.host));
-      },
-      modeChanged: () => {},
-      eventDelivered: () => {},
-      controlRegisterWritten: () => {},
-      msrAccessed: () => {},
-      tripleFault: () => {
-        if (this.stops.watches('triple-fault')) this.report(tripleFaultEvent(this.host));
-      },
-    };
   }
 
   /** An internal bug carries where it happened. */

@@ -135,10 +135,18 @@ export class MachinePlatform {
     }
   }
 
+  saveState() {
+    return { pc: this.pc.saveState(), apics: this.apics?.saveState() ?? [] };
+  }
+  restoreState({ pc, apics }: ReturnType<MachinePlatform['saveState']>): void {
+    this.pc.restoreState(pc);
+    this.apics?.restoreState(apics);
+  }
+
   /** Digest of CPU state, RAM and devices. */
   stateHash(): string {
     const { host } = this.#parts;
-    const saved = [this.pc.saveState(), this.apics?.saveState() ?? []];
+    const saved = Object.values(this.saveState());
     const devices = new TextEncoder().encode(JSON.stringify(saved, plain));
     return fnv1a64([...host.states().map(architecturalState), host.physical.bytes, devices]);
   }

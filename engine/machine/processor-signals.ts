@@ -57,14 +57,21 @@ export class ProcessorSignals {
     return init || nmi || vector !== undefined;
   }
 
-  /** To be called at an instruction boundary: all INITs and start-up IPIs take effect, and an NMI of the loaded vCPU. */
-  deliver(): void {
+  /**
+   * To be called at an instruction boundary: all INITs and start-up IPIs take effect, and an NMI of the loaded vCPU, to
+   * which something happened if this returns true.
+   */
+  deliver(): boolean {
+    let isTaken = false;
     this.#pending.forEach((signals, vcpu) => {
       if (!signals.init && signals.startUp === undefined) return;
       this.#host.with(vcpu, () => this.#start(signals));
+      isTaken ||= vcpu === this.#host.loaded && !signals.init;
     });
     const own = this.#of(this.#host.loaded);
-    if (own.nmi && this.#effects.offerNmi()) own.nmi = false;
+    if (!own.nmi || !this.#effects.offerNmi()) return isTaken;
+    own.nmi = false;
+    return true;
   }
 
   /** INIT before a start-up IPI, which only a processor that waits for one takes. */
@@ -102,5 +109,10 @@ export class ProcessorSignals {
 
   saveState() {
     return this.#pending.map((signals) => ({ ...signals, startUp: signals.startUp ?? null }));
+  }
+  restoreState(saved: ReturnType<ProcessorSignals['saveState']>): void {
+    saved.forEach((signals, vcpu) => {
+      Object.assign(this.#of(vcpu), signals, { startUp: signals.startUp ?? undefined });
+    });
   }
 }

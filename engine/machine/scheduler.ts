@@ -69,4 +69,8 @@ export class Scheduler {
   saveState() {
     return { owner: this.#owner, left: this.#left };
   }
+  restoreState({ owner, left }: ReturnType<Scheduler['saveState']>): void {
+    this.#owner = owner;
+    this.#left = left;
+  }
 }

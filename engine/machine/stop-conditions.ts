@@ -21,6 +21,8 @@ export class StopConditions {
   /** The instruction that events stopped before, by its count, and the filters of these events. */
   #stoppedAt: { readonly count: number; readonly filters: Set<StopFilter> } | undefined;
   onEvent: ((event: MachineEvent) => void) | undefined;
+  /** Nothing stops, and nobody is told. */
+  isQuiet = false;
 
   setFilter(filter: StopFilter, armed: boolean, condition?: FilterCondition): void {
     if (armed) this.#armed.set(filter, condition);
@@ -29,7 +31,7 @@ export class StopConditions {
 
   /** Whether anybody wants to know: events are only made then. */
   watches(filter: StopFilter): boolean {
-    return this.#armed.has(filter) || this.onEvent !== undefined;
+    return !this.isQuiet && (this.#armed.has(filter) || this.onEvent !== undefined);
   }
 
   /** Reports an event at an instruction count; true if the run is to stop there. */
@@ -52,10 +54,16 @@ export class StopConditions {
   passed(): void {
     this.#stoppedAt = undefined;
   }
+  /** The machine was brought to where a stop had been, or to another place. */
+  arrivedAt(stop: Stop | undefined, count: number): void {
+    this.#pending = undefined;
+    const filter = stop?.kind === 'event' ? stop.event.filter : undefined;
+    this.#stoppedAt = filter && beforeTheFact.has(filter) ? { count, filters: new Set([filter]) } : undefined;
+  }
 
   /** Asks for a stop; the first one asked for wins. */
   request(stop: Stop): void {
-    this.#pending ??= stop;
+    if (!this.isQuiet) this.#pending ??= stop;
   }
   get isRequested(): boolean {
     return this.#pending !== undefined;

@@ -20,11 +20,20 @@ export class VcpuAccess implements Vcpu {
   readonly index: number;
   readonly #host: Host;
   readonly #virtualizer: Virtualizer;
+  readonly #edited: (again: () => void) => void;
 
-  constructor(index: number, host: Host, virtualizer: Virtualizer) {
+  /** `edited` is told of every change from outside before it is made, and how to make it again. */
+  constructor(index: number, host: Host, virtualizer: Virtualizer, edited: (again: () => void) => void) {
     this.index = index;
     this.#host = host;
     this.#virtualizer = virtualizer;
+    this.#edited = edited;
+  }
+
+  #edit<T>(make: () => T): T {
+    const loaded = () => this.#with(make);
+    this.#edited(loaded);
+    return loaded();
   }
 
   #with<T>(work: () => T): T {
@@ -46,7 +55,7 @@ export class VcpuAccess implements Vcpu {
     return this.#with(() => readRegister(this.#host.processor, name));
   }
   writeRegister(name: string, value: bigint): string | undefined {
-    return this.#with(() => {
+    return this.#edit(() => {
       const problem = writeRegister(this.#host.processor, name, value);
       this.#host.executor.translationsChanged();
       return problem;
@@ -102,7 +111,7 @@ export class VcpuAccess implements Vcpu {
   }
 
   poke(space: AddressSpaceName, address: bigint, bytes: Uint8Array): number {
-    return this.#with(() => {
+    return this.#edit(() => {
       const { mmu, physical } = this.#host;
       if (space === 'linear') return mmu.poke(Number(BigInt.asIntN(64, address)), bytes);
       let written = 0;
@@ -145,7 +154,7 @@ export class VcpuAccess implements Vcpu {
     return this.#with(() => this.#virtualizer.readVmcs(field));
   }
   writeVmcs(field: string, value: bigint): string | undefined {
-    return this.#with(() => this.#virtualizer.writeVmcs(field, value));
+    return this.#edit(() => this.#virtualizer.writeVmcs(field, value));
   }
   handlerFrames(): readonly HandlerFrame[] {
     return this.#with(() => this.#virtualizer.handlerFrames());

@@ -148,6 +148,24 @@ export class Virtualizer {
     return this.#host.codeCache.instructionOf(this.#host.state.exitRecord).lengthBytes;
   }
 
+  /** Stages of the exit under way that were done, -1 while none is handled. */
+  get stage(): number {
+    return this.handling ? (this.#hypervisor?.stagesDone ?? -1) : -1;
+  }
+  /** Nothing is half done that `saveState` could not keep. */
+  get canSave(): boolean {
+    return this.#hypervisor?.canSave ?? true;
+  }
+  /** What is not in memory. */
+  saveState() {
+    return { exitCounts: this.#vmx.exitCounts.slice(), hypervisor: this.#hypervisor?.saveState() };
+  }
+  /** To be called once the processors and memory are as they were. */
+  restoreState({ exitCounts, hypervisor }: ReturnType<Virtualizer['saveState']>): void {
+    this.#vmx.exitCounts.set(exitCounts);
+    if (hypervisor) this.#hypervisor?.restoreState(hypervisor, (index, work) => this.#host.with(index, work));
+  }
+
   /** True while the hypervisor handles an exit: the guest does not run. */
   get handling(): boolean {
     return this.#hypervisor?.isHandling ?? false;
@@ -170,14 +188,16 @@ export class Virtualizer {
     if (this.#host.state.nonRoot && hasPrimary(this.#vmx.parts.vmcs, WINDOWS)) return true;
     return this.#platform.interruptPending && this.#vmx.takesExternalInterrupt();
   }
-  /** Delivers a pending external interrupt, or takes the VM exit that it causes, if nothing blocks it. */
-  offerInterrupt(): void {
+  /** Delivers a pending external interrupt, or takes the VM exit that it causes; false if there is none, or it is blocked. */
+  offerInterrupt(): boolean {
     if (this.#hypervisor) {
       const event = this.#hypervisor.interruptExit();
       if (event) this.exit(event);
-    } else if (!this.#vmx.windowExit() && this.#platform.interruptPending) {
-      this.#vmx.onExternalInterruptPending(() => this.#platform.acknowledge());
+      return event !== undefined;
     }
+    if (this.#vmx.windowExit()) return true;
+    if (!this.#platform.interruptPending) return false;
+    return this.#vmx.onExternalInterruptPending(() => this.#platform.acknowledge()) !== 'blocked';
   }
   /** Offers a non-maskable interrupt to the loaded vCPU of a bare machine; false while it is blocked. */
   offerNmi(): boolean {

@@ -4,7 +4,7 @@ import { PAGE_BYTES, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { CS } from '../cpu/state.ts';
 import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
-import type { TranslationContext } from './translation.ts';
+import type { SavedTranslations } from './translation.ts';
 import { TranslationControl } from './translation-control.ts';
 import { Outcome } from './walk.ts';
 
@@ -350,26 +350,15 @@ export class Mmu extends TranslationControl {
   }
 
   /** A copy of everything the MMU remembers for the loaded vCPU, for `restore`. */
-  save(): SavedMmu {
-    const { tlb, pdptes, vpid, ept } = this.vcpu;
-    return { tlb: tlb.save(), pdptes: [...pdptes], vpid, ept };
+  save(): SavedTranslations {
+    return this.vcpu.save();
   }
   /** Puts a saved state back; to be called once the registers and memory are restored. */
-  restore(saved: SavedMmu): void {
-    this.vcpu.tlb.restore(saved.tlb);
-    this.vcpu.pdptes.set(saved.pdptes);
-    this.vcpu.vpid = saved.vpid;
-    this.vcpu.ept = saved.ept;
+  restore(saved: SavedTranslations): void {
+    this.vcpu.restore(saved);
     this.#dropWritableVmcs();
     this.contextChanged();
   }
-}
-
-export interface SavedMmu {
-  readonly tlb: ReturnType<TranslationContext['tlb']['save']>;
-  readonly pdptes: readonly number[];
-  readonly vpid: number;
-  readonly ept: TranslationContext['ept'];
 }
 
 const byteOf = (at: Split, index: number): number =>

@@ -48,6 +48,26 @@ export class TranslationContext {
   constructor(memory?: { readonly buffer: ArrayBuffer; readonly address: number }) {
     this.tlb = new ArchitecturalTlb(memory);
   }
+
+  /** A copy of everything the MMU remembers for the vCPU, for `restore`. */
+  save(): SavedTranslations {
+    const { tlb, pdptes, vpid, ept } = this;
+    return { tlb: tlb.save(), pdptes: [...pdptes], vpid, ept };
+  }
+  /** Puts a saved state back; the MMU has to be told by `contextChanged` if it is the loaded vCPU's. */
+  restore(saved: SavedTranslations): void {
+    this.tlb.restore(saved.tlb);
+    this.pdptes.set(saved.pdptes);
+    this.vpid = saved.vpid;
+    this.ept = saved.ept;
+  }
+}
+
+export interface SavedTranslations {
+  readonly tlb: ReturnType<ArchitecturalTlb['save']>;
+  readonly pdptes: readonly number[];
+  readonly vpid: number;
+  readonly ept: EptContext | undefined;
 }
 
 /** Counts in the wasm memory, where the refill counts too. */

@@ -162,6 +162,7 @@ export class Hypervisor {
   exit(event: VmExit, instructionLengthBytes: number): void {
     this.#parts.vmx.exit(event, instructionLengthBytes);
     const vcpu = this.#current;
+    vcpu.stagesDone = 0;
     vcpu.handling = this.#handle(vcpu);
     vcpu.handling.next();
   }
@@ -189,6 +190,7 @@ export class Hypervisor {
 
   #step(vcpu: VirtualCpu): void {
     const { handling } = vcpu;
+    vcpu.stagesDone++;
     // Whoever throws has shown why; the handling is not gone on with then.
     if (handling?.next().done && vcpu.handling === handling) vcpu.handling = undefined;
   }
@@ -220,19 +222,30 @@ export class Hypervisor {
     yield* this.#enter(vcpu);
   }
 
+  /** Until an interrupt ends its HLT. */
+  *#waitForInterrupt(vcpu: VirtualCpu): Handling {
+    vcpu.stages.enter(HALTED_STAGE);
+    block(vcpu);
+    yield;
+    vcpu.stages.leave();
+    yield* this.#entry(vcpu);
+  }
+
+  /** For good. */
+  *#stayDead(vcpu: VirtualCpu): Handling {
+    this.#kernel.state.activityState = ACTIVITY.SHUTDOWN;
+    vcpu.isBlocked = true;
+    yield;
+  }
+
   /** To the guest: at once, or when an interrupt ends its HLT. */
   *#enter(vcpu: VirtualCpu): Handling {
-    if (vcpu.isDead) {
-      this.#kernel.state.activityState = ACTIVITY.SHUTDOWN;
-      vcpu.isBlocked = true;
-      yield;
-    }
-    if (vcpu.isHalted && !canWake(vcpu)) {
-      vcpu.stages.enter(HALTED_STAGE);
-      block(vcpu);
-      yield;
-      vcpu.stages.leave();
-    }
+    if (vcpu.isDead) yield* this.#stayDead(vcpu);
+    if (vcpu.isHalted && !canWake(vcpu)) yield* this.#waitForInterrupt(vcpu);
+    else yield* this.#entry(vcpu);
+  }
+
+  *#entry(vcpu: VirtualCpu): Handling {
     vcpu.isHalted = false;
     vcpu.stages.enter(ENTRY_STAGE);
     yield;
@@ -283,6 +296,43 @@ export class Hypervisor {
   /** Whether interrupts could wake the guest that waits. */
   get interruptsEnabled(): boolean {
     return this.#kernel.guest.interruptsEnabled;
+  }
+
+  // ---- snapshots ---------------------------------------------------------------------------------------------------
+
+  /** Stages of the handling under way that were done. */
+  get stagesDone(): number {
+    return this.#current.stagesDone;
+  }
+
+  /** No exit is being handled but by waiting. */
+  get canSave(): boolean {
+    return this.#vcpus.every(({ handling, isBlocked }) => handling === undefined || isBlocked);
+  }
+  /** What is not in memory. */
+  saveState() {
+    return { nextPage: this.#memory.next, vcpus: this.#vcpus.map((vcpu) => vcpu.saveState()) };
+  }
+  /** `with` loads a vCPU for some work. */
+  restoreState(
+    { nextPage, vcpus }: ReturnType<Hypervisor['saveState']>,
+    withVcpu: (index: number, work: () => void) => void,
+  ): void {
+    this.#memory.next = nextPage;
+    for (const [index, vcpu] of this.#vcpus.entries()) {
+      Object.assign(vcpu, vcpus[index]);
+      vcpu.stages.clear();
+      vcpu.handling = undefined;
+      if (!vcpu.isBlocked) continue;
+      vcpu.handling = this.#blocked(vcpu);
+      withVcpu(index, () => void vcpu.handling?.next());
+    }
+  }
+
+  /** What a virtual processor that is blocked waits for. */
+  #blocked(vcpu: VirtualCpu): Handling {
+    if (vcpu.isDead) return this.#stayDead(vcpu);
+    return vcpu.isHalted ? this.#waitForInterrupt(vcpu) : this.#waitForSipi(vcpu);
   }
 
   // ---- for debuggers -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
  * each is held against the plain one, in the same rounds.
  */
 
+import { HistoryKeeper } from '../../debug-adapter/session/run/history-keeper.ts';
 import { Pace } from '../../debug-adapter/session/run/pace.ts';
 import type { Machine, MachineControl, Stop, StopFilter, Vcpu } from '../../engine/index.ts';
 import { stopFilters } from '../../engine/index.ts';
@@ -17,10 +18,12 @@ export interface Armament {
   readonly filters: readonly StopFilter[];
   /** Reads everything that the views show, twice a second. */
   readonly views: boolean;
+  /** Keeps what is needed to go back. */
+  readonly history: boolean;
 }
 
 /** A run as the command line has it. */
-export const NOTHING_ARMED: Armament = { slices: false, breakpoint: false, filters: [], views: false };
+export const NOTHING_ARMED: Armament = { slices: false, breakpoint: false, filters: [], views: false, history: false };
 const SLICED: Armament = { ...NOTHING_ARMED, slices: true };
 
 /** By what the report calls them, plain first; `events` are those that the guest's work consists of. */
@@ -32,6 +35,7 @@ export function armaments(events: readonly StopFilter[]): ReadonlyMap<string, Ar
     ['breakpoint', { ...SLICED, breakpoint: true }],
     ['filters', { ...SLICED, filters: quiet }],
     ['views', { ...SLICED, views: true }],
+    ['history', { ...SLICED, history: true }],
   ]);
 }
 
@@ -62,12 +66,15 @@ export class ArmedRun {
   run(): Stop {
     if (!this.#armament.slices) return this.#machine.run();
     const pace = new Pace();
+    const keeper = new HistoryKeeper(this.#machine.history, this.#armament.history);
+    keeper.begin();
     let viewsDue = performance.now() + VIEWS_MS;
     for (;;) {
       pace.begin();
       const stop = this.#machine.run({ instructions: pace.instructions });
       if (stop.kind !== 'limit') return stop;
       pace.end();
+      keeper.sliced();
       if (!this.#armament.views || performance.now() < viewsDue) continue;
       this.viewed += readViews(this.#machine);
       viewsDue = performance.now() + VIEWS_MS;

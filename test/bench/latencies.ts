@@ -37,7 +37,7 @@ export async function measureLatencies(files: BenchFiles, size: Size): Promise<L
     else console.error(`left out, as ${file} has not been built: ${what}`);
   }
   const adapter = path.join(files.root, 'dist/debug-adapter.js');
-  if (existsSync(adapter)) latencies.push(await stepLatency(adapter, program));
+  if (existsSync(adapter)) latencies.push(...(await stepLatencies(adapter, program)));
   return [...latencies, ...(await inProcess(files, size))];
 }
 
@@ -52,23 +52,29 @@ export function latencyTable(latencies: readonly Latency[]): string {
   return [table(['what', 'samples', 'median', '99 %'], rows), ...lines].join('\n');
 }
 
-/** From the request to step to the `stopped` event, in a session that VS Code could drive. */
-async function stepLatency(script: string, program: string): Promise<Latency> {
-  const what = `a step in ${SAMPLE} by the adapter, from the request to the stop`;
-  const ms: number[] = [];
+/** From the request to step to the `stopped` event, in a session that VS Code could drive; forth, and the same back. */
+async function stepLatencies(script: string, program: string): Promise<Latency[]> {
+  const forth: Latency = { what: `a step in ${SAMPLE} by the adapter, from the request to the stop`, ms: [] };
+  const back: Latency = { what: `a step back in ${SAMPLE} by the adapter`, ms: [] };
+  const granularity = 'instruction';
   try {
     await inSession(script, program, async (client) => {
-      for (let step = 0; step < STEPS; step++) {
-        const started = performance.now();
-        const stopped = client.waitForEvent('stopped');
-        await client.stepInRequest({ threadId: 1, granularity: 'instruction' });
-        await stopped;
-        ms.push(performance.now() - started);
+      for (const { latency, command } of [
+        { latency: forth, command: 'stepIn' },
+        { latency: back, command: 'stepBack' },
+      ]) {
+        for (let step = 0; step < STEPS; step++) {
+          const started = performance.now();
+          const stopped = client.waitForEvent('stopped');
+          await client.send(command, { threadId: 1, granularity });
+          await stopped;
+          (latency.ms as number[]).push(performance.now() - started);
+        }
       }
     });
-    return { what, ms };
+    return [forth, back];
   } catch (error) {
-    return { what, ms, failure: messageOf(error) };
+    return [forth, { ...back, failure: messageOf(error) }];
   }
 }
 

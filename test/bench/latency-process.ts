@@ -5,10 +5,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { assembleProgram } from '../../debug-adapter/assemble-program.ts';
+import { HistoryKeeper } from '../../debug-adapter/session/run/history-keeper.ts';
 import { bootGuest } from '../support/guests.ts';
 import type { Latency } from './latencies.ts';
 
 const STEPS = 1000;
+const STEPS_BACK = 100;
+const BACK_FROM = 400_000_000;
 const [root = '.', runs = '1'] = process.argv.slice(2);
 const samples = path.join(root, 'samples');
 const sources = readdirSync(samples).flatMap((name) => {
@@ -45,6 +48,21 @@ async function stepLatencies(name: string): Promise<number[]> {
   return ms;
 }
 
+/** Steps back from behind so many instructions of a benchmark guest, kept as a session keeps them. */
+async function stepBackLatencies(elf: string): Promise<number[]> {
+  const { machine } = await bootGuest(path.join(root, 'test/bench/guests', elf), { commandLine: 'x=1' });
+  const keeper = new HistoryKeeper(machine.history, true);
+  keeper.begin();
+  while (machine.instructionCount < BACK_FROM) {
+    const stop = machine.run({ instructions: 5_000_000 });
+    if (stop.kind !== 'limit') throw new Error(`${elf} ended: ${stop.kind}`);
+    keeper.sliced();
+  }
+  const ms: number[] = [];
+  for (let step = 0; step < STEPS_BACK; step++) ms.push(await timed(() => machine.history.stepBack()));
+  return ms;
+}
+
 async function repeated(work: () => Promise<unknown>): Promise<number[]> {
   const ms: number[] = [];
   for (let run = 0; run < Number(runs); run++) ms.push(await timed(work));
@@ -69,5 +87,9 @@ const results = [
   await latency('loading rings and creating its machine, again', () => repeated(() => bootGuest(rings))),
   await latency('a step in rings', () => stepLatencies('rings')),
   await latency('a step in tiny-hypervisor', () => stepLatencies('tiny-hypervisor')),
+  await latency('the first step back after 400 M instructions of alu64', async () =>
+    (await stepBackLatencies('alu64.elf')).slice(0, 1),
+  ),
+  await latency('the steps back after it', async () => (await stepBackLatencies('alu64.elf')).slice(1)),
 ];
 process.stdout.write(JSON.stringify(results));

@@ -67,6 +67,7 @@ class Subject {
     owner: {
       handleEvent: (event) => this.#event(event),
       interrupted: () => this.host.state.activityState !== 0,
+      takeInterruptions: () => 0,
       stopAtMark: () => true,
     },
   });

@@ -31,7 +31,7 @@ class Subject {
     localApic: false,
     ports: { read: () => 0, write: () => {} },
     hooks: silentHooks,
-    owner: { handleEvent: () => {}, interrupted: () => true, stopAtMark: () => true },
+    owner: { handleEvent: () => {}, interrupted: () => true, takeInterruptions: () => 0, stopAtMark: () => true },
   });
   readonly #imports: Readonly<Record<string, unknown>>;
 

@@ -63,6 +63,7 @@ export class VectorMachine {
       owner: {
         handleEvent: (event) => this.#event(event),
         interrupted: () => this.#fault !== undefined,
+        takeInterruptions: () => 0,
         stopAtMark: () => true,
       },
     });

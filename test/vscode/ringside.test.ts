@@ -128,6 +128,26 @@ describeWithChromium('Ringside in a window', () => {
     }),
   );
 
+  it.each(hosts)('goes back in time, %s extension host', (host) =>
+    withWorkbench(host, 'time-travel', async (workbench) => {
+      const file = 'paging/paging.asm';
+      const line = lineOf(file, 'STOP HERE: the TLB view marks the entry as stale');
+      await workbench.openFile(file);
+      await workbench.setBreakpoint(line);
+      await workbench.startDebugging('paging: page sizes and a stale TLB entry');
+      const first = await workbench.waitForStoppedLine();
+      await workbench.clickToolbar('continue');
+      await workbench.waitForStoppedLine(line);
+      await workbench.clickToolbar('step-back');
+      await workbench.waitForStoppedLine(line - 1);
+      await workbench.clickToolbar('continue');
+      await workbench.waitForStoppedLine(line);
+      await workbench.screenshot(`reverse-${host}`);
+      await workbench.clickToolbar('reverse-continue');
+      await workbench.waitForStoppedLine(first);
+    }),
+  );
+
   it.each(hosts)('shows the chain in flight of a virtqueue, %s extension host', (host) =>
     withWorkbench(host, 'virtqueues', async (workbench) => {
       const file = 'virtio-block/virtio-block.asm';

@@ -80,6 +80,13 @@ export class BreakpointTable {
     return { stopping, messages };
   }
 
+  /** Those at an address that stop a run backwards: hits are not counted there, and nothing is logged. */
+  stopping(address: bigint, vcpu: Vcpu, symbols: SymbolTable): TableEntry[] {
+    return this.all().filter(
+      ({ action, resolution }) => resolution.addresses.includes(address) && action?.stops(vcpu, symbols),
+    );
+  }
+
   private all(): readonly TableEntry[] {
     return [...this.lists.values()].flat();
   }

@@ -71,6 +71,19 @@ export class BreakpointAction {
       : { stops: false, message: this.log.map((part) => logPart(part, context)).join('') };
   }
 
+  /** Whether a hit stops, apart from how many there were before; nothing is counted or printed. */
+  stops(vcpu: Vcpu, symbols: SymbolTable): boolean {
+    if (this.log !== undefined || !this.holdsHere(vcpu)) {
+      return false;
+    }
+    try {
+      return this.condition === undefined || isTrue(evaluate(this.condition.root, { vcpu, symbols }));
+    } catch (error) {
+      userMessage(error);
+      return true;
+    }
+  }
+
   private holdsHere(vcpu: Vcpu): boolean {
     if (this.mode === 'any') {
       return true;

@@ -64,13 +64,20 @@ export class DataBreakpointTable {
 
   /** Those that an access hits and whose conditions hold. */
   hit(stop: Stop & { kind: 'watch' }, vcpu: Vcpu, symbols: SymbolTable): DataBreakpoint[] {
+    return this.at(stop).filter(({ action }) => action.hit(vcpu, symbols).stops);
+  }
+  /** Those that stop a run backwards. */
+  stopping(stop: Stop & { kind: 'watch' }, vcpu: Vcpu, symbols: SymbolTable): DataBreakpoint[] {
+    return this.at(stop).filter(({ action }) => action.stops(vcpu, symbols));
+  }
+
+  private at(stop: Stop & { kind: 'watch' }): DataBreakpoint[] {
     return this.list.filter(
-      ({ ranges, read, write, action }) =>
+      ({ ranges, read, write }) =>
         (stop.access === 'read' ? read : write) &&
         ranges.some(
           ({ address, lengthBytes }) => stop.address >= address && stop.address < address + BigInt(lengthBytes),
-        ) &&
-        action.hit(vcpu, symbols).stops,
+        ),
     );
   }
 }

@@ -1,23 +1,34 @@
 import type { Stop } from '../../engine-target.ts';
+import type { BreakpointKind } from '../breakpoints/breakpoint-table.ts';
 import { sentenceOf } from '../breakpoints/filter-descriptions.ts';
 import type { Debuggee } from '../debuggee.ts';
 import type { Outcome } from '../outcome.ts';
 import type { Session } from '../session.ts';
 
+/** Which way the machine runs. Backwards, hits are not counted and nothing is logged. */
+export type Direction = 'forth' | 'back';
+
 /**
  * What a stop of the engine means to the user, or undefined if the machine is to go on: a limit, a breakpoint whose
  * condition does not hold, a log point, an event that only a step waits for.
  */
-export function judge(session: Session, debuggee: Debuggee, stop: Stop): Outcome | undefined {
+export function judge(
+  session: Session,
+  debuggee: Debuggee,
+  stop: Stop,
+  direction: Direction = 'forth',
+): Outcome | undefined {
   switch (stop.kind) {
     case 'limit':
       return undefined;
     case 'paused':
       return { reason: 'pause', vcpu: debuggee.control.currentVcpu, stop };
     case 'breakpoint':
-      return judgeBreakpoint(session, debuggee, stop);
+      return direction === 'back'
+        ? judgeBreakpointBack(session, debuggee, stop)
+        : judgeBreakpoint(session, debuggee, stop);
     case 'watch':
-      return judgeWatch(session, stop);
+      return judgeWatch(session, stop, direction);
     case 'event':
       return debuggee.stopPoints.isUserEvent(stop.event)
         ? {
@@ -70,16 +81,35 @@ function judgeBreakpoint(
   for (const text of hit.messages) {
     session.print(text, 'console');
   }
-  const [first] = hit.stopping;
+  return atBreakpoints(stop, hit.stopping);
+}
+
+function judgeBreakpointBack(
+  session: Session,
+  debuggee: Debuggee,
+  stop: Stop & { kind: 'breakpoint' },
+): Outcome | undefined {
+  const { vcpu, address } = stop;
+  return atBreakpoints(stop, session.breakpoints.stopping(address, debuggee.vcpu(vcpu), debuggee.program.symbols));
+}
+
+function atBreakpoints(
+  stop: Stop & { kind: 'breakpoint' },
+  stopping: readonly { readonly id: number; readonly kind: BreakpointKind }[],
+): Outcome | undefined {
+  const { vcpu } = stop;
+  const [first] = stopping;
   if (first === undefined) {
     return undefined;
   }
   const reason = first.kind === 'source' ? 'breakpoint' : (`${first.kind} breakpoint` as const);
-  return { reason, vcpu, stop, breakpointIds: hit.stopping.map((breakpoint) => breakpoint.id) };
+  return { reason, vcpu, stop, breakpointIds: stopping.map((breakpoint) => breakpoint.id) };
 }
 
-function judgeWatch(session: Session, stop: Stop & { kind: 'watch' }): Outcome | undefined {
-  const hit = session.dataBreakpoints.hit(stop, session.vcpu(stop.vcpu), session.debuggee.program.symbols);
+function judgeWatch(session: Session, stop: Stop & { kind: 'watch' }, direction: Direction): Outcome | undefined {
+  const { dataBreakpoints, debuggee } = session;
+  const vcpu = session.vcpu(stop.vcpu);
+  const hit = dataBreakpoints[direction === 'back' ? 'stopping' : 'hit'](stop, vcpu, debuggee.program.symbols);
   if (hit.length === 0) {
     return undefined;
   }

@@ -26,6 +26,14 @@ export class HostMemory {
     return address;
   }
 
+  /** Where the next page will lie; a snapshot keeps it, the pages themselves are memory. */
+  get next(): number {
+    return this.#next;
+  }
+  set next(address: number) {
+    this.#next = address;
+  }
+
   write64(address: number, value: bigint): void {
     this.physical.writeU64(address, value);
   }

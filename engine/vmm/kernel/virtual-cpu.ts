@@ -73,6 +73,14 @@ export class VirtualCpu {
     return this.index + 1;
   }
 
+  /** Stages of the handling under way that were done. */
+  stagesDone = 0;
+
+  saveState() {
+    const { isHalted, isDead, isBlocked, hasLaunched, entryFailed } = this;
+    return { isHalted, isDead, isBlocked, hasLaunched, entryFailed };
+  }
+
   /** The instruction that exited has been carried out by the handler. */
   skipInstruction(): void {
     this.parts.guest.skipInstruction();
