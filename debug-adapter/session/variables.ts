@@ -10,7 +10,7 @@ import type { Handlers } from './handlers.ts';
 import { formatReference } from './memory-reference.ts';
 import type { Session } from './session.ts';
 
-const EXPENSIVE = ['MSRs', 'Vector', 'Debug'];
+const EXPENSIVE = ['MSRs', 'x87', 'Vector', 'Debug'];
 
 export const variables: Handlers = {
   scopes({ frameId }, session) {

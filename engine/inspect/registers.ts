@@ -10,6 +10,7 @@ import type { SegmentRegister } from '../cpu/state.ts';
 import { type FieldName, fieldTable, gprNames, segmentNames } from '../cpu/state-layout.ts';
 import { vectorAccesses, vectorViews } from './vector-registers.ts';
 import type { RegisterAccess, RegisterGroup, RegisterView } from './views.ts';
+import { x87Accesses, x87Views } from './x87-registers.ts';
 
 const unsigned = (value: number | bigint): bigint => BigInt.asUintN(64, BigInt(value));
 
@@ -197,6 +198,7 @@ const table: ReadonlyMap<string, RegisterAccess> = new Map<string, RegisterAcces
   ['xcr0', fieldAccess('xcr0', 32)],
   ['mxcsr', fieldAccess('mxcsr', 32)],
   ...vectorAccesses(),
+  ...x87Accesses(),
   ...(['dr0', 'dr1', 'dr2', 'dr3'] as const).map((name): [string, RegisterAccess] => [name, fieldAccess(name, 64)]),
   ['dr6', fieldAccess('dr6', 32)],
   ['dr7', fieldAccess('dr7', 32)],
@@ -322,6 +324,7 @@ export function registerGroups(cpu: Processor): RegisterGroup[] {
         view(cpu, 'IA32_EFER', bitParts(unsigned(state.efer), EFER), 'IA32_EFER'),
       ],
     },
+    { name: 'x87', registers: x87Views(cpu) },
     { name: 'Vector', registers: vectorViews(cpu) },
     { name: 'Debug', registers: ['dr0', 'dr1', 'dr2', 'dr3', 'dr6', 'dr7'].map((name) => view(cpu, name)) },
     { name: 'MSRs', registers: [...cpu.model.msrs.values()].map((msr) => view(cpu, msr.name, undefined, msr.name)) },

@@ -20,7 +20,7 @@ export interface RegisterView {
 }
 
 export interface RegisterGroup {
-  readonly name: 'General' | 'Flags' | 'Segment' | 'Control' | 'Vector' | 'Debug' | 'MSRs';
+  readonly name: 'General' | 'Flags' | 'Segment' | 'Control' | 'x87' | 'Vector' | 'Debug' | 'MSRs';
   readonly registers: readonly RegisterView[];
 }
 
