@@ -10,6 +10,7 @@ import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu
 import { PAGE_BYTES, PAGE_FAULT_ADDRESS, pageFaultField, SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
 import { is64Bit } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
+import { CR0 } from '../cpu/register-bits.ts';
 import { CS, readSigned, SS } from '../cpu/state.ts';
 import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
 import { systemInstructionKey } from '../cpu/system-table.ts';
@@ -68,7 +69,7 @@ export class Runtime {
       segmentCheck: (at: number, offset: number, segment: number, size: number) =>
         this.#checkedSegment(at, offset, segment, size),
       raise: (_record: number, vector: number, errorCode: number) => {
-        this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
+        this.pendingEvent = this.#raised(vector, errorCode);
       },
       system: (recordAddress: number) => this.#system(recordAddress),
       enterRegion: (at: number) => (this.mayEnterRegion(at) ? 1 : 0),
@@ -90,6 +91,13 @@ export class Runtime {
     view.setUint32(PAGE_FAULT_ADDRESS + pageFaultField.isPending, 0, true);
     const errorCode = view.getUint32(PAGE_FAULT_ADDRESS + pageFaultField.errorCode, true);
     return PF(errorCode, readSigned(view, PAGE_FAULT_ADDRESS + pageFaultField.linear));
+  }
+
+  #raised(vector: number, errorCode: number): GuestFault | Unimplemented {
+    // Operations know #MF only, which is what MMX instructions raise while an x87 exception is pending.
+    const byInterrupt = vector === Vector.MF && (this.#parts.processor.state.cr0 & CR0.NE) === 0;
+    if (byInterrupt) return new Unimplemented('an MMX instruction while an x87 exception is pending and CR0.NE = 0');
+    return new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
   }
 
   #checkedSegment(recordAddress: number, offset: number, segment: number, size: number): number {
