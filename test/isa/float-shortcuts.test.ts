@@ -3,14 +3,17 @@ import { describe, expect, it } from 'vitest';
 import { evaluate } from '../../engine/expr/evaluate.ts';
 import { constant } from '../../engine/expr/expr.ts';
 import { add, divide, multiply, multiplyAdd, squareRoot, subtract } from '../../engine/float/arithmetic.ts';
+import { convert } from '../../engine/float/convert.ts';
 import {
   type FloatEnvironment,
   FloatException,
   type FloatResult,
   mxcsrEnvironment,
+  RoundingMode,
 } from '../../engine/float/environment.ts';
-import { binary32, binary64, type FloatFormat } from '../../engine/float/format.ts';
+import { binary16, binary32, binary64, type FloatFormat } from '../../engine/float/format.ts';
 import { fused } from '../../engine/isa/floating-point/fused-shortcuts.ts';
+import { singlesToHalves } from '../../engine/isa/floating-point/half-shortcuts.ts';
 import * as shortcuts from '../../engine/isa/floating-point/shortcuts.ts';
 import { anyNumber } from '../support/any-number.ts';
 import { random } from '../support/random.ts';
@@ -76,5 +79,29 @@ describe.each([binary32, binary64])('$name', (format) => {
       expect(expected.exceptions & ~FloatException.Inexact, label).toBe(0);
     }
     expect(sure).toBeGreaterThan(ROUNDS * 0.4);
+  });
+});
+
+describe('to half precision', () => {
+  const edges = [
+    0x3880_0000, 0x387f_ffff, 0x3880_1000, 0x477f_e000, 0x477f_efff, 0x477f_f000, 0x4780_0000, 0x3f80_1000, 0x3f80_3000,
+  ];
+  it.each([
+    { name: 'to nearest', mode: RoundingMode.Nearest },
+    { name: 'towards zero', mode: RoundingMode.Zero },
+  ])('at the edges, rounding $name', ({ mode }) => {
+    const noTemps = () => 0n;
+    const inMode = { ...environment, rounding: mode };
+    let sure = 0;
+    for (const bits of edges.flatMap((edge) => [BigInt(edge), BigInt(edge + 0x8000_0000)])) {
+      const shortcut = singlesToHalves([constant(128, bits)], mode);
+      if (!shortcut) throw new Error('there is no shortcut');
+      if (evaluate(shortcut.unsure, noTemps) !== 0n) continue;
+      sure++;
+      const { bits: half, exceptions } = convert(binary32, binary16, inMode, bits);
+      expect(evaluate(shortcut.value, noTemps), bits.toString(16)).toBe(half);
+      expect(exceptions & ~FloatException.Inexact, bits.toString(16)).toBe(0);
+    }
+    expect(sure).toBeGreaterThan(8);
   });
 });

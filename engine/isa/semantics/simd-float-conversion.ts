@@ -6,6 +6,7 @@ import { binary16, binary32, binary64, type FloatFormat } from '../../float/form
 import type { ConversionShortcut } from '../floating-point/conversion-shortcuts.ts';
 import * as shortcuts from '../floating-point/conversion-shortcuts.ts';
 import { floatFunction, type LaneOperation, type OperandBits } from '../floating-point/functions.ts';
+import { halvesToSingles, singlesToHalves } from '../floating-point/half-shortcuts.ts';
 import { type LaneShortcut, shortcutOf } from '../floating-point/shortcuts.ts';
 import type { Operand } from '../operand.ts';
 import type { Semantics } from '../semantics-builder.ts';
@@ -234,10 +235,7 @@ const fromHalf = conversion('HalfToSingle', [16, 32], (environment, [a = 0n]) =>
   return { bits: result.bits, exceptions: result.exceptions & ~FloatException.Denormal };
 });
 /** VCVTPH2PS — Convert Half Precision to Single Precision. */
-export function VCVTPH2PS(m: Semantics, dest: Operand, src: Operand): void {
-  const value = readLow(m, src, dest.halves === 2 ? 128 : 64);
-  m.writeHalves(dest, callFloatOnce(m, fromHalf(value.width, vectorBits(dest)), [value]) as Expr<128>[]);
-}
+export const VCVTPH2PS = packedConversion(fromHalf, halvesToSingles, 'half the lanes');
 
 /** FTZ does not concern half precision. */
 const toHalf = Array.from({ length: 8 }, (_, immediate) =>
@@ -248,9 +246,13 @@ const toHalf = Array.from({ length: 8 }, (_, immediate) =>
 );
 /** VCVTPS2PH — Convert Single Precision to Half Precision, rounding as the immediate says. */
 export function VCVTPS2PH(m: Semantics, dest: Operand, src: Operand, immediate: Operand): void {
-  const of = toHalf[(immediate.constant ?? 0) & 7] as Conversion;
-  const wide = src.halves === 2;
-  const { values, mxcsr } = callFloat(m, of(wide ? 256 : 128, wide ? 128 : 64), readVector(m, src));
+  const control = (immediate.constant ?? 0) & 7;
+  const of = (toHalf[control] as Conversion)(vectorBits(src), src.halves === 2 ? 128 : 64);
+  const read = readVector(m, src);
+  const ordinary = singlesToHalves(read, control & 4 ? undefined : roundingMode(control));
+  const initial = m.state('mxcsr');
+  const shortcut = ordinary && shortcutOf([ordinary], 128, initial, src.halves === 2 ? 128 : 64);
+  const { values, mxcsr } = callFloat(m, of, read, initial, shortcut);
   const lanes = values[0] as Expr<64> | Expr<128>;
   if (dest.kind === 'memory') m.write({ ...dest, width: lanes.width }, lanes);
   else m.writeHalves(dest, [lanes.width === 64 ? lanes.zeroExtend(128) : (lanes as Expr<128>)]);
