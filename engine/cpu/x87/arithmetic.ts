@@ -7,6 +7,7 @@ import {
   type FloatEnvironment,
   FloatException,
   type FloatResult,
+  roundingMode,
 } from '../../float/environment.ts';
 import { extended80, type FloatFormat } from '../../float/format.ts';
 import { invalidOperation, propagateNaN } from '../../float/nan.ts';
@@ -16,7 +17,8 @@ import type { DecodedInstruction, SystemInstruction } from '../instruction.ts';
 import { memoryOperand } from '../operands.ts';
 import type { Processor } from '../processor.ts';
 import { fromSigned, readInteger, readReal, type Source } from './memory-operands.ts';
-import { INDEFINITE, isEmpty, pop, push, readStack, writeStack } from './register-stack.ts';
+import * as quick from './quick-arithmetic.ts';
+import { FSW, INDEFINITE, isEmpty, physical, pop, push, readStack, writeStack } from './register-stack.ts';
 import {
   hasEmpty,
   raise,
@@ -44,15 +46,51 @@ function sourceExceptions({ isDenormal }: Source, { bits, exceptions }: FloatRes
   return isDenormal && before === 0 && !isNotANumber(unpack(extended80, bits)) ? FloatException.Denormal : 0;
 }
 
+const QUICK = new Map<Binary, typeof quick.add>([
+  [add, quick.add],
+  [subtract, quick.subtract],
+  [multiply, quick.multiply],
+]);
+const [own, other, quickResult] = [quick.partsOf(), quick.partsOf(), quick.partsOf()];
+const FULL_PRECISION = 0x300;
+
+/** As `combine`, of two registers or a register and a source; false, with nothing changed, for what is not ordinary. */
+function combineQuickly(
+  { state }: Processor,
+  compute: Binary,
+  order: Order,
+  destination: number,
+  source: number | bigint,
+): boolean {
+  const quickly = QUICK.get(compute);
+  const { fcw } = state;
+  if (!quickly || (fcw & FULL_PRECISION) !== FULL_PRECISION) return false;
+  const n = physical(state, destination);
+  quick.loadRegister(state, n, own);
+  if (typeof source === 'bigint') quick.loadBits(source, other);
+  else quick.loadRegister(state, physical(state, source), other);
+  const rounding = roundingMode(fcw >> 10);
+  const outcome =
+    order === 'destination-first'
+      ? quickly(own, other, quickResult, rounding)
+      : quickly(other, own, quickResult, rounding);
+  const isInexact = outcome >= quick.Outcome.Inexact;
+  if (outcome === quick.Outcome.Other || (isInexact && (fcw & FloatException.Inexact) === 0)) return false;
+  quick.storeRegister(state, n, quickResult);
+  const c1 = outcome === quick.Outcome.RoundedUp ? FSW.C1 : 0;
+  state.fsw = (state.fsw & ~FSW.C1) | c1 | (isInexact ? FSW.PE : 0);
+  return true;
+}
+
 /** ST(`destination`) := ST(`destination`) with a source, in the given order. */
 function combine(cpu: Processor, compute: Binary, order: Order, destination: number, source: Source): boolean {
   const { state } = cpu;
   const environment = controlWordEnvironment(state.fcw);
-  const own = readStack(state, destination);
+  const value = readStack(state, destination);
   const result =
     order === 'destination-first'
-      ? compute(extended80, environment, own, source.bits)
-      : compute(extended80, environment, source.bits, own);
+      ? compute(extended80, environment, value, source.bits)
+      : compute(extended80, environment, source.bits, value);
   if (!raise(cpu, result.exceptions | sourceExceptions(source, result), result.roundedUp)) return false;
   writeStack(state, destination, result.bits);
   return true;
@@ -71,7 +109,9 @@ const withMemory = (compute: Binary, order: Order, read: (cpu: Processor, insn: 
     const source = read(cpu, insn);
     setPointers(cpu, insn, memoryOperand(insn, 0));
     if (isEmpty(cpu.state, 0)) underflow(cpu, 0);
-    else combine(cpu, compute, order, 0, source);
+    else if (source.isDenormal || !combineQuickly(cpu, compute, order, 0, source.bits)) {
+      combine(cpu, compute, order, 0, source);
+    }
   });
 
 /** An operation between registers, the first operand being the destination; `pops`: afterwards. */
@@ -82,7 +122,8 @@ const betweenRegisters = (compute: Binary, order: Order, pops: boolean) =>
     setPointers(cpu, insn);
     const done = hasEmpty(state, destination, source)
       ? underflow(cpu, destination)
-      : combine(cpu, compute, order, destination, { bits: readStack(state, source), isDenormal: false });
+      : combineQuickly(cpu, compute, order, destination, source) ||
+        combine(cpu, compute, order, destination, { bits: readStack(state, source), isDenormal: false });
     if (done && pops) pop(state);
   });
 
