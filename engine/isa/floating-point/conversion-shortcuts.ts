@@ -36,7 +36,8 @@ const lowQwords = (halves: readonly LaneShortcut[]): LaneShortcut[] => {
   if (!high) return [low];
   const upper = vector<64>('i64x2.extract_lane', [high.value], [0]);
   const value = vector('i64x2.replace_lane', [low.value, upper], [1]);
-  return [{ ...low, value, unsure: low.unsure.or(high.unsure) }];
+  const inexactLanes = low.inexact && high.inexact ? { inexact: low.inexact.or(high.inexact) } : {};
+  return [{ ...low, value, unsure: low.unsure.or(high.unsure), ...inexactLanes }];
 };
 
 /** The result is wider: the lower half of the source, and for 256 bits the upper one. */
@@ -48,31 +49,44 @@ const widening =
     return (halves === 2 ? [low, high()] : [low]).map(of);
   };
 
+/** Singles have the integers up to 2^24. */
+const EXACT_INTEGER = { most: singles.everyLane(0x0100_0000n), least: singles.everyLane(0xff00_0000n) };
 export const dwordsToSingles: ConversionShortcut = each((a) => ({
   value: vector('f32x4.convert_i32x4_s', [a]),
   unsure: nothing,
   control: toNearest,
+  inexact: vector('i32x4.gt_s', [a, EXACT_INTEGER.most]).or(vector('i32x4.gt_s', [EXACT_INTEGER.least, a])),
 }));
 
 const beyond = (lanes: FloatLanes, a: Expr<128>, limit: Expr<128>): Expr<128> =>
   lanes.binary('lt', lanes.magnitude(a), limit).not();
 
 export const singlesToDwords = (rounding: 'current' | 'truncate'): ConversionShortcut =>
-  each((a) => ({
-    value: vector('i32x4.trunc_sat_f32x4_s', [rounding === 'truncate' ? a : singles.unary('nearest', a)]),
-    unsure: beyond(singles, a, INTEGER_LIMIT.single),
-    control: rounding === 'truncate' ? inexact : toNearest,
-  }));
+  each((a) => {
+    const value = vector('i32x4.trunc_sat_f32x4_s', [rounding === 'truncate' ? a : singles.unary('nearest', a)]);
+    return {
+      value,
+      unsure: beyond(singles, a, INTEGER_LIMIT.single),
+      control: rounding === 'truncate' ? inexact : toNearest,
+      inexact: singles.binary('ne', vector('f32x4.convert_i32x4_s', [value]), a),
+    };
+  });
 
 export const doublesToDwords =
   (rounding: 'current' | 'truncate'): ConversionShortcut =>
   (source) =>
     lowQwords(
-      source.map((a) => ({
-        value: vector('i32x4.trunc_sat_f64x2_s_zero', [rounding === 'truncate' ? a : doubles.unary('nearest', a)]),
-        unsure: beyond(doubles, a, INTEGER_LIMIT.double),
-        control: rounding === 'truncate' ? inexact : toNearest,
-      })),
+      source.map((a) => {
+        const value = vector('i32x4.trunc_sat_f64x2_s_zero', [
+          rounding === 'truncate' ? a : doubles.unary('nearest', a),
+        ]);
+        return {
+          value,
+          unsure: beyond(doubles, a, INTEGER_LIMIT.double),
+          control: rounding === 'truncate' ? inexact : toNearest,
+          inexact: doubles.binary('ne', vector('f64x2.convert_low_i32x4_s', [value]), a),
+        };
+      }),
     );
 
 /** Always exact. */
@@ -88,10 +102,12 @@ export const doublesToSingles: ConversionShortcut = (source) =>
     source.map((a) => {
       const magnitude = doubles.magnitude(a);
       const small = doubles.binary('le', magnitude, SINGLE_SMALLEST).and(doubles.isNotZero(a));
+      const value = vector('f32x4.demote_f64x2_zero', [a]);
       return {
-        value: vector('f32x4.demote_f64x2_zero', [a]),
+        value,
         unsure: beyond(doubles, a, SINGLE_LARGE).or(small),
         control: toNearest,
+        inexact: doubles.binary('ne', vector('f64x2.promote_low_f32x4', [value]), a),
       };
     }),
   );
@@ -103,7 +119,14 @@ export function qwordToDouble(a: Expr<64>): LaneShortcut {
   const scale = constant(128, 0x41f0_0000_0000_0000n);
   const high = doubles.binary('mul', vector('f64x2.convert_low_i32x4_s', [upper]), scale);
   const low = vector('f64x2.convert_low_i32x4_u', [quad]);
-  return { value: doubles.binary('add', high, low), unsure: nothing, control: toNearest };
+  // Doubles have the integers below 2^53.
+  const shifted = vector('i64x2.add', [quad, doubles.everyLane(1n << 53n)]);
+  return {
+    value: doubles.binary('add', high, low),
+    unsure: nothing,
+    control: toNearest,
+    inexact: vector('i64x2.shr_u', [shifted, constant(32, 54)]),
+  };
 }
 
 const operationOf: Readonly<Record<RoundingMode, 'nearest' | 'floor' | 'ceil' | 'trunc'>> = {
@@ -117,9 +140,13 @@ const operationOf: Readonly<Record<RoundingMode, 'nearest' | 'floor' | 'ceil' | 
 export function rounding(mode: RoundingMode | undefined, reportsInexact: boolean): ShortcutOf {
   const unreported: MxcsrControl = mode === undefined ? roundingToNearest : whatever;
   const reported: MxcsrControl = mode === undefined ? toNearest : inexact;
-  return (lanes, a) => ({
-    value: lanes.unary(operationOf[mode ?? RoundingMode.Nearest], a as Expr<128>),
-    unsure: notOrdinary(lanes, a as Expr<128>),
-    control: reportsInexact ? reported : unreported,
-  });
+  return (lanes, a) => {
+    const value = lanes.unary(operationOf[mode ?? RoundingMode.Nearest], a as Expr<128>);
+    return {
+      value,
+      unsure: notOrdinary(lanes, a as Expr<128>),
+      control: reportsInexact ? reported : unreported,
+      inexact: lanes.binary('ne', value, a as Expr<128>),
+    };
+  };
 }

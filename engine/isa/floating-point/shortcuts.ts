@@ -15,6 +15,8 @@ export interface LaneShortcut {
   readonly unsure: Expr<128>;
   /** What MXCSR must be for it. */
   readonly control: MxcsrControl;
+  /** Not zero where the result may be inexact, if that is told cheaply: where it is not, MXCSR does not matter. */
+  readonly inexact?: Expr<128>;
 }
 
 /** MXCSR AND mask = value. */
@@ -46,11 +48,16 @@ export function shortcutOf(
   width: 32 | 64 | 128 = lanes,
 ): Shortcut {
   const { mask, value } = (halves[0] as LaneShortcut).control;
-  const unsure = anyOf(...halves.map((half) => half.unsure));
-  const sure = (lanes === 128 ? unsure : unsure.truncate(lanes)).isZero();
+  const nowhere = (marks: readonly Expr<128>[]): Expr<1> => {
+    const all = anyOf(...marks);
+    return (lanes === 128 ? all : all.truncate(lanes)).isZero();
+  };
+  const sure = nowhere(halves.map(({ unsure }) => unsure));
   const control = mxcsr.and(constant(32, mask)).eq(constant(32, value));
+  const inexactLanes = halves.flatMap((half) => half.inexact ?? []);
+  const allowed = inexactLanes.length === 0 ? control : control.or(nowhere(inexactLanes));
   const results = halves.map((half) => (width === 128 ? half.value : half.value.truncate(width)));
-  return { condition: mask === 0 ? sure : control.and(sure), values: [...results, mxcsr] };
+  return { condition: mask === 0 ? sure : allowed.and(sure), values: [...results, mxcsr] };
 }
 
 export type ShortcutOf = (lanes: FloatLanes, ...operands: readonly Expr<128>[]) => LaneShortcut;
