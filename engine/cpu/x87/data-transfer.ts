@@ -1,6 +1,6 @@
 /** x87 loads, stores, exchanges and constants. */
 import { convert, toInteger } from '../../float/convert.ts';
-import { FloatException, type FloatResult, RoundingMode } from '../../float/environment.ts';
+import { FloatException, type FloatResult, RoundingMode, roundingMode } from '../../float/environment.ts';
 import { extended80 } from '../../float/format.ts';
 import { encodeFinite, roundAndPack } from '../../float/round.ts';
 import { unpack } from '../../float/unpack.ts';
@@ -9,10 +9,33 @@ import type { DecodedInstruction, SystemInstruction } from '../instruction.ts';
 import { memoryOperand } from '../operands.ts';
 import type { Processor } from '../processor.ts';
 import { RFLAGS } from '../register-bits.ts';
+import type { CpuState } from '../state.ts';
 import { fullPrecision } from './arithmetic.ts';
-import { destination, readInteger, readReal, readTenBytes, realFormat, writeDestination } from './memory-operands.ts';
+import {
+  destination,
+  fromRaw,
+  readInteger,
+  readRaw,
+  readTenBytes,
+  realFormat,
+  writeDestination,
+} from './memory-operands.ts';
 import { fromPackedDecimal, PACKED_INDEFINITE, toPackedDecimal } from './packed-decimal.ts';
-import { free, INDEFINITE, isEmpty, pop, push, readStack, writeStack } from './register-stack.ts';
+import * as quick from './quick-arithmetic.ts';
+import { narrowedBits, narrowToDouble, narrowToSingle, widenDouble, widenSingle } from './quick-conversions.ts';
+import {
+  FSW,
+  free,
+  INDEFINITE,
+  isEmpty,
+  physical,
+  pop,
+  push,
+  readStack,
+  setTop,
+  topOfStack,
+  writeStack,
+} from './register-stack.ts';
 import {
   hasEmpty,
   isStored,
@@ -31,11 +54,31 @@ function load(cpu: Processor, value: bigint, exceptions = 0): void {
   } else if (raise(cpu, exceptions, false)) push(cpu.state, value);
 }
 
+const parts = quick.partsOf();
+
+/** Pushes an ordinary real of 4 or 8 bytes; false, with nothing changed, if it is none or there is no place for it. */
+function pushQuickly({ state }: Processor, sizeBytes: number, bits: bigint): boolean {
+  if (sizeBytes === 10 || !isEmpty(state, 7)) return false;
+  if (!(sizeBytes === 8 ? widenDouble(bits, parts) : widenSingle(Number(bits), parts))) return false;
+  pushParts(state);
+  return true;
+}
+
+function pushParts(state: CpuState): void {
+  const top = (topOfStack(state) - 1) & 7;
+  setTop(state, top);
+  state.fsw &= ~FSW.C1;
+  state.ftw |= 1 << top;
+  quick.storeRegister(state, top, parts);
+}
+
 /** FLD of 4 and 8 bytes converts, FLD of 10 bytes does not: there even a signalling NaN passes. */
 function loadReal(cpu: Processor, insn: DecodedInstruction): void {
   const operand = memoryOperand(insn, 0);
-  const { bits, isDenormal } = readReal(cpu, insn);
+  const raw = readRaw(cpu, operand);
   setPointers(cpu, insn, operand);
+  if (pushQuickly(cpu, operand.sizeBytes, raw)) return;
+  const { bits, isDenormal } = fromRaw(operand, raw);
   if (operand.sizeBytes === 10) return load(cpu, bits);
   const isSignalling = unpack(extended80, bits).class === 'signalling NaN';
   if (isSignalling) load(cpu, bits | extended80.quietBit, FloatException.Invalid);
@@ -46,7 +89,10 @@ function loadRegister(cpu: Processor, insn: DecodedInstruction): void {
   const { state } = cpu;
   setPointers(cpu, insn);
   const i = stackRegister(insn, 0);
-  if (!isEmpty(state, i)) load(cpu, readStack(state, i));
+  if (!isEmpty(state, i) && isEmpty(state, 7)) {
+    quick.loadRegister(state, physical(state, i), parts);
+    pushParts(state);
+  } else if (!isEmpty(state, i)) load(cpu, readStack(state, i));
   else if (isEmpty(state, 7) ? stackUnderflow(cpu) : stackOverflow(cpu)) push(state, INDEFINITE);
 }
 
@@ -72,14 +118,20 @@ export const FBLD = waiting((cpu, insn) => {
 interface Store {
   convert(cpu: Processor, insn: DecodedInstruction, value: bigint): FloatResult;
   indefinite(insn: DecodedInstruction): bigint;
+  /** Stores what is ordinary; false, with nothing changed, for what is not. */
+  quickly?(cpu: Processor, insn: DecodedInstruction, linear: number): boolean;
 }
 
 /** A store to memory. The destination is checked before anything else happens. */
-const storing = ({ convert: toMemory, indefinite }: Store, pops: boolean): SystemInstruction =>
+const storing = ({ convert: toMemory, indefinite, quickly }: Store, pops: boolean): SystemInstruction =>
   waiting((cpu, insn) => {
     const { state } = cpu;
     const linear = destination(cpu, insn);
     setPointers(cpu, insn, memoryOperand(insn, 0));
+    if (!isEmpty(state, 0) && quickly?.(cpu, insn, linear)) {
+      if (pops) pop(state);
+      return;
+    }
     const result: FloatResult = isEmpty(state, 0)
       ? { bits: indefinite(insn), exceptions: 0, roundedUp: false }
       : toMemory(cpu, insn, readStack(state, 0));
@@ -100,6 +152,20 @@ const storeReal: Store = {
   indefinite(insn) {
     const operand = memoryOperand(insn, 0);
     return operand.sizeBytes === 10 ? INDEFINITE : realFormat(operand).defaultNaN;
+  },
+  quickly(cpu, insn, linear) {
+    const { state } = cpu;
+    const { sizeBytes } = memoryOperand(insn, 0);
+    if (sizeBytes === 10) return false;
+    quick.loadRegister(state, physical(state, 0), parts);
+    const narrow = sizeBytes === 8 ? narrowToDouble : narrowToSingle;
+    const outcome = narrow(parts, roundingMode(state.fcw >> 10));
+    const isInexact = outcome >= quick.Outcome.Inexact;
+    if (outcome === quick.Outcome.Other || (isInexact && (state.fcw & FloatException.Inexact) === 0)) return false;
+    writeDestination(cpu, insn, linear, narrowedBits());
+    const c1 = outcome === quick.Outcome.RoundedUp ? FSW.C1 : 0;
+    state.fsw = (state.fsw & ~FSW.C1) | c1 | (isInexact ? FSW.PE : 0);
+    return true;
   },
 };
 
@@ -124,8 +190,15 @@ const storeRegister = (pops: boolean): SystemInstruction =>
     setPointers(cpu, insn);
     const empty = isEmpty(state, 0);
     if (empty && !stackUnderflow(cpu)) return;
-    if (!empty) raise(cpu, 0, false);
-    writeStack(state, stackRegister(insn, 0), empty ? INDEFINITE : readStack(state, 0));
+    const to = physical(state, stackRegister(insn, 0));
+    if (empty) {
+      state.setX87Register(to, INDEFINITE);
+    } else {
+      state.fsw &= ~FSW.C1;
+      quick.loadRegister(state, physical(state, 0), parts);
+      quick.storeRegister(state, to, parts);
+    }
+    state.ftw |= 1 << to;
     if (pops) pop(state);
   });
 

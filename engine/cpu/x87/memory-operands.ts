@@ -39,9 +39,15 @@ export const realFormat = ({ sizeBytes }: MemoryOperand): FloatFormat => (sizeBy
 /** Reads a real of 4, 8 or 10 bytes. */
 export function readReal(cpu: Processor, insn: DecodedInstruction): Source {
   const operand = memoryOperand(insn, operandPosition(insn));
-  if (operand.sizeBytes === 10) return { bits: readTenBytes(cpu, operand), isDenormal: false };
-  return widen(realFormat(operand), readOperandMemory(cpu, operand, 0, operand.sizeBytes));
+  return fromRaw(operand, readRaw(cpu, operand));
 }
+
+/** The bits in memory of a real. */
+export const readRaw = (cpu: Processor, operand: MemoryOperand): bigint =>
+  operand.sizeBytes === 10 ? readTenBytes(cpu, operand) : readOperandMemory(cpu, operand, 0, operand.sizeBytes);
+
+export const fromRaw = (operand: MemoryOperand, bits: bigint): Source =>
+  operand.sizeBytes === 10 ? { bits, isDenormal: false } : widen(realFormat(operand), bits);
 
 /** Reads an integer of 2, 4 or 8 bytes. */
 export function readInteger(cpu: Processor, insn: DecodedInstruction): Source {
