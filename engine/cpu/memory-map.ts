@@ -13,7 +13,7 @@ export const STATE_BYTES = 0x1000;
  */
 export const WATCHED_ADDRESS = 0x2000;
 /** Its bits, by who watches. */
-export const WATCHED_BY = { filters: 1, debugRegisters: 2 } as const;
+export const WATCHED_BY = { transitions: 1, debugRegisters: 2, instructions: 4 } as const;
 /** u32 each: bytes of RAM, and the wasm address of its page tables (see mmu/physical-memory.ts), 0 if they lie outside. */
 export const RAM_BYTES_ADDRESS = 0x2004;
 export const PAGE_TABLES_ADDRESS = 0x2008;

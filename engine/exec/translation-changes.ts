@@ -15,6 +15,7 @@ import {
   FAST_TLB_SETS,
   LINEAR_TLB_ADDRESS,
   WATCHED_ADDRESS,
+  WATCHED_BY,
   WORLD_CR3_ADDRESS,
 } from '../cpu/memory-map.ts';
 import { RFLAGS } from '../cpu/register-bits.ts';
@@ -75,7 +76,7 @@ class TranslationChange extends MappingArrayEmitter {
     this.field('flagsOther')
       .i32(RFLAGS.TF | RFLAGS.RF)
       .emit(op.i32And, op.i32Or);
-    f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load).emit(op.i32Or);
+    f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load).i32(~WATCHED_BY.transitions).emit(op.i32And, op.i32Or);
     f.i32(LINEAR_TLB_ADDRESS).memory(memoryOp.i32Load).tee(this.tlb).emit(op.i32Eqz, op.i32Or);
     this.#leave();
     this.live(22);

@@ -148,7 +148,7 @@ export class Host {
       hotSpots: config.hotSpots,
     });
     this.mmu.onCodeMappingsChanged = (_linear, _lengthBytes, world) => this.executor.translationsChanged(world);
-    this.watchTransitions(true);
+    this.watch({ transitions: true, instructions: true });
     this.clock.executing = () => this.#executing();
     for (let index = 0; index < config.cpus; index++) {
       const state = new Uint8Array(STATE_BYTES);
@@ -236,13 +236,14 @@ export class Host {
   }
 
   /**
-   * With `watched`, ring changes, exceptions and system instructions of all vCPUs go through the functions that tell the
-   * hooks. That is so until the owner says that nobody watches.
+   * Watched ring changes and exceptions, and watched system instructions, of all vCPUs go through the functions that tell
+   * the hooks. All are watched until the owner says what is.
    */
-  watchTransitions(watched: boolean): void {
+  watch({ transitions, instructions }: { readonly transitions: boolean; readonly instructions: boolean }): void {
     const { view } = this.state;
-    const others = view.getUint32(WATCHED_ADDRESS, true) & ~WATCHED_BY.filters;
-    view.setUint32(WATCHED_ADDRESS, others | (watched ? WATCHED_BY.filters : 0), true);
+    const others = view.getUint32(WATCHED_ADDRESS, true) & WATCHED_BY.debugRegisters;
+    const bits = (transitions ? WATCHED_BY.transitions : 0) | (instructions ? WATCHED_BY.instructions : 0);
+    view.setUint32(WATCHED_ADDRESS, others | bits, true);
   }
 
   /** Delivers an exception of the instruction at RIP if nothing about it is out of the ordinary; else does nothing. */

@@ -34,7 +34,8 @@ export class Observers {
     const stops = this.#stops;
     virtualizer.filtersChanged();
     const wanted = stops.watches('sensitive-instruction') || stops.watches('privileged-instruction');
-    host.watchTransitions(wanted || TRANSITION_FILTERS.some((filter) => stops.watches(filter)));
+    const transitions = TRANSITION_FILTERS.some((filter) => stops.watches(filter));
+    host.watch({ transitions, instructions: wanted });
     host.runtime.beforeSystem = wanted
       ? (instruction) => {
           for (const event of instructionEvent(instruction, host)) {

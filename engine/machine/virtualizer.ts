@@ -17,7 +17,7 @@ import { enterProgram, loadSegments, waitForStartUp } from './boot.ts';
 import type { Host } from './host.ts';
 import type { GuestProgram, HandlerFrame, MachineConfig, MachineEvent, Stop, StopFilter } from './machine-api.ts';
 import type { MachinePlatform } from './platform.ts';
-import { entryEvent, entryFailureEvent, exitEvents } from './vmx-events.ts';
+import { entryEvent, entryFailureEvent, exitEvents, exitFilterOf } from './vmx-events.ts';
 
 /** Filters that only VM exits report. */
 const EXIT_FILTERS: readonly StopFilter[] = ['vm-exit', 'ept-violation', 'hypercall', 'triple-fault'];
@@ -111,12 +111,15 @@ export class Virtualizer {
   filtersChanged(): void {
     const { watches, report } = this.#reports;
     const host = this.#host;
-    const wanted = EXIT_FILTERS.some(watches);
-    this.#vmx.onVmExit = wanted
-      ? (info) => {
-          for (const event of exitEvents(info, host)) if (watches(event.filter)) report(event);
-        }
-      : undefined;
+    const wanted = EXIT_FILTERS.filter(watches);
+    this.#vmx.tellsOfExit = (reason) =>
+      wanted.some((filter) => filter === 'vm-exit' || exitFilterOf(reason) === filter);
+    this.#vmx.onVmExit =
+      wanted.length > 0
+        ? (info) => {
+            for (const event of exitEvents(info, host)) if (watches(event.filter)) report(event);
+          }
+        : undefined;
     this.#vmx.onVmEntry = watches('vm-entry')
       ? (info) => {
           if (host.state.nonRoot) report(entryEvent(info, host));

@@ -30,6 +30,20 @@ function moreValues(info: VmExitInfo): Record<string, bigint | string> {
   }
 }
 
+/** The filter besides `vm-exit` that exits with a basic reason are events of. */
+export function exitFilterOf(reason: number): StopFilter | undefined {
+  switch (reason) {
+    case ExitReason['EPT violation']:
+      return 'ept-violation';
+    case ExitReason.VMCALL:
+      return 'hypercall';
+    case ExitReason['Triple fault']:
+      return 'triple-fault';
+    default:
+      return undefined;
+  }
+}
+
 /** The events of one VM exit: itself, and the more special ones it is. */
 export function exitEvents(info: VmExitInfo, host: Host): MachineEvent[] {
   const { title, values: explained, explanation } = explainExit(info, host.state, host.physical);

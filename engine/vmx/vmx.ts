@@ -63,8 +63,10 @@ export class Vmx {
   readonly instructions: Readonly<Record<string, SystemInstruction>>;
   /** VM exits by basic exit reason since the machine was made. */
   readonly exitCounts = new Float64Array(EXIT_REASON_COUNT);
-  /** Told after a VM exit, with the host's state loaded. */
+  /** Told after a VM exit, with the host's state loaded, if `tellsOfExit` agrees. */
   onVmExit: ((info: VmExitInfo) => void) | undefined;
+  /** Whether anybody wants to know of exits with a basic reason. */
+  tellsOfExit: (reason: number) => boolean = () => true;
   /** Told after a VM entry, unless the injection of an event has ended in a VM exit already. */
   onVmEntry: ((info: VmEntryInfo) => void) | undefined;
   onVmEntryFailure: ((failure: VmEntryFailure) => void) | undefined;
@@ -147,7 +149,7 @@ export class Vmx {
   #left(reason: number, abort: VmxAbort | undefined): void {
     this.exitCounts[reason] = (this.exitCounts[reason] ?? 0) + 1;
     if (abort !== undefined) return this.#abort(abort);
-    this.onVmExit?.(exitInfo(this.#parts.vmcs));
+    if (this.onVmExit && this.tellsOfExit(reason)) this.onVmExit(exitInfo(this.#parts.vmcs));
   }
 
   /** A VMX abort: the indicator is written and the processor shuts down (SDM volume 3, "VMX Aborts"). */

@@ -106,7 +106,7 @@ class Subject {
     physical.bytes.set(before.ram);
     host.processor.delivering = undefined;
     host.mmu.privilegeChanged();
-    host.watchTransitions(watched);
+    host.watch({ transitions: watched, instructions: false });
     host.executor.translationsChanged();
     this.slow = 0;
     this.dealt = 0;
