@@ -7,6 +7,7 @@ const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
   ['alignment', ['bochs']],
   ['debug', ['bochs']],
   ['task-switch', ['bochs']],
+  ['vector-extensions', ['bochs']],
   ['virtual-8086', ['bochs']],
   ['virtual-8086-extensions', ['bochs']],
 ];
