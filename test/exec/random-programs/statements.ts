@@ -3,6 +3,7 @@
  * about. Each kind is a function; their weights are in the table at the end.
  */
 import { at } from '../../machine/hostile/tables.ts';
+import { vectorStatement } from './vector-statements.ts';
 import {
   cell,
   condition,
@@ -370,6 +371,7 @@ const simple: readonly (readonly [weight: number, make: Statement])[] = [
   [8, flagUse],
   [5, move],
   [14, memory],
+  [9, vectorStatement(memoryAddress)],
   [4, stackEdge],
   [3, string],
   [3, shortLoop],

@@ -1,9 +1,18 @@
 /** What a random program needs around it: handlers that return, timers, paging with holes, the way to ring 3. */
 import type { Random } from '../../machine/hostile/random.ts';
 import { at, codeSelector, type EntryMode, selectorOf } from '../../machine/hostile/tables.ts';
+import { deviceNotAvailableHandler, enableVectors } from './vector-statements.ts';
 import { cell, data, entryOf, READ_ONLY_PAGE, UNMAPPED_PAGE, wide } from './writer.ts';
 
-const VECTOR = { debug: 1, generalProtection: 13, pageFault: 14, pit: 0x20, software: 0x41, apic: 0x42 } as const;
+const VECTOR = {
+  debug: 1,
+  notAvailable: 7,
+  generalProtection: 13,
+  pageFault: 14,
+  pit: 0x20,
+  software: 0x41,
+  apic: 0x42,
+} as const;
 const APIC = 0xfee0_0000;
 
 /** Every so many faults the handler gives up. */
@@ -24,6 +33,7 @@ export function handlers(mode: EntryMode): string[] {
     ...[`mov ${bx}, ${data[mode]}`, `mov ${di}, ${data[mode]}`],
     ...(mode === 'real' ? [] : [`add ${sp}, ${size}`]),
     iret,
+    ...deviceNotAvailableHandler(mode),
     ...['debug_handler:', `inc byte [${ticks}]`, `test byte [${ticks}], 7`, 'jnz debug_over'],
     ...[`and word [${sp} + ${2 * size}], 0xfeff`, 'debug_over:', iret],
     ...['software_handler:', `inc byte [${ticks}]`, `xor byte [${sp} + ${2 * size}], 1`, 'add al, 3', iret],
@@ -50,6 +60,7 @@ function longModeHelpers(): string[] {
 export function setUp(mode: EntryMode, random: Random): string[] {
   const gates = [
     gate(mode, VECTOR.debug, 'debug_handler'),
+    gate(mode, VECTOR.notAvailable, 'not_available_handler'),
     gate(mode, VECTOR.generalProtection, 'fault_handler'),
     gate(mode, VECTOR.pageFault, 'fault_handler'),
     gate(mode, VECTOR.pit, 'pit_handler'),
@@ -62,6 +73,7 @@ export function setUp(mode: EntryMode, random: Random): string[] {
     // Once: timers go on running when the pieces begin anew.
     ...[`cmp byte [${ready}], 1`, `je near ${at.recover}`, `mov byte [${ready}], 1`],
     ...gates,
+    ...enableVectors(mode),
     ...(paging ? pagingOn(mode) : []),
     ...(random.once(2) ? pit(random) : []),
     ...(mode !== 'real' && random.once(3) ? apicTimer(mode, random) : []),
