@@ -70,6 +70,17 @@ describe('measuring', () => {
     expect(guestTable(measured, ['Peer'])).toContain('| toy · alu    |       1 |       50 |   25 |   2.00 |');
   });
 
+  test('beside Debian’s Bochs, a fast one is told by how much faster it is', async () => {
+    const measured = await measure(
+      machine('Ringside', run(1), run(1), run(1)),
+      machine('Bochs', run(9), run(9), run(9)),
+    );
+    const asAlu = measured.samples.map((sample) => ({ ...sample, guest: 'alu64' }));
+    const [head, , row] = guestTable({ ...measured, samples: asAlu }, ['Bochs']).split('\n');
+    expect(head).toMatch(/× Bochs \| × fast Bochs \|$/);
+    expect(row).toMatch(/ 9\.00 \| +2\.67 \|$/);
+  });
+
   test('geometric means are told by group, and what is lowest', async () => {
     const { samples } = await measure(
       machine('Ringside', run(1), run(1), run(1)),

@@ -1,13 +1,16 @@
 /** The benchmark's results as Markdown. */
+import { fastBochsFactor } from './fast-bochs.ts';
 import type { Failure, Measurements, MemorySamples, WorkSamples } from './measure.ts';
 import { type Mean, meanRatio, RINGSIDE, ratio, speed, titleOf } from './ratios.ts';
 import { median } from './statistics.ts';
 
 const NONE = '–';
+const DEBIAN_BOCHS = 'Bochs';
 
 /** A table of all works, and the failures in full. */
 export function guestTable({ samples, failures }: Measurements, peers: readonly string[]): string {
-  const head = ['guest · work', 'M instr', RINGSIDE, ...peers, ...peers.map((peer) => `× ${peer}`)];
+  const scaled = peers.includes(DEBIAN_BOCHS) ? ['× fast Bochs'] : [];
+  const head = ['guest · work', 'M instr', RINGSIDE, ...peers, ...peers.map((peer) => `× ${peer}`), ...scaled];
   const rows = samples.map((sample) => guestRow(sample, peers, failures));
   return [table(head, rows), ...failures.map(failureLine)].join('\n');
 }
@@ -23,7 +26,15 @@ function guestRow(sample: WorkSamples, peers: readonly string[], failures: reado
     number(sample.instructions === undefined ? undefined : sample.instructions / 1e6),
     ...[RINGSIDE, ...peers].map(speedOf),
     ...peers.map((peer) => factor(ratio(sample, RINGSIDE, peer))),
+    ...(peers.includes(DEBIAN_BOCHS) ? [factor(ratioToFastBochs(sample))] : []),
   ];
+}
+
+/** How many times as fast as a Bochs that is built for speed; see fast-bochs.ts. */
+function ratioToFastBochs(sample: WorkSamples): number | undefined {
+  const toDebians = ratio(sample, RINGSIDE, DEBIAN_BOCHS);
+  const scale = fastBochsFactor(titleOf(sample));
+  return toDebians === undefined || scale === undefined ? undefined : toDebians / scale;
 }
 
 /** Geometric means of the ratios to each peer by group of works, and the lowest ratio of all. */
