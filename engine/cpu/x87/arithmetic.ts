@@ -13,7 +13,7 @@ import { extended80, type FloatFormat } from '../../float/format.ts';
 import { invalidOperation, propagateNaN } from '../../float/nan.ts';
 import { encodeFinite, roundAndPack } from '../../float/round.ts';
 import { bitLength, denormalException, isNotANumber, type Unpacked, unpack } from '../../float/unpack.ts';
-import type { DecodedInstruction, SystemInstruction } from '../instruction.ts';
+import type { MemoryOperand, SystemInstruction } from '../instruction.ts';
 import { memoryOperand } from '../operands.ts';
 import type { Processor } from '../processor.ts';
 import { fromSigned, readInteger, readReal, type Source } from './memory-operands.ts';
@@ -21,6 +21,7 @@ import * as quick from './quick-arithmetic.ts';
 import { FSW, INDEFINITE, isEmpty, physical, pop, push, readStack, writeStack } from './register-stack.ts';
 import {
   hasEmpty,
+  hasMemoryOperand,
   raise,
   setPointers,
   stackOverflow,
@@ -104,10 +105,11 @@ function underflow(cpu: Processor, destination: number): boolean {
 }
 
 /** An operation with a source in memory and the destination ST(0). */
-const withMemory = (compute: Binary, order: Order, read: (cpu: Processor, insn: DecodedInstruction) => Source) =>
+const withMemory = (compute: Binary, order: Order, read: (cpu: Processor, operand: MemoryOperand) => Source) =>
   waiting((cpu, insn) => {
-    const source = read(cpu, insn);
-    setPointers(cpu, insn, memoryOperand(insn, 0));
+    const operand = memoryOperand(insn, 0);
+    const source = read(cpu, operand);
+    setPointers(cpu, insn, operand);
     if (isEmpty(cpu.state, 0)) underflow(cpu, 0);
     else if (source.isDenormal || !combineQuickly(cpu, compute, order, 0, source.bits)) {
       combine(cpu, compute, order, 0, source);
@@ -130,7 +132,7 @@ const betweenRegisters = (compute: Binary, order: Order, pops: boolean) =>
 /** A real operation, whose source is in memory or in a register. */
 function real(compute: Binary, order: Order = 'destination-first'): SystemInstruction {
   const [memory, register] = [withMemory(compute, order, readReal), betweenRegisters(compute, order, false)];
-  return (cpu, insn) => (insn.operand(0).kind === 'memory' ? memory(cpu, insn) : register(cpu, insn));
+  return (cpu, insn) => (hasMemoryOperand(insn) ? memory(cpu, insn) : register(cpu, insn));
 }
 
 export const FADD = real(add);

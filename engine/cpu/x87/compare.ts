@@ -11,7 +11,15 @@ import { RFLAGS } from '../register-bits.ts';
 import { fullPrecision } from './arithmetic.ts';
 import { readInteger, readReal, type Source } from './memory-operands.ts';
 import { FSW, isEmpty, pop, readStack } from './register-stack.ts';
-import { hasEmpty, raise, setPointers, stackRegister, stackUnderflow, waiting } from './x87-instruction.ts';
+import {
+  hasEmpty,
+  hasMemoryOperand,
+  raise,
+  setPointers,
+  stackRegister,
+  stackUnderflow,
+  waiting,
+} from './x87-instruction.ts';
 
 /** Whether quiet NaNs, too, are an invalid operation. */
 type Kind = 'quiet' | 'signalling';
@@ -54,8 +62,9 @@ function deliver(cpu: Processor, { relation, delivered }: Outcome, pops: number)
 
 const withMemory = (read: typeof readReal, pops: number): SystemInstruction =>
   waiting((cpu, insn) => {
-    const source = read(cpu, insn);
-    setPointers(cpu, insn, memoryOperand(insn, 0));
+    const operand = memoryOperand(insn, 0);
+    const source = read(cpu, operand);
+    setPointers(cpu, insn, operand);
     deliver(cpu, compareWith(cpu, source, 'signalling'), pops);
   });
 
@@ -68,7 +77,7 @@ const withRegister = (kind: Kind, pops: number): SystemInstruction =>
 
 function real(pops: number): SystemInstruction {
   const [memory, between] = [withMemory(readReal, pops), withRegister('signalling', pops)];
-  return (cpu, insn) => (insn.operand(0).kind === 'memory' ? memory(cpu, insn) : between(cpu, insn));
+  return (cpu, insn) => (hasMemoryOperand(insn) ? memory(cpu, insn) : between(cpu, insn));
 }
 
 export const FCOM = real(0);

@@ -38,6 +38,7 @@ import {
 } from './register-stack.ts';
 import {
   hasEmpty,
+  hasMemoryOperand,
   isStored,
   raise,
   setPointers,
@@ -97,13 +98,14 @@ function loadRegister(cpu: Processor, insn: DecodedInstruction): void {
 }
 
 export const FLD = waiting((cpu, insn) => {
-  if (insn.operand(0).kind === 'memory') loadReal(cpu, insn);
+  if (hasMemoryOperand(insn)) loadReal(cpu, insn);
   else loadRegister(cpu, insn);
 });
 
 export const FILD = waiting((cpu, insn) => {
-  const { bits } = readInteger(cpu, insn);
-  setPointers(cpu, insn, memoryOperand(insn, 0));
+  const operand = memoryOperand(insn, 0);
+  const { bits } = readInteger(cpu, operand);
+  setPointers(cpu, insn, operand);
   load(cpu, bits);
 });
 
@@ -116,53 +118,50 @@ export const FBLD = waiting((cpu, insn) => {
 
 /** How a register becomes what a store writes; `indefinite` is stored for an empty one. */
 interface Store {
-  convert(cpu: Processor, insn: DecodedInstruction, value: bigint): FloatResult;
-  indefinite(insn: DecodedInstruction): bigint;
+  convert(cpu: Processor, sizeBytes: number, value: bigint): FloatResult;
+  indefinite(sizeBytes: number): bigint;
   /** Stores what is ordinary; false, with nothing changed, for what is not. */
-  quickly?(cpu: Processor, insn: DecodedInstruction, linear: number): boolean;
+  quickly?(cpu: Processor, sizeBytes: number, linear: number): boolean;
 }
 
 /** A store to memory. The destination is checked before anything else happens. */
 const storing = ({ convert: toMemory, indefinite, quickly }: Store, pops: boolean): SystemInstruction =>
   waiting((cpu, insn) => {
     const { state } = cpu;
-    const linear = destination(cpu, insn);
-    setPointers(cpu, insn, memoryOperand(insn, 0));
-    if (!isEmpty(state, 0) && quickly?.(cpu, insn, linear)) {
+    const operand = memoryOperand(insn, 0);
+    const { sizeBytes } = operand;
+    const linear = destination(cpu, operand);
+    setPointers(cpu, insn, operand);
+    if (!isEmpty(state, 0) && quickly?.(cpu, sizeBytes, linear)) {
       if (pops) pop(state);
       return;
     }
     const result: FloatResult = isEmpty(state, 0)
-      ? { bits: indefinite(insn), exceptions: 0, roundedUp: false }
-      : toMemory(cpu, insn, readStack(state, 0));
+      ? { bits: indefinite(sizeBytes), exceptions: 0, roundedUp: false }
+      : toMemory(cpu, sizeBytes, readStack(state, 0));
     const delivered = isEmpty(state, 0) ? stackUnderflow(cpu) : raise(cpu, result.exceptions, result.roundedUp);
     if (!delivered || !isStored(state, result.exceptions)) return;
-    writeDestination(cpu, insn, linear, result.bits);
+    writeDestination(cpu, linear, sizeBytes, result.bits);
     if (pops) pop(state);
   });
 
 const storeReal: Store = {
-  convert({ state }, insn, value) {
-    const operand = memoryOperand(insn, 0);
-    if (operand.sizeBytes === 10) return { bits: value, exceptions: 0, roundedUp: false };
-    const result = convert(extended80, realFormat(operand), fullPrecision(state.fcw), value);
+  convert({ state }, sizeBytes, value) {
+    if (sizeBytes === 10) return { bits: value, exceptions: 0, roundedUp: false };
+    const result = convert(extended80, realFormat(sizeBytes), fullPrecision(state.fcw), value);
     // Stores report no denormal operand (SDM volume 2, FST).
     return { ...result, exceptions: result.exceptions & ~FloatException.Denormal };
   },
-  indefinite(insn) {
-    const operand = memoryOperand(insn, 0);
-    return operand.sizeBytes === 10 ? INDEFINITE : realFormat(operand).defaultNaN;
-  },
-  quickly(cpu, insn, linear) {
+  indefinite: (sizeBytes) => (sizeBytes === 10 ? INDEFINITE : realFormat(sizeBytes).defaultNaN),
+  quickly(cpu, sizeBytes, linear) {
     const { state } = cpu;
-    const { sizeBytes } = memoryOperand(insn, 0);
     if (sizeBytes === 10) return false;
     quick.loadRegister(state, physical(state, 0), parts);
     const narrow = sizeBytes === 8 ? narrowToDouble : narrowToSingle;
     const outcome = narrow(parts, roundingMode(state.fcw >> 10));
     const isInexact = outcome >= quick.Outcome.Inexact;
     if (outcome === quick.Outcome.Other || (isInexact && (state.fcw & FloatException.Inexact) === 0)) return false;
-    writeDestination(cpu, insn, linear, narrowedBits());
+    writeDestination(cpu, linear, sizeBytes, narrowedBits());
     const c1 = outcome === quick.Outcome.RoundedUp ? FSW.C1 : 0;
     state.fsw = (state.fsw & ~FSW.C1) | c1 | (isInexact ? FSW.PE : 0);
     return true;
@@ -170,17 +169,16 @@ const storeReal: Store = {
 };
 
 const storeInteger = (isCut: boolean): Store => ({
-  convert({ state }, insn, value) {
+  convert({ state }, sizeBytes, value) {
     const environment = fullPrecision(state.fcw);
     const rounding = isCut ? RoundingMode.Zero : environment.rounding;
-    const width = 8 * memoryOperand(insn, 0).sizeBytes;
-    return toInteger(extended80, { ...environment, rounding }, value, { width, signed: true });
+    return toInteger(extended80, { ...environment, rounding }, value, { width: 8 * sizeBytes, signed: true });
   },
-  indefinite: (insn) => 1n << BigInt(8 * memoryOperand(insn, 0).sizeBytes - 1),
+  indefinite: (sizeBytes) => 1n << BigInt(8 * sizeBytes - 1),
 });
 
 const storeDecimal: Store = {
-  convert: ({ state }, _insn, value) => toPackedDecimal(fullPrecision(state.fcw), value),
+  convert: ({ state }, _sizeBytes, value) => toPackedDecimal(fullPrecision(state.fcw), value),
   indefinite: () => PACKED_INDEFINITE,
 };
 
@@ -204,7 +202,7 @@ const storeRegister = (pops: boolean): SystemInstruction =>
 
 function store(pops: boolean): SystemInstruction {
   const [memory, register] = [storing(storeReal, pops), storeRegister(pops)];
-  return (cpu, insn) => (insn.operand(0).kind === 'memory' ? memory(cpu, insn) : register(cpu, insn));
+  return (cpu, insn) => (hasMemoryOperand(insn) ? memory(cpu, insn) : register(cpu, insn));
 }
 
 export const FST = store(false);

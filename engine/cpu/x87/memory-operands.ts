@@ -3,8 +3,8 @@ import { binary32, binary64, extended80, type FloatFormat } from '../../float/fo
 import { encodeFinite } from '../../float/round.ts';
 import { unpack } from '../../float/unpack.ts';
 import { checkSegment, readLinear, readOperandMemory, writeLinear } from '../access.ts';
-import type { DecodedInstruction, MemoryOperand } from '../instruction.ts';
-import { memoryOperand, probeOperand } from '../operands.ts';
+import type { MemoryOperand } from '../instruction.ts';
+import { probeOperand } from '../operands.ts';
 import { Privilege, type Processor } from '../processor.ts';
 
 /** A source operand in the registers' format. */
@@ -34,30 +34,23 @@ export function fromSigned(integer: bigint): bigint {
 }
 
 /** The real format of a memory operand's size. */
-export const realFormat = ({ sizeBytes }: MemoryOperand): FloatFormat => (sizeBytes === 4 ? binary32 : binary64);
+export const realFormat = (sizeBytes: number): FloatFormat => (sizeBytes === 4 ? binary32 : binary64);
 
 /** Reads a real of 4, 8 or 10 bytes. */
-export function readReal(cpu: Processor, insn: DecodedInstruction): Source {
-  const operand = memoryOperand(insn, operandPosition(insn));
-  return fromRaw(operand, readRaw(cpu, operand));
-}
+export const readReal = (cpu: Processor, operand: MemoryOperand): Source => fromRaw(operand, readRaw(cpu, operand));
 
 /** The bits in memory of a real. */
 export const readRaw = (cpu: Processor, operand: MemoryOperand): bigint =>
   operand.sizeBytes === 10 ? readTenBytes(cpu, operand) : readOperandMemory(cpu, operand, 0, operand.sizeBytes);
 
 export const fromRaw = (operand: MemoryOperand, bits: bigint): Source =>
-  operand.sizeBytes === 10 ? { bits, isDenormal: false } : widen(realFormat(operand), bits);
+  operand.sizeBytes === 10 ? { bits, isDenormal: false } : widen(realFormat(operand.sizeBytes), bits);
 
 /** Reads an integer of 2, 4 or 8 bytes. */
-export function readInteger(cpu: Processor, insn: DecodedInstruction): Source {
-  const operand = memoryOperand(insn, operandPosition(insn));
+export function readInteger(cpu: Processor, operand: MemoryOperand): Source {
   const value = readOperandMemory(cpu, operand, 0, operand.sizeBytes);
   return { bits: fromSigned(BigInt.asIntN(8 * operand.sizeBytes, value)), isDenormal: false };
 }
-
-/** The memory operand is the only one that is encoded. */
-const operandPosition = (insn: DecodedInstruction): number => insn.operandCount - 1;
 
 export function readTenBytes(cpu: Processor, operand: MemoryOperand): bigint {
   const linear = checkSegment(cpu, operand.segment, operand.offset, 10, 'read');
@@ -70,14 +63,11 @@ export function tenBytesAt(cpu: Processor, linear: number): bigint {
 }
 
 /** The linear address of the destination, which will accept a write. */
-export const destination = (cpu: Processor, insn: DecodedInstruction): number => {
-  const operand = memoryOperand(insn, 0);
-  return probeOperand(cpu, operand, operand.sizeBytes);
-};
+export const destination = (cpu: Processor, operand: MemoryOperand): number =>
+  probeOperand(cpu, operand, operand.sizeBytes);
 
-/** Writes the operand's 2, 4, 8 or 10 bytes. */
-export function writeDestination(cpu: Processor, insn: DecodedInstruction, linear: number, value: bigint): void {
-  const { sizeBytes } = memoryOperand(insn, 0);
+/** Writes 2, 4, 8 or 10 bytes. */
+export function writeDestination(cpu: Processor, linear: number, sizeBytes: number, value: bigint): void {
   if (sizeBytes === 10) writeTenBytes(cpu, linear, value);
   else writeLinear(cpu, linear, sizeBytes, value, Privilege.Current);
 }

@@ -86,6 +86,9 @@ export const stackOverflow = (cpu: Processor): boolean => raise(cpu, FSW.IE | FS
 export const hasEmpty = (state: CpuState, ...registers: readonly number[]): boolean =>
   registers.some((i) => isEmpty(state, i));
 
+/** Told by the ModR/M byte, which is quicker than by the operand. */
+export const hasMemoryOperand = ({ x87Opcode }: DecodedInstruction): boolean => (x87Opcode & 0xc0) !== 0xc0;
+
 /** Index of the register operand `position`. */
 export function stackRegister(insn: DecodedInstruction, position: number): number {
   const operand = insn.operand(position);
