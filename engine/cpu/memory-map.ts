@@ -30,6 +30,8 @@ export const PAGE_FAULT_ADDRESS = 0x2020;
 export const pageFaultField = { isPending: 0, errorCode: 4, linear: 8 } as const;
 /** u32: events dealt with in the current run of the run loop. */
 export const EVENTS_ADDRESS = 0x2030;
+/** i64: what compiled code set aside of the budget when it left to the interpreter; see exec/compiler/leave-functions.ts. */
+export const SET_ASIDE_ADDRESS = 0x2038;
 /** Of root and of non-root operation, u32 each: the generation of valid jump-cache entries; see exec/code-world.ts. */
 export const CODE_GENERATIONS_ADDRESS = 0x2040;
 /** Of root and of non-root operation, i64 each: the CR3 that fast translations were made for; see mmu/world-registers.ts. */

@@ -5,7 +5,7 @@
 import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { GP, type VmExit } from '../cpu/events.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
-import { EVENTS_ADDRESS, PAGE_BYTES } from '../cpu/memory-map.ts';
+import { EVENTS_ADDRESS, PAGE_BYTES, SET_ASIDE_ADDRESS } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
@@ -20,7 +20,7 @@ import { CodeWorld, KEYS_OF_GENERATION, WHOLE_LIMIT } from './code-world.ts';
 import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot-spots.ts';
 import { Regions } from './compiler/regions.ts';
 import { DebugBreakpoints } from './debug-breakpoints.ts';
-import { Exit, MAX_EVENTS } from './exits.ts';
+import { Exit, INTERPRETED_STRETCH, MAX_EVENTS } from './exits.ts';
 import { type HandlerLibrary, isRegion } from './handler-library.ts';
 import { addToJumpCache, findInJumpCache, keyOfExtensions, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
@@ -41,11 +41,7 @@ export interface ExecutorOwner {
   stopAtMark(): boolean;
 }
 
-/**
- * Instructions after which interpreted code, and code that enters a compiled region, comes back to the run loop, which so
- * learns what is hot.
- */
-const INTERPRETED_STRETCH = 30_000;
+/** As INTERPRETED_STRETCH, for code that enters a compiled region. */
 const COMPILED_STRETCH = 1_000_000;
 
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
@@ -90,7 +86,7 @@ export class Executor {
     this.#library = parts.library;
     this.#runtime = parts.runtime;
     this.#owner = parts.owner;
-    this.regions = new Regions({ ...parts, state: this.#state });
+    this.regions = new Regions({ ...parts, state: this.#state }, parts.hotSpots);
     this.#hotSpots = new HotSpots(this.regions, parts.hotSpots ?? DEFAULT_HOT_SPOTS);
     this.#debug = new DebugBreakpoints(this.#state, parts.mmu, parts.cache, () => {
       parts.runtime.stopRequested = true;
@@ -191,10 +187,13 @@ export class Executor {
     this.#view.setUint32(EVENTS_ADDRESS, value, true);
   }
   get #budgetLeft(): number {
-    return readSigned(this.#state.view, fieldAddress.budget) + this.#reserve;
+    const { view } = this.#state;
+    return readSigned(view, fieldAddress.budget) + readSigned(view, SET_ASIDE_ADDRESS) + this.#reserve;
   }
   set #budgetLeft(value: number) {
-    writeInteger(this.#state.view, fieldAddress.budget, value - this.#reserve);
+    const { view } = this.#state;
+    writeInteger(view, fieldAddress.budget, value - this.#reserve);
+    writeInteger(view, SET_ASIDE_ADDRESS, 0);
   }
 
   /** A trap of the last instruction is delivered before anything else happens, but not in the shadow of MOV SS. */
@@ -276,9 +275,8 @@ export class Executor {
   /** Enters a block, for at most so many instructions, those of the block at least. */
   #enterFor(at: number, instructions: number): number {
     const left = this.#budgetLeft;
-    if (left <= instructions) return this.#library.enter(at);
-    this.#reserve = left - instructions;
-    writeInteger(this.#state.view, fieldAddress.budget, instructions);
+    this.#reserve = Math.max(left - instructions, 0);
+    this.#budgetLeft = left;
     const exit = this.#library.enter(at);
     const rest = this.#budgetLeft;
     this.#reserve = 0;

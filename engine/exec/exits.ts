@@ -38,3 +38,6 @@ export const WITHOUT_RETRY = 64;
 /** Added to the size of a slow write that is not to be made: it only faults as the write would. */
 export const PROBE = 128;
 export const SIZE_MASK = 31;
+
+/** Instructions after which interpreted code comes back to the run loop, which so learns what is hot. */
+export const INTERPRETED_STRETCH = 30_000;

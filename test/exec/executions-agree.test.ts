@@ -3,9 +3,10 @@
  * run in random slices. Both must end in the same state after the same number of instructions.
  */
 import { describe, expect, test } from 'vitest';
+import { INTERPRETED_STRETCH } from '../../engine/exec/exits.ts';
 import { random } from '../support/random.ts';
 import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
-import { DATA_ADDRESS, defaultRegisters } from '../vectors/layout.ts';
+import { CODE_PAGE, DATA_ADDRESS, defaultRegisters } from '../vectors/layout.ts';
 import { initialState, type MachineState, type Mode, readVectors } from '../vectors/read-vectors.ts';
 
 const SUBJECTS = [
@@ -140,4 +141,36 @@ test('a block cut to the end of a slice is not taken for the head of a loop', ()
     return atStops;
   });
   expect(registers[1]).toEqual(registers[0]);
+});
+
+test('a loop that leaves compiled code at each turn is counted exactly, over many stretches', () => {
+  // MOV [RDI], AL to the page of the code, which regions do not write to; DEC ECX; JNZ back.
+  const code = Uint8Array.from([0x88, 0x07, 0xff, 0xc9, 0x75, 0xfa]);
+  const gpr = Object.assign(defaultRegisters(64), { 1: 0xffff_ffffn, 7: BigInt(CODE_PAGE + 0x10) });
+  const program = { code, gpr, extended: initialState(64).extended, text: [] };
+  const slices = [3 * INTERPRETED_STRETCH + 1, INTERPRETED_STRETCH, 1, INTERPRETED_STRETCH + 4];
+  const [expected, got] = [NEVER, AT_ONCE].map((options) => {
+    const machine = new VectorMachine(64, options);
+    return { ...runSlices(machine, 64, program, slices), compiled: machine.host.executor.regions.compiledSoFar > 0 };
+  });
+  expect(expected).toMatchObject({ executed: slices.reduce((sum, slice) => sum + slice), compiled: false });
+  expect(got).toEqual({ ...expected, compiled: true });
+});
+
+test('a region too many takes the place of the oldest', () => {
+  // Five times: MOV CL, 100; DEC CL; JNZ back.
+  const code = Uint8Array.from(Array.from({ length: 5 }, () => [0xb1, 100, 0xfe, 0xc9, 0x75, 0xfc]).flat());
+  const [expected, got] = [NEVER, { ...AT_ONCE, maxRegions: 2 }].map((options) => {
+    const machine = new VectorMachine(64, options);
+    const { regions } = machine.host.executor;
+    const input = inputOf(64, defaultRegisters(64), initialState(64).extended);
+    let count = 0;
+    const outcome = machine.execute(input, code, (executor) => {
+      while (!machine.faulted) executor.run(15);
+      count = regions.count;
+    });
+    return { outcome, compiled: regions.compiledSoFar, count };
+  });
+  expect(got?.outcome).toEqual(expected?.outcome);
+  expect(got).toMatchObject({ compiled: 5, count: 2 });
 });

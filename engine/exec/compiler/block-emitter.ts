@@ -3,6 +3,7 @@
  * do itself (devices, watched pages, exceptions, system instructions) it leaves to the interpreter, at the record of
  * the instruction, which has then changed nothing.
  */
+import { SET_ASIDE_ADDRESS } from '../../cpu/memory-map.ts';
 import { DS, SS } from '../../cpu/state.ts';
 import { fieldAddress, vectorAddress } from '../../cpu/state-layout.ts';
 import { evaluate } from '../../expr/evaluate.ts';
@@ -154,7 +155,9 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
   protected emitLoadState(): void {
     const { body, carried } = this;
     this.emitLoadMemoryState();
-    body.i32(fieldAddress.budget).memory(memoryOp.i64Load).set(this.budget);
+    body.i32(fieldAddress.budget).memory(memoryOp.i64Load);
+    body.i32(SET_ASIDE_ADDRESS).memory(memoryOp.i64Load).emit(op.i64Add).set(this.budget);
+    body.i32(SET_ASIDE_ADDRESS).i64(0n).memory(memoryOp.i64Store);
     body.i32(fieldAddress.flagsAux).memory(memoryOp.i64Load).set(carried.a);
     body.i32(fieldAddress.flagsResult).memory(memoryOp.i64Load).set(carried.b);
     for (const [register, local] of this.#registers) {

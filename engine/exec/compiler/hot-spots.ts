@@ -5,9 +5,9 @@
  */
 import type { Block } from '../block.ts';
 import { endOfBlock, isCompilable } from './region.ts';
-import type { Regions } from './regions.ts';
+import type { RegionOptions, Regions } from './regions.ts';
 
-export interface HotSpotOptions {
+export interface HotSpotOptions extends RegionOptions {
   /** Meetings after which a block is hot; Infinity: nothing is compiled. */
   readonly hotAfter: number;
   /** Instructions between two samples, at least (0 if not given): what follows a port access is met each time, but need not be hot. */

@@ -3,9 +3,10 @@
  * keeps in locals. So nothing in the region itself is held across a call or wanted at one common place, and V8 can keep
  * the locals in machine registers.
  */
+import { SET_ASIDE_ADDRESS } from '../../cpu/memory-map.ts';
 import { fieldAddress } from '../../cpu/state-layout.ts';
-import { FunctionBody, I32, I64, memoryOp, type ValueType } from '../../wasm/encoder.ts';
-import { Exit } from '../exits.ts';
+import { FunctionBody, I32, I64, memoryOp, op, type ValueType } from '../../wasm/encoder.ts';
+import { Exit, INTERPRETED_STRETCH } from '../exits.ts';
 import type { DefinedFunctionList } from '../module-parts.ts';
 import { SharedFunction } from '../shared-functions.ts';
 import { storeValue } from '../value-types.ts';
@@ -52,8 +53,21 @@ function emitSpill(parameterCount: number, written: readonly number[]): Function
   }
   const kind = written.length;
   const [a, b, budget] = [kind + 1, kind + 2, kind + 3];
-  f.i32(fieldAddress.budget).get(budget).memory(memoryOp.i64Store);
+  emitBudget(f, budget);
   f.i32(fieldAddress.flagsResult).get(kind).get(a).get(b).call(SharedFunction.deferredResult).memory(memoryOp.i64Store);
   f.i32(fieldAddress.flagsAux).get(kind).get(a).get(b).call(SharedFunction.deferredAux).memory(memoryOp.i64Store);
   return f;
+}
+
+/**
+ * What leaves is interpreted for no longer than a stretch before the run loop sees it: it may have left in the middle of a
+ * loop. The rest of the budget is there for a region that is entered before.
+ */
+function emitBudget(f: FunctionBody, budget: number): void {
+  const stretch = BigInt(INTERPRETED_STRETCH);
+  const left = f.local(I64);
+  const least = (local: number) => f.get(local).i64(stretch).get(local).i64(stretch).emit(op.i64LtS, op.select);
+  f.i32(fieldAddress.budget);
+  least(budget).tee(left).memory(memoryOp.i64Store);
+  f.i32(SET_ASIDE_ADDRESS).get(budget).get(left).emit(op.i64Sub).memory(memoryOp.i64Store);
 }

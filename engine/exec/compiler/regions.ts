@@ -9,7 +9,7 @@ import type { HandlerLibrary } from '../handler-library.ts';
 import { FLAT_LIMIT, isCompilable, type Region, regionFrom } from './region.ts';
 import { compileRegion } from './region-emitter.ts';
 
-/** Regions beyond this many make room by dropping all: what is hot comes back soon. */
+/** With so many regions, each new one takes the place of the oldest: if that is hot, it comes back soon. */
 const MAX_REGIONS = 512;
 
 interface Compiled {
@@ -18,7 +18,13 @@ interface Compiled {
   readonly loopHeaders: ReadonlySet<Block>;
 }
 
+export interface RegionOptions {
+  /** MAX_REGIONS if not given. */
+  readonly maxRegions?: number;
+}
+
 export class Regions {
+  readonly #maxRegions: number;
   readonly #state: CpuState;
   readonly #mmu: Mmu;
   readonly #cache: CodeCache;
@@ -29,7 +35,11 @@ export class Regions {
   /** Regions compiled since the machine was made. */
   compiledSoFar = 0;
 
-  constructor(parts: { state: CpuState; mmu: Mmu; cache: CodeCache; library: HandlerLibrary }) {
+  constructor(
+    parts: { state: CpuState; mmu: Mmu; cache: CodeCache; library: HandlerLibrary },
+    { maxRegions = MAX_REGIONS }: RegionOptions = {},
+  ) {
+    this.#maxRegions = maxRegions;
     this.#state = parts.state;
     this.#mmu = parts.mmu;
     this.#cache = parts.cache;
@@ -37,6 +47,10 @@ export class Regions {
     parts.cache.onForget = (block) => this.#forget(block);
   }
 
+  /** How many there are. */
+  get count(): number {
+    return this.#all.size;
+  }
   isMember(block: Block): boolean {
     return this.#members.has(block);
   }
@@ -52,7 +66,8 @@ export class Regions {
   /** Compiles the region that starts with the block, and leads to it whatever leads to one of its entries. */
   compile(start: Block): void {
     if (!isCompilable(start) || !start.valid || this.isEntry(start)) return;
-    if (this.#all.size >= MAX_REGIONS) this.clear();
+    const [oldest] = this.#all;
+    if (oldest && this.#all.size >= this.#maxRegions) this.#drop(oldest);
     const region = regionFrom(start, (from, rip) => this.#find(from, rip), this.#flatSegments());
     const slot = this.#library.reserveSlot();
     const { module, entries, loopHeaders } = compileRegion(region, slot);
@@ -85,11 +100,6 @@ export class Regions {
     }
     const entered = new Set(this.#entered.values());
     for (const old of before) if (old && !entered.has(old)) this.#drop(old);
-  }
-
-  /** Drops all. */
-  clear(): void {
-    for (const compiled of this.#all) this.#drop(compiled);
   }
 
   /**
