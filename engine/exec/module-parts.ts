@@ -34,7 +34,7 @@ export class DefinedFunctionList {
    */
   constructor({ withDispatcher, withTransitions = false }: { withDispatcher: boolean; withTransitions?: boolean }) {
     this.#withDispatcher = withDispatcher;
-    this.#functions = sharedArithmetic();
+    this.#functions = [...sharedArithmetic()];
     if (!withDispatcher) return;
     this.#functions.push({ type: SharedType.handler, body: dispatchFunction() });
     this.#functions.push({ type: SharedType.handler, body: enterBlockFunction() });

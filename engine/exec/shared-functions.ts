@@ -100,16 +100,18 @@ export const sharedImports: readonly FunctionImport[] = [
   { module: 'runtime', name: 'call', type: SharedType.call },
 ];
 
-/** The arithmetic, in the order of its indices. */
-export function sharedArithmetic(): DefinedFunction[] {
-  return [
+/** The arithmetic, in the order of its indices; made once, as it is part of every module. */
+export function sharedArithmetic(): readonly DefinedFunction[] {
+  arithmetic ??= [
     { type: SharedType.ternary64, body: divideUnsigned128() },
     { type: SharedType.binary64, body: multiplyHighUnsigned() },
     { type: SharedType.binary64, body: multiplyHighSigned() },
     { type: SharedType.lazyFlags, body: deferredResultFunction() },
     { type: SharedType.lazyFlags, body: deferredAuxFunction() },
   ];
+  return arithmetic;
 }
+let arithmetic: readonly DefinedFunction[] | undefined;
 
 /** Shift-and-subtract division of 128 by 64 bits; high < divisor. 64 rounds: rare in compiled code. */
 function divideUnsigned128(): Uint8Array {
