@@ -3,6 +3,7 @@
  * steps, and in slices short enough that its loops are compiled.
  */
 import { describe, expect, test } from 'vitest';
+import { DEFAULT_HOT_SPOTS } from '../../engine/exec/compiler/hot-spots.ts';
 import type { Stop } from '../../engine/index.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
@@ -11,6 +12,9 @@ const END = 'out 0xf4, al';
 /** The bootloader's tables map 2 MiB pages: makes that at 6 MiB another name of the one at 0. */
 const ALIAS = 'mov rbx, cr3\nmov qword [rbx + 0x2000 + 3 * 8], 0x83\nmov rbx, cr3\nmov cr3, rbx';
 const ALIAS_OFFSET = 0x60_0000;
+
+/** Short loops are hot, too. */
+const internals = { hotSpots: { ...DEFAULT_HOT_SPOTS, sampleEvery: 0 } };
 
 const long = (body: string): SourceGuest => bootSource(`bits 64\norg 0x8000\n${body}`, { mode: 'long' });
 
@@ -73,14 +77,14 @@ describe('code that rewrites itself', () => {
   for (const [name, code, source] of programs) {
     test.each([1, 2, 7, 100_000])(`${name}, in slices of %i`, (slice) => {
       // Far enough up for stores that come from below, a page apart.
-      const guest = bootSource(`bits 64\norg 0x100000\n${source}`, { mode: 'long' });
+      const guest = bootSource(`bits 64\norg 0x100000\n${source}`, { mode: 'long', internals });
       expect(exitCode(guest, slice)).toBe(code);
     });
   }
 
   test('the loop that rewrites itself was compiled', () => {
     const source = programs.find(([name]) => name.startsWith('the loop'))?.[2] ?? '';
-    const guest = bootSource(`bits 64\norg 0x100000\n${source}`, { mode: 'long' });
+    const guest = bootSource(`bits 64\norg 0x100000\n${source}`, { mode: 'long', internals });
     for (let call = 0; call < 10; call++) guest.machine.run({ instructions: 20 });
     expect(guest.machine.host.executor.regions.compiledSoFar).toBeGreaterThan(0);
   });

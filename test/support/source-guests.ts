@@ -2,7 +2,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { assemble } from '../../debug-adapter/assembler/index.ts';
-import { createMachine, type GuestEntry, type Machine, type MachineConfig } from '../../engine/index.ts';
+import type { GuestEntry, MachineConfig } from '../../engine/index.ts';
+import { Machine, type MachineInternals } from '../../engine/machine/machine.ts';
 
 const MIB = 1024 * 1024;
 
@@ -14,6 +15,7 @@ export interface SourceGuest {
 }
 
 export interface SourceOptions extends Partial<Pick<MachineConfig, 'cpu' | 'cpus' | 'virtualization'>> {
+  readonly internals?: MachineInternals;
   /** How the first processor starts; where the image starts unless there is a label `start`. */
   readonly mode: GuestEntry['mode'];
   /** Of the text, for includes. */
@@ -29,13 +31,14 @@ export function bootSource(text: string, options: SourceOptions): SourceGuest {
   const zeroBytes = Math.max(0, end - origin - image.length);
   const addresses = new Map(symbols.map(({ name, value }) => [name, BigInt(value)]));
   const address = Number(addresses.get('start') ?? origin);
-  const machine = createMachine({
+  const config: MachineConfig = {
     program: { segments: [{ address: origin, bytes: image, zeroBytes }], entry: { mode, address } },
     memoryBytes: 16 * MIB,
     cpus,
     virtualization,
     ...(cpu ? { cpu } : {}),
-  });
+  };
+  const machine = new Machine(config, options.internals);
   const printed: number[] = [];
   machine.onOutput = (_source, bytes) => void printed.push(...bytes);
   return {
