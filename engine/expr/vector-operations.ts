@@ -87,17 +87,17 @@ function narrow(bits: 16 | 32, name: string, saturate: (bits: number, value: big
 
 const identity = (_bits: number, value: bigint): bigint => value;
 
-/** The lower or upper half of the lanes, each widened to twice its width. */
-function extend(bits: 8 | 16 | 32, half: 'Low' | 'High', extension: 'Sign' | 'Zero'): VectorRow {
-  const wide = (bits * 2) as LaneBits;
+/** The lower half of the lanes, each widened to twice its width. */
+function extend(bits: 8 | 16 | 32, extension: 'Sign' | 'Zero'): VectorRow {
+  const value = extension === 'Sign' ? signed : identity;
   return {
     arguments: [128],
     result: 128,
-    text: `${extension}Extend${half}${laneNames[bits]}`,
+    text: `${extension}Extend${laneNames[bits]}`,
     evaluate: ([a = 0n]) =>
       fromLanes(
-        wide,
-        halfOf(half, lanesOf(bits, a)).map((lane) => (extension === 'Sign' ? signed : identity)(bits, lane)),
+        bits * 2,
+        halfOf('Low', lanesOf(bits, a)).map((lane) => value(bits, lane)),
       ),
   };
 }
@@ -105,7 +105,7 @@ const halfOf = (half: 'Low' | 'High', lanes: Lanes): bigint[] =>
   half === 'Low' ? lanes.slice(0, lanes.length / 2) : lanes.slice(lanes.length / 2);
 
 /** Full products of the lower or upper half of the lanes. */
-function multiplyWide(bits: 8 | 16 | 32, half: 'Low' | 'High', extension: 'Sign' | 'Zero'): VectorRow {
+function multiplyWide(bits: 16 | 32, half: 'Low' | 'High', extension: 'Sign' | 'Zero'): VectorRow {
   const wide = (bits * 2) as LaneBits;
   const value = extension === 'Sign' ? signed : identity;
   return {
@@ -122,18 +122,17 @@ function multiplyWide(bits: 8 | 16 | 32, half: 'Low' | 'High', extension: 'Sign'
   };
 }
 
-/** Sums of neighbouring lanes, twice as wide. */
-function addPairs(bits: 8 | 16, extension: 'Sign' | 'Zero'): VectorRow {
-  const value = (lane: bigint) => (extension === 'Sign' ? signed : identity)(bits, lane);
+/** Sums of neighbouring unsigned lanes, twice as wide. */
+function addPairs(bits: 8 | 16): VectorRow {
   return {
     arguments: [128],
     result: 128,
-    text: `AddPairsOf${extension === 'Sign' ? 'Signed' : 'Unsigned'}${laneNames[bits]}`,
+    text: `AddPairsOfUnsigned${laneNames[bits]}`,
     evaluate: ([a = 0n]) => {
       const lanes = lanesOf(bits, a);
       return fromLanes(
         bits * 2,
-        lanes.flatMap((lane, i) => (i % 2 === 0 ? [value(lane) + value(lanes[i + 1] as bigint)] : [])),
+        lanes.flatMap((lane, i) => (i % 2 === 0 ? [lane + (lanes[i + 1] as bigint)] : [])),
       );
     },
   };
@@ -224,14 +223,7 @@ const dot: VectorRow = {
     );
   },
 };
-const anyTrue: VectorRow = {
-  arguments: [128],
-  result: 1,
-  text: 'AnyBit',
-  evaluate: ([a = 0n]) => (a === 0n ? 0n : 1n),
-};
 
-const ones = (bits: bigint): bigint => BigInt(bits.toString(2).replaceAll('0', '').length);
 const magnitude = (bits: number, a: bigint): bigint => (signed(bits, a) < 0n ? -signed(bits, a) : a);
 const least: LaneFunction = (a, b) => (a < b ? a : b);
 const most: LaneFunction = (a, b) => (a > b ? a : b);
@@ -263,9 +255,7 @@ export const vectorOperations = {
   'i8x16.swizzle': swizzle,
   'v128.bitselect': bitselect,
   'v128.andnot': andNot,
-  'v128.any_true': anyTrue,
   'i8x16.bitmask': bitmask(8),
-  'i16x8.bitmask': bitmask(16),
   'i32x4.bitmask': bitmask(32),
   'i64x2.bitmask': bitmask(64),
 
@@ -314,7 +304,6 @@ export const vectorOperations = {
   'i8x16.gt_s': signedCompare(8, 'Greater', (a, b) => a > b),
   'i16x8.gt_s': signedCompare(16, 'Greater', (a, b) => a > b),
   'i32x4.gt_s': signedCompare(32, 'Greater', (a, b) => a > b),
-  'i32x4.gt_u': compare(32, 'UnsignedGreater', (a, b) => a > b),
   'i64x2.gt_s': signedCompare(64, 'Greater', (a, b) => a > b),
 
   'i8x16.abs': unary(8, 'Absolute', (a) => magnitude(8, a)),
@@ -323,7 +312,6 @@ export const vectorOperations = {
   'i8x16.neg': unary(8, 'Negate', (a) => -a),
   'i16x8.neg': unary(16, 'Negate', (a) => -a),
   'i32x4.neg': unary(32, 'Negate', (a) => -a),
-  'i8x16.popcnt': unary(8, 'OnesIn', ones),
 
   'i16x8.shl': shift(16, 'ShiftLeft', left),
   'i32x4.shl': shift(32, 'ShiftLeft', left),
@@ -338,27 +326,20 @@ export const vectorOperations = {
   'i8x16.narrow_i16x8_u': narrow(16, 'SaturateUnsigned', saturateUnsigned),
   'i16x8.narrow_i32x4_s': narrow(32, 'Saturate', saturateSigned),
   'i16x8.narrow_i32x4_u': narrow(32, 'SaturateUnsigned', saturateUnsigned),
-  'i16x8.extend_low_i8x16_s': extend(8, 'Low', 'Sign'),
-  'i16x8.extend_low_i8x16_u': extend(8, 'Low', 'Zero'),
-  'i16x8.extend_high_i8x16_s': extend(8, 'High', 'Sign'),
-  'i16x8.extend_high_i8x16_u': extend(8, 'High', 'Zero'),
-  'i32x4.extend_low_i16x8_s': extend(16, 'Low', 'Sign'),
-  'i32x4.extend_low_i16x8_u': extend(16, 'Low', 'Zero'),
-  'i32x4.extend_high_i16x8_s': extend(16, 'High', 'Sign'),
-  'i32x4.extend_high_i16x8_u': extend(16, 'High', 'Zero'),
-  'i64x2.extend_low_i32x4_s': extend(32, 'Low', 'Sign'),
-  'i64x2.extend_low_i32x4_u': extend(32, 'Low', 'Zero'),
-  'i16x8.extmul_low_i8x16_s': multiplyWide(8, 'Low', 'Sign'),
-  'i16x8.extmul_high_i8x16_s': multiplyWide(8, 'High', 'Sign'),
+  'i16x8.extend_low_i8x16_s': extend(8, 'Sign'),
+  'i16x8.extend_low_i8x16_u': extend(8, 'Zero'),
+  'i32x4.extend_low_i16x8_s': extend(16, 'Sign'),
+  'i32x4.extend_low_i16x8_u': extend(16, 'Zero'),
+  'i64x2.extend_low_i32x4_s': extend(32, 'Sign'),
+  'i64x2.extend_low_i32x4_u': extend(32, 'Zero'),
   'i32x4.extmul_low_i16x8_s': multiplyWide(16, 'Low', 'Sign'),
   'i32x4.extmul_high_i16x8_s': multiplyWide(16, 'High', 'Sign'),
   'i32x4.extmul_low_i16x8_u': multiplyWide(16, 'Low', 'Zero'),
   'i32x4.extmul_high_i16x8_u': multiplyWide(16, 'High', 'Zero'),
   'i64x2.extmul_low_i32x4_s': multiplyWide(32, 'Low', 'Sign'),
   'i64x2.extmul_low_i32x4_u': multiplyWide(32, 'Low', 'Zero'),
-  'i16x8.extadd_pairwise_i8x16_u': addPairs(8, 'Zero'),
-  'i32x4.extadd_pairwise_i16x8_s': addPairs(16, 'Sign'),
-  'i32x4.extadd_pairwise_i16x8_u': addPairs(16, 'Zero'),
+  'i16x8.extadd_pairwise_i8x16_u': addPairs(8),
+  'i32x4.extadd_pairwise_i16x8_u': addPairs(16),
   'i32x4.dot_i16x8_s': dot,
 
   ...floatOperations,
