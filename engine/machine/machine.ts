@@ -162,11 +162,18 @@ export class Machine implements MachineControl, ExecutorOwner {
   // ---- control -----------------------------------------------------------------------------------------------------
 
   run(options: RunOptions = {}): Stop {
-    const { vcpu } = options;
-    const only = this.config.cpus > 1 ? vcpu : undefined;
-    if (only !== this.#only) this.#fromOutside(() => void (this.#only = only));
-    if (vcpu !== undefined) this.host.load(vcpu);
+    this.#select(options.vcpu);
     return this.#run(options);
+  }
+
+  /** The one vCPU that runs from now on; undefined for all. */
+  #select(vcpu: number | undefined): void {
+    if (this.config.cpus === 1) return;
+    if (vcpu === this.#only && (vcpu === undefined || vcpu === this.currentVcpu)) return;
+    this.#fromOutside(() => {
+      this.#only = vcpu;
+      if (vcpu !== undefined) this.host.load(vcpu);
+    });
   }
 
   #run(options: RunOptions & { readonly untilUnits?: number }): Stop {
@@ -205,7 +212,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   }
 
   step(vcpu?: number): Stop {
-    if (vcpu !== undefined && vcpu !== this.currentVcpu) this.host.load(vcpu);
+    if (vcpu !== undefined) this.#select(vcpu);
     if (this.#final) return this.#final;
     if (this.virtualizer.handling) {
       this.virtualizer.advanceStage();

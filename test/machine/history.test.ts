@@ -6,6 +6,7 @@ import { architecturalState } from '../../engine/machine/platform.ts';
 import { random } from '../support/random.ts';
 import { type GuestRun, guestFromFile, guestFromSource, MIB } from '../vmm/run-guest.ts';
 
+const SMP = new URL('guests/smp.asm', import.meta.url).pathname;
 const sample = (name: string): string => new URL(`../../samples/${name}`, import.meta.url).pathname;
 
 /** Counts in memory on ticks of the timer, and writes a dot for each tick that was seen. */
@@ -137,6 +138,25 @@ describe.each(['none', 'hardware'] as const)('virtualization %s', (virtualizatio
     }
     expect(guest.output(), 'nothing comes out twice').toBe(output);
   });
+});
+
+test('vCPUs that were run one by one are run so again', async () => {
+  const guest = started(await guestFromFile(SMP, { virtualization: 'none', memoryBytes: 2.5 * MIB, cpus: 4 }));
+  const { machine } = guest;
+  const next = random(7);
+  const places = new Map<string, { readonly position: Position; readonly digest: string }>();
+  for (let round = 0; round < 30; round++) {
+    if (next(3)) machine.run({ instructions: 1 + next(6000) });
+    else machine.step(next(4));
+    if (next(5) === 0) machine.history.checkpoint();
+    const { position } = machine.history;
+    // A step of a vCPU that waits leads nowhere: what is there afterwards counts.
+    places.set(JSON.stringify(position), { position, digest: digestOf(guest) });
+  }
+  for (const { position, digest } of [...places.values()].reverse()) {
+    machine.history.goTo(position);
+    expect(digestOf(guest), JSON.stringify(position)).toBe(digest);
+  }
 });
 
 describe('reverse', () => {
