@@ -126,7 +126,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(7, 'ebx', 24, 'CLWB', true, 'CLWB'),
   row(7, 'ebx', 29, 'SHA', true, 'SHA extensions'),
   row(7, 'ecx', 2, 'UMIP', true, 'User-Mode Instruction Prevention'),
-  row(7, 'ecx', 3, 'PKU', false, 'Protection keys for user-mode pages'),
+  row(7, 'ecx', 3, 'PKU', true, 'Protection keys for user-mode pages'),
   row(7, 'ecx', 16, 'LA57', false, '57-bit linear addresses'),
   row(7, 'ecx', 22, 'RDPID', true, 'RDPID'),
   row(0xd, 'eax', 0, 'XSAVEOPT', true, 'XSAVEOPT'),
@@ -205,9 +205,11 @@ function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: 
       return registers(0x00fe_ff01);
     case 4:
       return cacheLeaf(subleaf);
-    case 7:
+    case 7: {
       if (subleaf > 0) return registers();
-      return registers(0, featureBits(options, 7, 'ebx'), featureBits(options, 7, 'ecx'));
+      const ospke = state.cr4 & CR4.PKE ? 1 << 4 : 0;
+      return registers(0, featureBits(options, 7, 'ebx'), featureBits(options, 7, 'ecx') | ospke);
+    }
     case 0xd:
       return extendedStateLeaf(options, state, subleaf);
     case 0xb:

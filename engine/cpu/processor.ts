@@ -55,6 +55,8 @@ export interface TranslationRegisters {
   reset(): void;
   /** INVPCID with a valid descriptor: types 0 to 3. */
   invpcid(type: number, pcid: number, linear: number): void;
+  /** To be called after PKRU changed. */
+  keyRightsChanged(): void;
   /** To be called after the CPL or RFLAGS.AC changed. */
   privilegeChanged(): void;
 }

@@ -9,6 +9,7 @@ import { INT_N, INT1, INT3, INTO } from './interrupt-instructions.ts';
 import * as io from './io-instructions.ts';
 import { IRET, IRETD, IRETQ } from './iret.ts';
 import * as masked from './masked-moves.ts';
+import * as keys from './protection-keys.ts';
 import * as random from './random-numbers.ts';
 import * as segment from './segment-instructions.ts';
 import * as calls from './system-calls.ts';
@@ -105,6 +106,8 @@ export const systemInstructions: Readonly<Record<string, SystemInstruction>> = {
   Rdrand: random.RDRAND,
   Rdseed: random.RDSEED,
   Rdpid: system.RDPID,
+  Rdpkru: keys.RDPKRU,
+  Wrpkru: keys.WRPKRU,
   Wbnoinvd: system.WBNOINVD,
   Clac: system.CLAC,
   Stac: system.STAC,

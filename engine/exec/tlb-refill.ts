@@ -18,7 +18,7 @@ import {
   RAM_BYTES_ADDRESS,
 } from '../cpu/memory-map.ts';
 import { RFLAGS } from '../cpu/register-bits.ts';
-import { MappingFlag, PageFaultCode } from '../mmu/access.ts';
+import { KEY_FLAGS, MappingFlag, PageFaultCode } from '../mmu/access.ts';
 import { Cr4 } from '../mmu/paging-structures.ts';
 import { PAGE_TABLE } from '../mmu/physical-memory.ts';
 import { encodeModule, F64, FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
@@ -173,6 +173,8 @@ class Refill extends WalkEmitter {
     const f = this.f;
     const has = (flag: number) => f.get(this.flags).i32(flag).emit(op.i32And);
     const isUser = () => this.field('cpl').i32(3).emit(op.i32Eq);
+    has(KEY_FLAGS);
+    this.leave();
     // A user needs a page of the user's; a supervisor one of his own, where SMAP is on and AC clear.
     isUser();
     has(MappingFlag.User).emit(op.i32Eqz, op.i32And);

@@ -12,7 +12,7 @@ import {
   TLB_STATISTICS_ADDRESS,
 } from '../cpu/memory-map.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
-import { ALL_EPT_RIGHTS, MappingFlag } from '../mmu/access.ts';
+import { ALL_EPT_RIGHTS, KEY_HIGH, MappingFlag } from '../mmu/access.ts';
 import { Cr0, Cr4, Efer, Entry, guestFormats, PagingMode, XD_HIGH } from '../mmu/paging-structures.ts';
 import { PAGE_TABLE } from '../mmu/physical-memory.ts';
 import { type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
@@ -87,7 +87,9 @@ export abstract class WalkEmitter extends MappingEmitter {
       if (maps) {
         const depth = level.mayMapPage ? 1 : 0;
         this.#reserved(low, high, level.pageReservedLow, level.pageReservedHigh, 2 + depth);
-        f.get(high).i32(addressMaskHigh).emit(op.i32And);
+        f.get(high)
+          .i32(addressMaskHigh | KEY_HIGH)
+          .emit(op.i32And);
         this.leave(2 + depth);
         f.get(low)
           .i32(0xffff_f000 & ~(level.bytes - 1))

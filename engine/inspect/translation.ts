@@ -2,7 +2,7 @@
  * How a linear address becomes a host-physical one, as plain data: every entry read on the way, EPT's included, who
  * denies what, and what the TLB holds. No side effects.
  */
-import { Access, guestPermits, MappingFlag, PageFaultCode, Policy, Privilege } from '../mmu/access.ts';
+import { Access, guestPermits, MappingFlag, PageFaultCode, PKRU_FACTOR, Policy, Privilege } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { PagingMode, pagingModeNames } from '../mmu/paging-structures.ts';
 import { violationQualification } from '../mmu/peeked-translation.ts';
@@ -148,6 +148,7 @@ const pageFaultBits: readonly (readonly [number, string, string])[] = [
   [PageFaultCode.U, 'U: caused by a user-mode access', ''],
   [PageFaultCode.RSVD, 'RSVD: a reserved bit is set in an entry', ''],
   [PageFaultCode.I, 'I: caused by an instruction fetch', ''],
+  [PageFaultCode.PK, 'PK: denied by the protection key of the page', ''],
 ];
 
 function pageFault(
@@ -163,6 +164,7 @@ function pageFault(
   const where = last ? nameOf(last) : 'the first entry';
   let because = `${where} is not present`;
   if (value & PageFaultCode.RSVD) because = `${where} has a reserved bit set`;
+  else if (value & PageFaultCode.PK) because = 'PKRU denies it to the protection key of the page';
   else if (value & PageFaultCode.P) {
     because = guestDenial(recorder, access, mmu.policyOf(privilege)) ?? 'the access is not allowed';
   }
@@ -221,7 +223,8 @@ function guestDenial(recorder: WalkRecorder, access: Access, policy: number): st
     (rights.write ? MappingFlag.Write : 0) |
     (rights.user ? MappingFlag.User : 0) |
     (rights.execute ? MappingFlag.Execute : 0);
-  if (guestPermits(flags, access, policy)) return undefined;
+  // Whether the key of the page denies it, the walk has said.
+  if (guestPermits(flags, access, policy % PKRU_FACTOR)) return undefined;
   const first = (name: keyof GuestStep['rights']) => {
     const step = steps.find((one) => !one.rights[name]);
     return step ? nameOf(step) : 'no entry';

@@ -20,7 +20,7 @@ export const PRIVILEGE_MASK = 3;
 export const STACK_PRIVILEGE = 4;
 
 /** Bits of the page-fault error code (SDM volume 3, "Page-Fault Exceptions"). */
-export const PageFaultCode = { P: 1, W: 2, U: 4, RSVD: 8, I: 16 } as const;
+export const PageFaultCode = { P: 1, W: 2, U: 4, RSVD: 8, I: 16, PK: 32 } as const;
 
 /** Bits of the exit qualification of an EPT violation (SDM volume 3, "Exit Qualification for EPT Violations"). */
 export const EptViolationBit = {
@@ -53,6 +53,12 @@ export const MappingFlag = {
   /** Instructions were fetched through the mapping. */
   Executed: 1 << 8,
 } as const;
+/** Above them: the protection key of the page. */
+const KEY_SHIFT = 9;
+export const KEY_FLAGS = 15 << KEY_SHIFT;
+/** Protection key in the high half of an 8-byte entry that maps a page: bits 62:59. */
+export const KEY_HIGH = 0x7800_0000;
+export const keyFlags = (high: number): number => ((high & KEY_HIGH) >>> 27) << KEY_SHIFT;
 export const EPT_FLAGS_SHIFT = 3;
 export const ALL_GUEST_RIGHTS = MappingFlag.Write | MappingFlag.User | MappingFlag.Execute;
 export const ALL_EPT_RIGHTS = MappingFlag.EptRead | MappingFlag.EptWrite | MappingFlag.EptExecute;
@@ -70,9 +76,21 @@ export const Policy = {
   /** Instruction fetches are reported in bit 4 of the error code. */
   ReportFetch: 1 << 4,
 } as const;
+/** PKRU, where protection keys are on and deny anything, times this is added to a policy. */
+export const PKRU_FACTOR = 0x100;
+
+/** Whether the protection key of a page denies a data access (SDM volume 3, "Protection Keys"). */
+export function keyDenies(flags: number, access: Access, policy: number): boolean {
+  if (policy < PKRU_FACTOR || (flags & MappingFlag.User) === 0 || access === Access.Execute) return false;
+  const key = (flags & KEY_FLAGS) >>> KEY_SHIFT;
+  const bits = (Math.floor(policy / PKRU_FACTOR) >>> (2 * key)) & 3;
+  const deniesWrites = (bits & 2) !== 0 && (policy & (Policy.User | Policy.WriteProtect)) !== 0;
+  return (bits & 1) !== 0 || (access === Access.Write && deniesWrites);
+}
 
 /** Whether the guest's paging rights allow the access (SDM volume 3, "Determination of Access Rights"). */
 export function guestPermits(flags: number, access: Access, policy: number): boolean {
+  if (policy >= PKRU_FACTOR && keyDenies(flags, access, policy)) return false;
   const userPage = (flags & MappingFlag.User) !== 0;
   if (policy & Policy.User) {
     if (!userPage) return false;

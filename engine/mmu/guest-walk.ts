@@ -12,6 +12,8 @@ import {
   EPT_FLAGS_SHIFT,
   EptRight,
   guestPermits,
+  keyDenies,
+  keyFlags,
   MappingFlag,
   PageFaultCode,
   Policy,
@@ -139,7 +141,7 @@ export class GuestWalker {
       allowed &= low;
       forbidden |= high;
       if (mapsPage) {
-        const flags = rightsOf(allowed, forbidden);
+        const flags = rightsOf(allowed, forbidden) | keyFlags(high);
         if (!guestPermits(flags, access, policy) || (access === Access.Write && !(low & Entry.D))) return false;
         const global = low & Entry.G && space.globalPages ? MappingFlag.Global : 0;
         walk.flags = flags | ALL_EPT_RIGHTS | global | (low & Entry.D ? MappingFlag.Dirty : 0);
@@ -171,7 +173,11 @@ export class GuestWalker {
     low: number,
     high: number,
   ): boolean {
-    if (!guestPermits(walk.flags, access, policy)) return pageFault(walk, access, policy, PageFaultCode.P);
+    walk.flags |= keyFlags(high);
+    if (!guestPermits(walk.flags, access, policy)) {
+      const byKey = keyDenies(walk.flags, access, policy) ? PageFaultCode.PK : 0;
+      return pageFault(walk, access, policy, PageFaultCode.P | byKey);
+    }
     const flags = Entry.A | (access === Access.Write ? Entry.D : 0);
     if ((low & flags) !== flags && !this.#setFlags(space, address, host, low, flags, walk, cache)) return false;
     if (low & Entry.G && space.globalPages) walk.flags |= MappingFlag.Global;

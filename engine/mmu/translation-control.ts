@@ -83,6 +83,11 @@ export class TranslationControl extends PeekableTranslation {
     if (changed & (Efer.NXE | Efer.LMA | Efer.LME)) this.contextChanged();
   }
 
+  /** PKRU was written: what is fast was made for its old value. */
+  keyRightsChanged(): void {
+    this.contextChanged();
+  }
+
   #controls() {
     const { cr0, cr4, efer } = this.state;
     return { cr0, cr4, efer, vpid: this.vcpu.vpid };

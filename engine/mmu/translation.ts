@@ -13,6 +13,7 @@ import {
   EptViolationBit,
   MappingFlag,
   mappingServes,
+  PKRU_FACTOR,
   Policy,
   PRIVILEGE_MASK,
   Privilege,
@@ -142,7 +143,6 @@ export class Translation {
   }
   set vcpu(vcpu: TranslationContext) {
     this.#vcpu = vcpu;
-    this.#publishMappings();
     const dropped = (page: number, pageShift: number, flags: number, guestsOnly: boolean) =>
       this.#mappingDropped(page, pageShift, flags, guestsOnly);
     vcpu.tlb.linear.onDrop = dropped;
@@ -157,7 +157,9 @@ export class Translation {
   }
 
   #publishMappings(): void {
-    this.#view.setUint32(LINEAR_TLB_ADDRESS, this.#mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
+    // Compiled code takes it that pages with key 0 are open, and leaves all others.
+    const mayRefill = this.#mayRefill && (this.#protectionKeys() & 3) === 0;
+    this.#view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
 
   get tlb(): ArchitecturalTlb {
@@ -183,6 +185,7 @@ export class Translation {
   /** To be called when registers that translation depends on were replaced: nothing fast survives. */
   contextChanged(): void {
     this.fast.dropAll();
+    this.#publishMappings();
     this.#worlds[this.#world()].remember(this.#view, this.#vcpu);
     this.privilegeChanged();
     this.onCodeMappingsChanged(undefined, 0, undefined);
@@ -201,6 +204,7 @@ export class Translation {
    * the world that is entered is as it was left.
    */
   protected worldChanged(): void {
+    this.#publishMappings();
     const world = this.#world();
     const registers = this.#worlds[world];
     if (!registers.areCurrent(this.#view, this.#vcpu)) {
@@ -377,7 +381,14 @@ export class Translation {
       const exempt = who !== Privilege.Supervisor && view.getUint32(fieldAddress.flagsOther, true) & ALIGNMENT_CHECK;
       if (!exempt) policy |= Policy.Smap;
     }
-    return policy;
+    return policy + this.#protectionKeys() * PKRU_FACTOR;
+  }
+
+  /** PKRU where it counts, which is in IA-32e mode with CR4.PKE; else 0, which denies nothing. */
+  #protectionKeys(): number {
+    const view = this.#view;
+    const isOn = view.getUint32(fieldAddress.cr4, true) & Cr4.PKE && view.getUint32(fieldAddress.efer, true) & Efer.LMA;
+    return isOn ? view.getUint32(fieldAddress.pkru, true) : 0;
   }
 
   /** Tag of the mappings of the current context. One object, refreshed. */
