@@ -160,7 +160,8 @@ function inspect(
 export const LAR: SystemInstruction = (cpu, insn) => {
   const d = inspect(cpu, insn, LAR_TYPES, LONG_LAR_TYPES);
   if (d !== undefined) {
-    writeRegister(cpu, registerIndex(insn, 0), insn.operandSize, BigInt((d.high & 0x00f0_ff00) >>> 0));
+    // The manual leaves bits 19:16 undefined; processors give those of the limit.
+    writeRegister(cpu, registerIndex(insn, 0), insn.operandSize, BigInt(d.high & 0x00ff_ff00));
   }
   setZeroFlag(cpu, d !== undefined);
 };

@@ -15,10 +15,10 @@ describe('LAR, LSL, VERR, VERW', () => {
   const VERR_BX = '0f 00 e3';
   const VERW_BX = '0f 00 eb';
 
-  test('LAR gives the second dword masked by 00F0FF00H', () => {
+  test('LAR gives the second dword masked by 00FFFF00H', () => {
     const m = new TestMachine().protected();
     expect(zf(m, LAR_EAX_EBX, sel.code32)).toBe(true);
-    expect(m.state.gpr(0)).toBe(0x00c0_9a00n);
+    expect(m.state.gpr(0)).toBe(0x00cf_9a00n);
   });
 
   test('LAR clears ZF and leaves the destination for null, out of limit, and invisible descriptors', () => {
