@@ -139,11 +139,17 @@ export class Mmu extends TranslationControl {
     this.fast.fill(set, linear, physical, read, write);
   }
 
+  /** An access with a byte outside of the canonical addresses faults before any page is looked at. */
+  #checkCanonical(linear: number, access: Access, privilege: Privilege): void {
+    if (!this.isCanonical(linear)) this.translate(linear, access, privilege);
+  }
+
   /** Translates both pages of an access that crosses into the next; the faults of both come before any effect. */
   #split(linear: number, lengthBytes: number, access: Access, privilege: Privilege): Split {
     if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
     const firstBytes = PAGE_BYTES - (linear & 0xfff);
     const next = this.#wrap(linear + firstBytes);
+    this.#checkCanonical(next, access, privilege);
     if (access === Access.Write) {
       this.#raiseFault(linear, access, privilege);
       this.#raiseFault(next, access, privilege);
@@ -182,6 +188,7 @@ export class Mmu extends TranslationControl {
   #probe(linear: number, lengthBytes: number, access: Access, privilege: Privilege): void {
     if (lengthBytes <= 0) return;
     if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
+    this.#checkCanonical(this.#wrap(linear + lengthBytes - 1), access, privilege);
     this.#raiseFault(linear, access, privilege);
     for (let offset = PAGE_BYTES - (linear & 0xfff); offset < lengthBytes; offset += PAGE_BYTES) {
       this.#raiseFault(this.#wrap(linear + offset), access, privilege);
