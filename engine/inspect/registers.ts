@@ -196,6 +196,17 @@ const table: ReadonlyMap<string, RegisterAccess> = new Map<string, RegisterAcces
     },
   ],
   ['xcr0', fieldAccess('xcr0', 32)],
+  [
+    'pkru',
+    {
+      ...fieldAccess('pkru', 32),
+      write: (cpu, value) => {
+        cpu.state.pkru = Number(value & 0xffff_ffffn);
+        cpu.tlb.keyRightsChanged();
+        return undefined;
+      },
+    },
+  ],
   ['mxcsr', fieldAccess('mxcsr', 32)],
   ...vectorAccesses(),
   ...x87Accesses(),
@@ -321,6 +332,7 @@ export function registerGroups(cpu: Processor): RegisterGroup[] {
         view(cpu, 'cr3'),
         view(cpu, 'cr4', bitParts(unsigned(state.cr4), CR4)),
         view(cpu, 'cr8'),
+        view(cpu, 'pkru'),
         view(cpu, 'IA32_EFER', bitParts(unsigned(state.efer), EFER), 'IA32_EFER'),
       ],
     },
