@@ -9,6 +9,7 @@ import { type Judge, testJudgedGuest } from '../support/judged-guests.ts';
 const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
   ['alignment', ['bochs']],
   ['debug', ['bochs']],
+  ['real-mode', ['bochs']],
   ['long-mode', ['bochs']],
   ['privileges', ['bochs']],
   ['task-switch', ['bochs']],
