@@ -1,6 +1,6 @@
 /** CPUID: the features the engine has, as one table, and the leaves built from it (SDM volume 2, "CPUID"). */
 import { type CpuModelSpec, cpuModels } from './cpu-models.ts';
-import { APIC_BASE, CR4 } from './register-bits.ts';
+import { APIC_BASE, CR4, MISC_ENABLE } from './register-bits.ts';
 import type { CpuState } from './state.ts';
 import { AVX_BYTES, AVX_OFFSET, areaBytes, COMPONENT, supportedComponents } from './xsave/components.ts';
 
@@ -72,7 +72,7 @@ const row = (
 export const cpuidFeatures: readonly Feature[] = [
   row(1, 'ecx', 0, 'SSE3', true, 'Streaming SIMD Extensions 3'),
   row(1, 'ecx', 1, 'PCLMULQDQ', true, 'PCLMULQDQ'),
-  row(1, 'ecx', 3, 'MONITOR', false, 'MONITOR/MWAIT'),
+  row(1, 'ecx', 3, 'MONITOR', true, 'MONITOR/MWAIT'),
   row(1, 'ecx', 5, 'VMX', (o) => o.vmx, 'Virtual Machine Extensions'),
   row(1, 'ecx', 9, 'SSSE3', true, 'Supplemental Streaming SIMD Extensions 3'),
   row(1, 'ecx', 12, 'FMA', true, 'Fused multiply-add'),
@@ -169,6 +169,8 @@ function featureBits(options: CpuOptions, leaf: number, register: RegisterName):
   return bits >>> 0;
 }
 
+/** MONITOR in ECX of leaf 1. */
+const MONITOR_BIT = 1 << 3;
 const VENDOR = 'GenuineIntel';
 const BRAND = 'Ringside';
 
@@ -205,6 +207,8 @@ function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: 
       return registers(0x00fe_ff01);
     case 4:
       return cacheLeaf(subleaf);
+    case 5:
+      return monitorLeaf(options);
     case 7: {
       if (subleaf > 0) return registers();
       const ospke = state.cr4 & CR4.PKE ? 1 << 4 : 0;
@@ -229,14 +233,20 @@ function featureLeaf(options: CpuOptions, state: CpuState): CpuidResult {
   const clflushLine = 64 / 8;
   const ebx = (state.initialApicId << 24) | ((options.processors & 0xff) << 16) | (clflushLine << 8);
   const osxsave = state.cr4 & CR4.OSXSAVE ? 1 << 27 : 0;
+  const monitor = state.miscEnable & MISC_ENABLE.MONITOR ? 0 : MONITOR_BIT;
   // A local APIC that IA32_APIC_BASE disables is not announced.
   const apic = state.apicBase & APIC_BASE.ENABLE ? 0 : 1 << 9;
   return registers(
     options.model.signature,
     ebx,
-    featureBits(options, 1, 'ecx') | osxsave,
+    (featureBits(options, 1, 'ecx') & ~monitor) | osxsave,
     featureBits(options, 1, 'edx') & ~apic,
   );
+}
+
+/** Lines of 64 bytes; ECX of MWAIT as in cpu/monitor-wait.ts; one kind of C1. */
+function monitorLeaf(options: CpuOptions): CpuidResult {
+  return (featureBits(options, 1, 'ecx') & MONITOR_BIT) === 0 ? registers() : registers(64, 64, 3, 0x10);
 }
 
 /** Deterministic cache parameters: L1 data and instruction 32 KiB, L2 256 KiB; lines of 64 bytes. */

@@ -66,6 +66,7 @@ function tryDelivery(processor: Processor, event: CpuEvent): GuestFault | undefi
     throw thrown;
   }
   processor.state.interruptibility &= ~(BLOCKING.STI | BLOCKING.MOV_SS);
+  processor.state.monitorArmed = 0;
   processor.hooks.eventDelivered(event);
   return undefined;
 }

@@ -5,7 +5,7 @@ import { GP } from './events.ts';
 import { refreshMode } from './modes.ts';
 import { mtrrMsrs } from './mtrrs.ts';
 import type { Processor } from './processor.ts';
-import { APIC_BASE, CR0, EFER, hasBit } from './register-bits.ts';
+import { APIC_BASE, CR0, EFER, hasBit, MISC_ENABLE } from './register-bits.ts';
 import { type CpuState, FS, GS } from './state.ts';
 import { type FieldName, fieldTable } from './state-layout.ts';
 
@@ -121,9 +121,10 @@ function writeTsc({ state, tscNow }: Processor, value: bigint): void {
   state.tscAdjust = BigInt.asUintN(64, state.tscAdjust + value - tscNow());
 }
 
-/** IA32_MISC_ENABLE: fast strings (0) and limit CPUID (22) may be written; bits 11 and 12 say: no BTS, no PEBS. */
-function writeMiscEnable({ state }: Processor, value: bigint): void {
-  const writable = 1n | (1n << 22n);
+/** IA32_MISC_ENABLE: bits 11 and 12, which cannot be written, say: no BTS, no PEBS. */
+function writeMiscEnable({ state, model }: Processor, value: bigint): void {
+  const monitor = model.has('MONITOR') ? MISC_ENABLE.MONITOR : 0n;
+  const writable = MISC_ENABLE.FAST_STRINGS | MISC_ENABLE.LIMIT_CPUID | monitor;
   const readOnly = (1n << 11n) | (1n << 12n);
   checkReserved(value, writable | readOnly);
   state.miscEnable = (value & writable) | (state.miscEnable & readOnly);

@@ -209,6 +209,8 @@ export class Processor {
   localApic: LocalApicPort | undefined;
   /** What listens to FERR#, where there is something. */
   fpuErrors: FpuErrorPort | undefined;
+  /** MWAIT: time may pass until a device does something. */
+  waitForDevices: () => void = () => {};
   /** Set in VMX non-root operation. */
   intercepts: Intercepts | undefined;
   /** Set by an instruction that put its own value into `state.rip`; the dispatcher clears it before each instruction. */

@@ -33,6 +33,9 @@ export const APIC_BASE = { ADDRESS: 0xfee0_0000, BSP: 1 << 8, ENABLE: 1 << 11 } 
 export const DR6 = { B: 0xf, BD: 1 << 13, BS: 1 << 14, BT: 1 << 15 } as const;
 export const DR7 = { LOCAL: 0x155, GD: 1 << 13 } as const;
 
+/** IA32_MISC_ENABLE: fast strings; MONITOR and MWAIT exist; CPUID is cut to leaf 3. */
+export const MISC_ENABLE = { FAST_STRINGS: 1n << 0n, MONITOR: 1n << 18n, LIMIT_CPUID: 1n << 22n } as const;
+
 /** IA32_DEBUGCTL: record branches; single-step on branches. */
 export const DEBUGCTL = { LBR: 1 << 0, BTF: 1 << 1 } as const;
 

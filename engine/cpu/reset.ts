@@ -7,7 +7,7 @@ import { writeFlags } from './flags.ts';
 import { refreshMode } from './modes.ts';
 import type { Processor } from './processor.ts';
 import { randomStart } from './random-numbers.ts';
-import { ACCESS, ACTIVITY, APIC_BASE, CR0, CR4, EFER } from './register-bits.ts';
+import { ACCESS, ACTIVITY, APIC_BASE, CR0, CR4, EFER, MISC_ENABLE } from './register-bits.ts';
 import { RSP } from './stack.ts';
 import { type CpuState, CS, GS, LDTR, SS, TR } from './state.ts';
 
@@ -45,7 +45,7 @@ function resetMsrs({ state, model }: Processor): void {
   const enabled = model.options.localApic ? APIC_BASE.ENABLE : 0;
   state.apicBase = APIC_BASE.ADDRESS + enabled + (state.initialApicId === 0 ? APIC_BASE.BSP : 0);
   state.pat = 0x0007_0406_0007_0406n;
-  state.miscEnable = 0x1801n;
+  state.miscEnable = 0x1801n | (model.has('MONITOR') ? MISC_ENABLE.MONITOR : 0n);
   state.featureControl = 0;
   state.tscAdjust = 0n;
   state.tscAux = 0;

@@ -219,9 +219,6 @@ const undefinedInstruction: SystemInstruction = () => {
   throw UD();
 };
 
-/** CPUID does not announce MONITOR. */
-export const MONITOR = undefinedInstruction;
-export const MWAIT = undefinedInstruction;
 /** RSM outside system-management mode. */
 export const RSM = undefinedInstruction;
 

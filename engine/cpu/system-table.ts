@@ -9,6 +9,7 @@ import { INT_N, INT1, INT3, INTO } from './interrupt-instructions.ts';
 import * as io from './io-instructions.ts';
 import { IRET, IRETD, IRETQ } from './iret.ts';
 import * as masked from './masked-moves.ts';
+import { MONITOR, MWAIT } from './monitor-wait.ts';
 import * as keys from './protection-keys.ts';
 import * as random from './random-numbers.ts';
 import * as segment from './segment-instructions.ts';
@@ -111,8 +112,8 @@ export const systemInstructions: Readonly<Record<string, SystemInstruction>> = {
   Wbnoinvd: system.WBNOINVD,
   Clac: system.CLAC,
   Stac: system.STAC,
-  Monitor: system.MONITOR,
-  Mwait: system.MWAIT,
+  Monitor: MONITOR,
+  Mwait: MWAIT,
   Rsm: system.RSM,
   Ud0: system.UD0,
   Ud1: system.UD1,

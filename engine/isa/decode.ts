@@ -166,7 +166,7 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number, byte
   for (let i = 0; i < instruction.opCount; i++) operands.push(describeOperand(instruction, i));
   const memory = operands.some((o) => o.kind === 'memory' || o.kind === 'string')
     ? describeMemory(instruction)
-    : undefined;
+    : monitoredMemory(instruction);
   const mnemonic = Mnemonic[instruction.mnemonic] as string;
   return {
     code: instruction.code,
@@ -275,6 +275,13 @@ function describeOperand(instruction: Instruction, index: number): DecodedOperan
     default:
       return { kind: 'string', widthBits: MemorySizeExt.size(instruction.memorySize) * 8 };
   }
+}
+
+/** MONITOR has no operand, but names a line by RAX in DS, or the segment of a prefix. */
+function monitoredMemory({ mnemonic, segmentPrefix }: Instruction): MemoryOperand | undefined {
+  if (mnemonic !== Mnemonic.Monitor) return undefined;
+  const segment = RegisterExt.number(segmentPrefix === Register.None ? Register.DS : segmentPrefix);
+  return { segment, base: 0, index: undefined, shift: 0, displacement: 0n, sizeBytes: 1 };
 }
 
 function describeMemory(instruction: Instruction): MemoryOperand {

@@ -138,6 +138,7 @@ export class Machine implements MachineControl, ExecutorOwner {
         access: access === Access.Write ? 'write' : 'read',
       }),
     );
+    this.host.processor.waitForDevices = () => this.#waitForDevices();
     this.host.runtime.afterSystem = () => this.#afterSystem();
     this.#observers.changed();
     this.#waiting = new Waiting({ ...this, cpus: config.cpus });
@@ -448,6 +449,15 @@ export class Machine implements MachineControl, ExecutorOwner {
   #serviceDue(): void {
     const deadline = this.platform.nextDeadlineNs();
     if (deadline !== undefined && deadline <= this.host.clock.nowNs) this.platform.service();
+  }
+
+  /** MWAIT, where no other processor could store to what it waits for: what a device does is all that can happen. */
+  #waitForDevices(): void {
+    const deadline = this.platform.nextDeadlineNs();
+    if (deadline === undefined || this.config.cpus > 1 || this.platform.interruptPending) return;
+    this.host.clock.skipTo(deadline);
+    this.#sliceIsOver = true;
+    this.host.runtime.stopRequested = true;
   }
 
   /** Ends the slice where a device is due earlier than when it began. */

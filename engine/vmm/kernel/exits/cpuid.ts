@@ -10,6 +10,8 @@ const RBX = 3;
 
 const FEATURES = 1;
 const VMX = 1 << 5;
+/** MONITOR and MWAIT exit, and do nothing. */
+const MONITOR = 1 << 3;
 const OSXSAVE = 1 << 27;
 /** Bit that no CPU sets: software asks the hypervisor leaves only if it is 1. */
 const HYPERVISOR = 1 << 31;
@@ -35,5 +37,5 @@ function guestCpuid(vcpu: VirtualCpu, leaf: number, subleaf: number): CpuidResul
   const result = processor.model.cpuid(state, leaf, subleaf);
   if (leaf !== FEATURES) return result;
   const osxsave = hasBit(guest.cr4, CR4.OSXSAVE) ? OSXSAVE : 0;
-  return { ...result, ecx: ((result.ecx & ~(VMX | OSXSAVE)) | HYPERVISOR | osxsave) >>> 0 };
+  return { ...result, ecx: ((result.ecx & ~(VMX | MONITOR | OSXSAVE)) | HYPERVISOR | osxsave) >>> 0 };
 }
