@@ -106,7 +106,7 @@ idtr: dw 15 * 16 - 1
   dq idt
 align 16
 idt: times 15 * 16 db 0`,
-      { mode: 'long' },
+      { mode: 'long', cpu: { features: { PKU: true } } },
     );
     const stop = machine.run({ instructions: 1_000_000 });
     if (stop.kind !== 'exited') throw new Error(`expected the guest to exit, found ${JSON.stringify(stop)}`);
