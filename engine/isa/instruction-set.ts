@@ -154,7 +154,6 @@ const miscellaneous = {
   Endbr64: NOP,
   Prefetch: NOP,
   Prefetchw: NOP,
-  Prefetchreserved: NOP,
   Cldemote: NOP,
   Prefetchwt1: NOP,
   Prefetchnta: NOP,
