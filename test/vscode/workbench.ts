@@ -10,6 +10,9 @@ export interface VariableRow {
   value: string;
 }
 
+/** After so long a click into the gutter counts as lost. */
+const CLICK_MS = 6_000;
+
 /** Names of the debug toolbar's buttons, as their icons are called. */
 export type ToolbarButton =
   | 'continue'
@@ -117,12 +120,25 @@ export class Workbench {
     const [x, y] = [margin.x + 9, number.y + number.height / 2];
     const dots = this.page.locator('.editor-group-container.active [class*="codicon-debug-breakpoint"]');
     const before = await dots.count();
-    // A click before the hint shows is lost.
-    await this.page.mouse.move(x, y);
-    await this.page.locator('.codicon-debug-hint').first().waitFor();
-    await this.page.mouse.click(x, y);
-    await dots.nth(before).waitFor();
+    // While the window is still starting, moves and clicks into the gutter can be lost.
+    for (let attempts = 5; ; attempts--) {
+      try {
+        await this.#clickAtHint(x, y);
+        await dots.nth(before).waitFor({ timeout: CLICK_MS });
+        break;
+      } catch (error) {
+        if (attempts === 1) throw error;
+      }
+    }
     await this.page.mouse.move(x + 400, y);
+  }
+
+  /** A click before the hint shows is lost. */
+  async #clickAtHint(x: number, y: number): Promise<void> {
+    await this.page.mouse.move(x + 400, y);
+    await this.page.mouse.move(x, y);
+    await this.page.locator('.codicon-debug-hint').first().waitFor({ timeout: CLICK_MS });
+    await this.page.mouse.click(x, y);
   }
 
   // Debugging
