@@ -7,6 +7,7 @@ import { GP, GuestFault, Vector } from './events.ts';
 import { readFlags } from './flags.ts';
 import { deliverThroughGate } from './interrupt-gate.ts';
 import { isRealMode, refreshMode } from './modes.ts';
+import { monitorTrapDue } from './monitor-trap.ts';
 import { type CpuEvent, EventType, Privilege, type Processor } from './processor.ts';
 import { BLOCKING, DEBUGCTL, DR6, DR7, RFLAGS } from './register-bits.ts';
 import { loadRealSegment } from './segmentation.ts';
@@ -67,6 +68,7 @@ function tryDelivery(processor: Processor, event: CpuEvent): GuestFault | undefi
   }
   processor.state.interruptibility &= ~(BLOCKING.STI | BLOCKING.MOV_SS);
   processor.state.monitorArmed = 0;
+  monitorTrapDue(processor.state);
   processor.hooks.eventDelivered(event);
   return undefined;
 }

@@ -215,12 +215,16 @@ const machineCheckMsrs: readonly Msr[] = [
   clearableMsr(0x407, 'IA32_MC1_MISC', 'mc1Misc'),
 ];
 
+/** The time-stamp counter as the software that runs sees it. */
+export const timeStamp = ({ tscNow, intercepts }: Processor): bigint =>
+  BigInt.asUintN(64, intercepts?.guestTsc?.(tscNow()) ?? tscNow());
+
 /** The MSRs that every model has. */
 export const standardMsrs: readonly Msr[] = [
   {
     index: 0x10,
     name: 'IA32_TIME_STAMP_COUNTER',
-    read: ({ tscNow, intercepts }) => BigInt.asUintN(64, tscNow() + (intercepts?.tscOffset ?? 0n)),
+    read: timeStamp,
     write: writeTsc,
   },
   constantMsr(0x17, 'IA32_PLATFORM_ID', 0n),

@@ -109,8 +109,8 @@ export interface CpuEvent {
 export interface Intercepts {
   /** True while the "unrestricted guest" control is 1: CR0.PE and CR0.PG may be 0. */
   readonly unrestrictedGuest?: boolean;
-  /** Added to what RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER return. */
-  readonly tscOffset?: bigint;
+  /** What RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER return in place of the TSC; modulo 2^64. */
+  guestTsc?(tsc: bigint): bigint;
   onCpuid?(): boolean;
   onHlt?(): boolean;
   onInvd?(): void;
@@ -140,6 +140,8 @@ export interface Intercepts {
   onMwait?(): void;
   onMonitor?(): void;
   onPause?(): void;
+  /** RDRAND and RDSEED. */
+  onRandom?(insn: DecodedInstruction): boolean;
   onXsetbv?(): void;
   /** XSAVES and XRSTORS. */
   onXsaves?(): void;

@@ -25,6 +25,7 @@ export const randomStart = (seed: number, apicId: number): bigint =>
 
 /** There always is a number: CF = 1. The other status flags are cleared. */
 const random: SystemInstruction = (cpu: Processor, insn: DecodedInstruction) => {
+  if (cpu.intercepts?.onRandom?.(insn)) return;
   const size = insn.operandSize;
   writeRegister(cpu, registerIndex(insn, 0), size, BigInt.asUintN(size, nextNumber(cpu)));
   cpu.writeFlags((readFlags(cpu.state) & ~STATUS_FLAGS) | RFLAGS.CF);

@@ -4,7 +4,7 @@ import { GP, UD } from './events.ts';
 import { iopl, readFlags, WRITABLE_FLAGS } from './flags.ts';
 import type { MemoryOperand, SystemInstruction } from './instruction.ts';
 import { is64Bit, isRealMode, isVirtual8086 } from './modes.ts';
-import { readMsr, writeMsr } from './msrs.ts';
+import { readMsr, timeStamp, writeMsr } from './msrs.ts';
 import { memoryOperand, registerIndex, writeRegister } from './operands.ts';
 import type { Processor } from './processor.ts';
 import { ACTIVITY, BLOCKING, CR4, hasBit, RFLAGS } from './register-bits.ts';
@@ -145,8 +145,6 @@ export const WBNOINVD = WBINVD;
 function checkTimeStampAccess({ state }: Processor): void {
   if (hasBit(state.cr4, CR4.TSD) && state.cpl > 0) throw GP(0);
 }
-
-const timeStamp = (cpu: Processor): bigint => BigInt.asUintN(64, cpu.tscNow() + (cpu.intercepts?.tscOffset ?? 0n));
 
 export const RDTSC: SystemInstruction = (cpu) => {
   checkTimeStampAccess(cpu);

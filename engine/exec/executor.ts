@@ -7,6 +7,7 @@ import { GP, type VmExit } from '../cpu/events.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
 import { EVENTS_ADDRESS, PAGE_BYTES, SET_ASIDE_ADDRESS } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
+import { MONITOR_TRAP, monitorTrapDue } from '../cpu/monitor-trap.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned, writeInteger } from '../cpu/state.ts';
@@ -217,8 +218,7 @@ export class Executor {
       const fault = this.#debug.instructionFault();
       if (fault) return this.#deal(fault);
     }
-    // A shadow and TF last for one instruction, whose end must be seen.
-    const single = (state.interruptibility & SHADOWS) !== 0 || (state.flagsOther & RFLAGS.TF) !== 0;
+    const single = this.#endMustBeSeen();
     const known = single || !this.#afterEvent ? 0 : this.#recentRecord();
     this.#afterEvent = false;
     if (known !== 0) return this.#execute(known, false);
@@ -226,6 +226,12 @@ export class Executor {
     if (!block) return undefined;
     if (block.count === 0 || (block.single && this.#cache.isMarked(block.location.linear))) return this.#atMark();
     return this.#execute(block.record, block.single);
+  }
+
+  /** A shadow, TF and the monitor trap flag last for one instruction, whose end must be seen. */
+  #endMustBeSeen(): boolean {
+    const { interruptibility, flagsOther, monitorTrap } = this.#state;
+    return (interruptibility & SHADOWS) !== 0 || (flagsOther & RFLAGS.TF) !== 0 || monitorTrap !== MONITOR_TRAP.OFF;
   }
 
   /** The record at RIP that the jump cache knows, if the budget covers its block, else 0: what `dispatch` would go to. */
@@ -243,12 +249,13 @@ export class Executor {
 
   #execute(at: number, single: boolean): RunEnd | undefined {
     const state = this.#state;
-    const { nonRoot, flagsOther, pendingDebug, rip } = state;
+    const { nonRoot, flagsOther, monitorTrap, pendingDebug, rip } = state;
     const shadow = state.interruptibility & SHADOWS;
     const exit = this.#enterFor(at, this.#stretch(at, single)) as Exit;
     // VM entries and exits load the interruptibility and the pending traps of the other side.
     if (exit !== Exit.Event && state.nonRoot === nonRoot) {
       if (shadow) state.interruptibility &= ~shadow;
+      if (monitorTrap !== MONITOR_TRAP.OFF) monitorTrapDue(state);
       if (flagsOther & RFLAGS.TF) this.#debug.singleStepped(this.#cache.instructionOf(at), rip);
     }
     if (exit === Exit.Event) this.#debug.failed(pendingDebug);
@@ -324,11 +331,10 @@ export class Executor {
 
   /**
    * A VM exit of the last instruction of a block, within compiled code: what the budget gave for the instruction pays
-   * for the event. Where a shadow or TF ends with the instruction, or events have filled the run, the run loop has to see it.
+   * for the event. Where a shadow, say, ends with the instruction, or events have filled the run, the run loop has to see it.
    */
   #exitInPlace(event: VmExit, recordAddress: number): boolean {
-    const { interruptibility, flagsOther } = this.#state;
-    const single = (interruptibility & SHADOWS) !== 0 || (flagsOther & RFLAGS.TF) !== 0;
+    const single = this.#endMustBeSeen();
     const isLast = this.#view.getUint16(recordAddress + record.blockCount, true) === 1;
     if (single || !isLast || this.#events + 1 >= MAX_EVENTS) return false;
     this.#events++;

@@ -19,6 +19,8 @@ const SECONDARY = 'secondary processor-based controls';
 const PIN = 'pin-based controls';
 
 const USE_IO_BITMAPS = 25;
+const MONITOR_TRAP_FLAG = 27;
+const PAUSE_EXITING = 30;
 const USE_MSR_BITMAPS = 28;
 
 const io: Cause = ({ qualification }, peek) => {
@@ -85,7 +87,10 @@ const causes: Readonly<Record<number, Cause>> = {
   [ExitReason.WRMSR]: msr,
   [ExitReason.MWAIT]: control('MWAIT exiting'),
   [ExitReason.MONITOR]: control('MONITOR exiting'),
-  [ExitReason.PAUSE]: control('PAUSE exiting'),
+  [ExitReason.PAUSE]: (_, peek) =>
+    hasPrimary(peek, PAUSE_EXITING)
+      ? 'It exits because "PAUSE exiting" is 1 in the primary processor-based controls.'
+      : `It exits because a loop of PAUSEs, no two of them more than ${peek('PLE_Gap')} apart, has taken longer than ${peek('PLE_Window')} units of the TSC ("PAUSE-loop exiting").`,
   [ExitReason['Access to GDTR or IDTR']]: control('descriptor-table exiting', SECONDARY),
   [ExitReason['Access to LDTR or TR']]: control('descriptor-table exiting', SECONDARY),
   [ExitReason['EPT violation']]: (_, peek) =>
@@ -94,6 +99,13 @@ const causes: Readonly<Record<number, Cause>> = {
     `It exits because an entry of the tables at EPTP ${hex(peek('EPT pointer'))} is not legal.`,
   [ExitReason['WBINVD or WBNOINVD']]: control('WBINVD exiting', SECONDARY),
   [ExitReason.XSETBV]: always,
+  [ExitReason['Monitor trap flag']]: (_, peek) =>
+    hasPrimary(peek, MONITOR_TRAP_FLAG)
+      ? 'It exits because "monitor trap flag" is 1 in the primary processor-based controls.'
+      : 'It exits because VM entry injected a pending MTF VM exit (type 7).',
+  [ExitReason['VMX-preemption timer expired']]: control('activate VMX-preemption timer', PIN),
+  [ExitReason.RDRAND]: control('RDRAND exiting', SECONDARY),
+  [ExitReason.RDSEED]: control('RDSEED exiting', SECONDARY),
 };
 
 for (const name of [

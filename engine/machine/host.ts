@@ -19,7 +19,8 @@ import {
 } from '../cpu/memory-map.ts';
 import { createCpuModel } from '../cpu/model.ts';
 import { type Hooks, type Intercepts, type Ports, Processor } from '../cpu/processor.ts';
-import { CpuState, writeInteger } from '../cpu/state.ts';
+import { ACTIVITY } from '../cpu/register-bits.ts';
+import { CpuState, readSigned, writeInteger } from '../cpu/state.ts';
 import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
 import { systemInstructions } from '../cpu/system-table.ts';
 import { CodeCache } from '../exec/code-cache.ts';
@@ -217,6 +218,22 @@ export class Host {
     if (index === this.#loaded) return this.state.activityState;
     const { state } = this.#parked[index] as Parked;
     return new DataView(state.buffer).getUint32(parkedAt('activityState'), true);
+  }
+
+  /** Whether a vCPU waits in VMX non-root operation, halted or in shutdown. */
+  waitsInGuest(index: number): boolean {
+    const activityState = this.activityState(index);
+    if (activityState !== ACTIVITY.HLT && activityState !== ACTIVITY.SHUTDOWN) return false;
+    if (index === this.#loaded) return this.state.nonRoot !== 0;
+    const { state } = this.#parked[index] as Parked;
+    return new DataView(state.buffer).getUint32(parkedAt('nonRoot'), true) !== 0;
+  }
+
+  /** When the VMX-preemption timer of a vCPU expires, in nanoseconds; undefined while it is not active. */
+  preemptionDeadline(index = this.#loaded): number | undefined {
+    if (index === this.#loaded) return this.state.preemptionDeadline || undefined;
+    const { state } = this.#parked[index] as Parked;
+    return readSigned(new DataView(state.buffer), parkedAt('preemptionDeadline')) || undefined;
   }
 
   /** The state of every vCPU, in order; that of the loaded one is live. */

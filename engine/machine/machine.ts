@@ -2,7 +2,9 @@
 import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import { GuestFault, Unimplemented, Vector, VmExit } from '../cpu/events.ts';
 import { raiseFault } from '../cpu/interrupts.ts';
+import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
+import { earlier } from '../devices/device.ts';
 import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
 import type { ExecutorOwner } from '../exec/executor.ts';
 import { Access } from '../mmu/access.ts';
@@ -343,11 +345,23 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   interrupted(): boolean {
     if (this.stops.isRequested || this.#final || this.#sliceIsOver) return true;
+    this.#takeBeforeTraps();
     if (this.host.executor.trapIsPending) return this.virtualizer.handling;
-    if (this.#signals.deliver()) this.#taken++;
+    this.#takeUpToNmis();
     if (this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling) return true;
     if (this.virtualizer.offerInterrupt()) this.#taken++;
     return this.stops.isRequested || this.host.state.activityState !== ACTIVITY.ACTIVE || this.virtualizer.handling;
+  }
+
+  /** What comes before traps of the last instruction (SDM volume 3, "Priority Among Concurrent Events"). */
+  #takeBeforeTraps(): void {
+    if (this.#signals.deliverStarts()) this.#taken++;
+    if (this.virtualizer.offerMonitorTrap()) this.#taken++;
+  }
+  /** What comes after those traps and before external interrupts. */
+  #takeUpToNmis(): void {
+    if (this.virtualizer.offerTimerOrNmiWindow()) this.#taken++;
+    if (this.#signals.deliverNmi()) this.#taken++;
   }
 
   stopAtMark(): boolean {
@@ -388,6 +402,8 @@ export class Machine implements MachineControl, ExecutorOwner {
       state.activityState !== ACTIVITY.ACTIVE ||
       state.interruptibility !== 0 ||
       state.pendingDebug !== 0 ||
+      state.monitorTrap !== MONITOR_TRAP.OFF ||
+      this.#isDueEarlier(state.preemptionDeadline || undefined) ||
       (state.flagsOther & (RFLAGS.TF | RFLAGS.RF)) !== 0 ||
       this.virtualizer.handling ||
       this.#signals.isPending(this.currentVcpu) ||
@@ -408,9 +424,12 @@ export class Machine implements MachineControl, ExecutorOwner {
       mayRun: (vcpu) =>
         host.activityState(vcpu) === ACTIVITY.ACTIVE ||
         this.#signals.isPending(vcpu) ||
+        virtualizer.mayLeaveGuest(vcpu) ||
         platform.interruptPendingFor(vcpu),
       wake: () => {
-        if (this.#signals.deliver()) this.#taken++;
+        if (host.state.activityState === ACTIVITY.ACTIVE && !this.#signals.isPending(host.loaded)) return true;
+        this.#takeBeforeTraps();
+        this.#takeUpToNmis();
         const { activityState } = host.state;
         if (activityState !== ACTIVITY.HLT) return activityState === ACTIVITY.ACTIVE;
         if (!virtualizer.wake()) return false;
@@ -422,8 +441,9 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   /** Runs the loaded vCPU for a slice; returns how many events were dealt with in it. */
   #slice(limit: number, isTurn: boolean): number {
-    const { executor, clock, library } = this.host;
-    const deadline = this.platform.nextDeadlineNs() ?? Number.POSITIVE_INFINITY;
+    const { host } = this;
+    const { executor, clock, library } = host;
+    const deadline = earlier(this.platform.nextDeadlineNs(), host.preemptionDeadline()) ?? Number.POSITIVE_INFINITY;
     const untilDeadline = Math.max(1, Math.ceil(deadline - clock.nowNs));
     this.#sliceEndNs = deadline;
     this.#sliceIsOver = false;
@@ -462,10 +482,14 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   /** Ends the slice where a device is due earlier than when it began. */
   #deviceAccessed(): void {
-    const deadline = this.platform.nextDeadlineNs();
-    if (deadline === undefined || deadline >= this.#sliceEndNs) return;
+    this.#isDueEarlier(this.platform.nextDeadlineNs());
+  }
+  /** Ends the slice if a deadline comes before its end. */
+  #isDueEarlier(deadline: number | undefined): boolean {
+    if (deadline === undefined || deadline >= this.#sliceEndNs) return false;
     this.#sliceIsOver = true;
     this.host.runtime.stopRequested = true;
+    return true;
   }
 
   #end(stop: Stop): void {

@@ -58,18 +58,23 @@ export class ProcessorSignals {
   }
 
   /**
-   * To be called at an instruction boundary: all INITs and start-up IPIs take effect, and an NMI of the loaded vCPU, to
-   * which something happened if this returns true.
+   * To be called at an instruction boundary: all INITs and start-up IPIs take effect. They come before traps of the last
+   * instruction. Returns whether something happened to the loaded vCPU.
    */
-  deliver(): boolean {
+  deliverStarts(): boolean {
     let isTaken = false;
     this.#pending.forEach((signals, vcpu) => {
       if (!signals.init && signals.startUp === undefined) return;
       this.#host.with(vcpu, () => this.#start(signals));
       isTaken ||= vcpu === this.#host.loaded && !signals.init;
     });
+    return isTaken;
+  }
+
+  /** The same for an NMI of the loaded vCPU. It comes after those traps. */
+  deliverNmi(): boolean {
     const own = this.#of(this.#host.loaded);
-    if (!own.nmi || !this.#effects.offerNmi()) return isTaken;
+    if (!own.nmi || !this.#effects.offerNmi()) return false;
     own.nmi = false;
     return true;
   }

@@ -189,6 +189,7 @@ export class Virtualizer {
   wantsInterrupt(): boolean {
     if (this.#hypervisor) return this.#hypervisor.interruptExit() !== undefined;
     if (this.#host.state.nonRoot && hasPrimary(this.#vmx.parts.vmcs, WINDOWS)) return true;
+    if (this.#vmx.preemptionTimerHasExpired()) return true;
     return this.#platform.interruptPending && this.#vmx.takesExternalInterrupt();
   }
   /** Delivers a pending external interrupt, or takes the VM exit that it causes; false if there is none, or it is blocked. */
@@ -198,13 +199,25 @@ export class Virtualizer {
       if (event) this.exit(event);
       return event !== undefined;
     }
-    if (this.#vmx.windowExit()) return true;
+    if (this.#vmx.interruptWindowExit()) return true;
     if (!this.#platform.interruptPending) return false;
     return this.#vmx.onExternalInterruptPending(() => this.#platform.acknowledge()) !== 'blocked';
+  }
+  /** Takes the VM exit that comes before traps of the last instruction; false if there is none. */
+  offerMonitorTrap(): boolean {
+    return this.#vmx.monitorTrapExit();
+  }
+  /** Takes the VM exit that comes after those traps and before NMIs; false if there is none. */
+  offerTimerOrNmiWindow(): boolean {
+    return this.#vmx.preemptionTimerExit() || (!this.#hypervisor && this.#vmx.nmiWindowExit());
   }
   /** Offers a non-maskable interrupt to the loaded vCPU of a bare machine; false while it is blocked. */
   offerNmi(): boolean {
     return this.#vmx.onNmiPending() !== 'blocked';
+  }
+  /** Cheap and without loading: false if a vCPU that waits certainly has no VM exit to take. */
+  mayLeaveGuest(vcpu: number): boolean {
+    return !this.#hypervisor && this.#host.waitsInGuest(vcpu);
   }
   /** Ends HLT if an interrupt is pending. */
   wake(): boolean {

@@ -1,5 +1,6 @@
 /** What happens while no vCPU can run: time passes until a device does something, or the run ends. */
 import { ACTIVITY } from '../cpu/register-bits.ts';
+import { earlier } from '../devices/device.ts';
 import type { Host } from './host.ts';
 import type { Stop } from './machine-api.ts';
 import type { MachinePlatform } from './platform.ts';
@@ -21,7 +22,7 @@ export class Waiting {
   /** The loaded vCPU is in shutdown state. */
   shutdown(): Stop | undefined {
     const { state, processor, loaded } = this.#host;
-    if (state.activityState !== ACTIVITY.SHUTDOWN) return undefined;
+    if (state.activityState !== ACTIVITY.SHUTDOWN || state.preemptionDeadline !== 0) return undefined;
     const explanation = `A fault occurred while a double fault was delivered. ${processor.shutdownCause} The processor waits for a reset.`;
     return { kind: 'shutdown', vcpu: loaded, explanation };
   }
@@ -36,7 +37,7 @@ export class Waiting {
       const explanation = 'The processor waits for a start-up IPI, and no processor is going to send one.';
       return { kind: 'halted', vcpu, explanation };
     }
-    const deadline = this.#platform.nextDeadlineNs();
+    const deadline = this.#nextDeadlineNs();
     const enabled = this.#canAnyWake();
     if (deadline === undefined || !enabled) {
       const why = enabled ? 'no device is going to raise an interrupt' : 'interrupts are disabled (RFLAGS.IF = 0)';
@@ -45,6 +46,13 @@ export class Waiting {
     clock.skipTo(deadline);
     this.#platform.service();
     return undefined;
+  }
+
+  /** When a device is due, or the VMX-preemption timer of a vCPU. */
+  #nextDeadlineNs(): number | undefined {
+    let first = this.#platform.nextDeadlineNs();
+    for (let index = 0; index < this.#cpus; index++) first = earlier(first, this.#host.preemptionDeadline(index));
+    return first;
   }
 
   #halted(): number[] {

@@ -4,6 +4,7 @@ import { constantMsr, type Msr, msrsOf } from '../cpu/msrs.ts';
 import { CR4 } from '../cpu/register-bits.ts';
 import { CR0_FIXED0, CR3_TARGET_VALUES } from './capability-values.ts';
 import { allowedSettings, type ControlGroup, type ControlGroupName, controlGroups } from './controls.ts';
+import { PREEMPTION_TIMER_RATE } from './preemption-timer.ts';
 import { highestFieldIndex, VMCS_BYTES, VMCS_REVISION } from './vmcs.ts';
 
 const bit = (number: number): bigint => 1n << BigInt(number);
@@ -12,8 +13,8 @@ const WRITE_BACK = 6n;
 /** Region size, write-back memory, exit information for INS and OUTS, TRUE registers. */
 const BASIC = BigInt(VMCS_REVISION) | (BigInt(VMCS_BYTES) << 32n) | (WRITE_BACK << 50n) | bit(54) | bit(55);
 
-/** Exits store LMA in the entry controls, activity states HLT and shutdown, CR3-target values. */
-const MISC = bit(5) | bit(6) | bit(7) | (BigInt(CR3_TARGET_VALUES) << 16n);
+/** Rate of the preemption timer, exits store LMA in the entry controls, all activity states, CR3-target values. */
+const MISC = BigInt(PREEMPTION_TIMER_RATE) | bit(5) | bit(6) | bit(7) | bit(8) | (BigInt(CR3_TARGET_VALUES) << 16n);
 
 /** IA32_VMX_EPT_VPID_CAP by bit. */
 const eptVpidCapabilities = [

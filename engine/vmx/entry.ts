@@ -1,16 +1,18 @@
 /** The VM entry (SDM volume 3, chapter "VM Entries"): checks, guest state, MSRs, event injection. */
-import { VmExit } from '../cpu/events.ts';
 import { deliverEvent } from '../cpu/interrupts.ts';
+import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
 import { type CpuEvent, EventType, type Intercepts } from '../cpu/processor.ts';
 import { BLOCKING } from '../cpu/register-bits.ts';
+import { PRIMARY } from './controls.ts';
 import { checkControlsAndHost, checkGuestState } from './entry-checks/check-vm-entry.ts';
 import type { CheckedVmcs } from './entry-checks/checked-vmcs.ts';
 import { INTERRUPTION_ERROR_CODE } from './exit.ts';
 import { ExitReason } from './exit-reasons.ts';
 import { loadGuestState, wakeGuest } from './guest-state.ts';
 import { loadMsrs } from './msr-areas.ts';
+import { startPreemptionTimer } from './preemption-timer.ts';
 import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf } from './vmcs.ts';
-import type { VmxParts } from './vmx-parts.ts';
+import { hasPrimary, type VmxParts } from './vmx-parts.ts';
 
 const LOAD_COUNT = offsetOf('VM-entry MSR-load count');
 const LOAD_ADDRESS = offsetOf('VM-entry MSR-load address');
@@ -46,6 +48,9 @@ export function performEntry(parts: VmxParts, intercepts: Intercepts, checked: C
   physical.view.setUint32(state.currentVmcs + LAUNCH_STATE_OFFSET, LaunchState.launched, true);
   processor.intercepts = intercepts;
   processor.transferred = true;
+  state.monitorTrap = hasPrimary(vmcs, PRIMARY['Monitor trap flag']) ? MONITOR_TRAP.ARMED : MONITOR_TRAP.OFF;
+  state.pauseLoopStart = 0;
+  startPreemptionTimer(parts);
   return ENTERED;
 }
 
@@ -59,11 +64,17 @@ function check(parts: VmxParts): EntryResult | undefined {
   return { kind: 'failure', reason, qualification: BigInt(invalid.qualification ?? 0) };
 }
 
-/** Injects the event that the VM-entry interruption-information field holds. May throw `VmExit`. */
+/**
+ * Injects the event that the VM-entry interruption-information field holds: type 7 is a VM exit by the monitor trap flag,
+ * pending before the first instruction. May throw `VmExit`.
+ */
 export function injectEvent({ processor, state, vmcs }: VmxParts): void {
   const information = vmcs.u32(INTERRUPTION);
   const type = (information >>> 8) & 7;
-  if (!isEventType(type)) throw new VmExit(ExitReason['Monitor trap flag']);
+  if (!isEventType(type)) {
+    state.monitorTrap = MONITOR_TRAP.PENDING;
+    return;
+  }
   wakeGuest(state);
   // The event takes the place of pending debug exceptions.
   state.pendingDebug = 0;

@@ -1,11 +1,13 @@
 /** The VM exit (SDM volume 3, chapter "VM Exits"). */
 import { GuestFault, Vector, type VmExit } from '../cpu/events.ts';
+import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
 import { type CpuEvent, EventType } from '../cpu/processor.ts';
 import { BLOCKING, CR0 } from '../cpu/register-bits.ts';
 import { ENTRY_FAILURE, ExitReason, exitReason } from './exit-reasons.ts';
 import { saveGuestState } from './guest-state.ts';
 import { loadHostState } from './host-state.ts';
 import { loadMsrs, storeMsrs } from './msr-areas.ts';
+import { stopPreemptionTimer } from './preemption-timer.ts';
 import { ABORT_OFFSET, offsetOf, type Vmcs } from './vmcs.ts';
 import { usesVirtualNmis, type VmxParts } from './vmx-parts.ts';
 
@@ -48,6 +50,8 @@ export function performExit(parts: VmxParts, event: VmExit, instructionLengthByt
   vmcs.touch();
   writeExitInformation(parts, event, delivering, instructionLengthBytes);
   saveGuestState(parts, savedResumeFlag(event, delivering));
+  stopPreemptionTimer(parts);
+  parts.state.monitorTrap = MONITOR_TRAP.OFF;
   processor.delivering = undefined;
   processor.intercepts = undefined;
   vmcs.setU32(ENTRY_INTERRUPTION, vmcs.u32(ENTRY_INTERRUPTION) & ~INTERRUPTION_VALID);

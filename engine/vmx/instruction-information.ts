@@ -10,7 +10,8 @@ const RIP_NUMBER = 16;
 const REG1 = 3;
 const ADDRESS_SIZE = 7;
 const REGISTER_FORM = 1 << 10;
-const OPERAND_32 = 1 << 11;
+const OPERAND_SIZE = 11;
+const OPERAND_32 = 1 << OPERAND_SIZE;
 const SEGMENT = 15;
 const INDEX = 18;
 const NO_INDEX = 1 << 22;
@@ -64,6 +65,13 @@ export function instructionInformation(insn: DecodedInstruction): number {
 /** INS and OUTS report only the address size and the segment. */
 export const stringIoInformation = (addressSize: 16 | 32 | 64, segment: number): number =>
   (addressSizeCode(addressSize) << ADDRESS_SIZE) | (segment << SEGMENT);
+
+/** RDRAND and RDSEED report the destination and, in bits 12:11, its size. */
+export function randomInformation(insn: DecodedInstruction): number {
+  const destination = insn.operand(0);
+  const size = insn.operandSize === 64 ? 2 : insn.operandSize === 32 ? 1 : 0;
+  return (destination.kind === 'register' ? destination.index << REG1 : 0) | (size << OPERAND_SIZE);
+}
 
 /** The exit qualification: the displacement of the memory operand, with RIP added if relative to it; else 0. */
 export function displacementQualification(insn: DecodedInstruction): bigint {

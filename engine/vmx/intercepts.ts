@@ -13,7 +13,13 @@ import { ES, FS } from '../cpu/state.ts';
 import { PRIMARY, SECONDARY } from './controls.ts';
 import { INTERRUPTION_ERROR_CODE, INTERRUPTION_VALID } from './exit.ts';
 import { ExitReason } from './exit-reasons.ts';
-import { displacementQualification, instructionInformation, stringIoInformation } from './instruction-information.ts';
+import {
+  displacementQualification,
+  instructionInformation,
+  randomInformation,
+  stringIoInformation,
+} from './instruction-information.ts';
+import { PauseLoop } from './pause-loop.ts';
 import { CrAccess, crQualification, lmswQualification } from './qualification.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
 import { hasPrimary, hasSecondary, type VmxParts } from './vmx-parts.ts';
@@ -36,6 +42,9 @@ const IO_BITMAP_A = offsetOf('Address of I/O bitmap A');
 const IO_BITMAP_B = offsetOf('Address of I/O bitmap B');
 const MSR_BITMAPS = offsetOf('Address of MSR bitmaps');
 const TSC_OFFSET = offsetOf('TSC offset');
+const TSC_MULTIPLIER = offsetOf('TSC multiplier');
+/** The TSC multiplier is a fixed-point number with so many bits of fraction. */
+const TSC_FRACTION_BITS = 48n;
 
 /** Offsets in the MSR bitmaps: reads then writes, each for MSRs from 0 and from C0000000H, 2000H of each. */
 const MSR_BITMAP_HIGH = 1024;
@@ -66,6 +75,9 @@ const PAUSE_EXIT = plain(ExitReason.PAUSE);
 const XSETBV_EXIT = plain(ExitReason.XSETBV);
 const TRIPLE_FAULT_EXIT = plain(ExitReason['Triple fault']);
 
+const RDRAND = { control: SECONDARY['RDRAND exiting'], reason: ExitReason.RDRAND };
+const RDSEED = { control: SECONDARY['RDSEED exiting'], reason: ExitReason.RDSEED };
+
 /** Exit reasons of the VMX instructions by the decoder's mnemonics. */
 const vmxReasons: Readonly<Record<string, number>> = {
   Getsec: ExitReason.GETSEC,
@@ -89,17 +101,22 @@ const withOperand = (reason: number, insn: DecodedInstruction): VmExit =>
 export class NonRootIntercepts implements Intercepts {
   readonly #parts: VmxParts;
   readonly #vmcs: Vmcs;
+  readonly #pauseLoop: PauseLoop;
 
   constructor(parts: VmxParts) {
     this.#parts = parts;
     this.#vmcs = parts.vmcs;
+    this.#pauseLoop = new PauseLoop(parts);
   }
 
   get unrestrictedGuest(): boolean {
     return hasSecondary(this.#vmcs, SECONDARY['Unrestricted guest']);
   }
-  get tscOffset(): bigint {
-    return this.#primary(PRIMARY['Use TSC offsetting']) ? this.#vmcs.u64(TSC_OFFSET) : 0n;
+  guestTsc(tsc: bigint): bigint {
+    if (!this.#primary(PRIMARY['Use TSC offsetting'])) return tsc;
+    const isScaled = hasSecondary(this.#vmcs, SECONDARY['Use TSC scaling']);
+    const scaled = isScaled ? (tsc * this.#vmcs.u64(TSC_MULTIPLIER)) >> TSC_FRACTION_BITS : tsc;
+    return BigInt.asUintN(64, scaled + this.#vmcs.u64(TSC_OFFSET));
   }
 
   #primary(mask: number): boolean {
@@ -154,7 +171,12 @@ export class NonRootIntercepts implements Intercepts {
     if (this.#primary(PRIMARY['MONITOR exiting'])) throw MONITOR_EXIT;
   }
   onPause(): void {
-    if (this.#primary(PRIMARY['PAUSE exiting'])) throw PAUSE_EXIT;
+    if (this.#primary(PRIMARY['PAUSE exiting']) || this.#pauseLoop.exits()) throw PAUSE_EXIT;
+  }
+  onRandom(insn: DecodedInstruction): boolean {
+    const { control, reason } = insn.mnemonic === 'Rdseed' ? RDSEED : RDRAND;
+    if (!hasSecondary(this.#vmcs, control)) return false;
+    return this.#exit(new VmExit(reason, 0n, { instructionInformation: randomInformation(insn) }));
   }
 
   onInvlpg(linear: number): void {

@@ -41,5 +41,9 @@ export const vpidUnder = (secondary: number, vmcs: Vmcs): number =>
 export const eptpUnder = (secondary: number, vmcs: Vmcs): number | undefined =>
   secondary & SECONDARY['Enable EPT'] ? vmcs.number(EPTP) : undefined;
 
+/** Nanoseconds of virtual time: what the TSC counts, without what software has added to it. */
+export const virtualTimeNs = ({ tscNow, state }: Processor): number =>
+  Number(BigInt.asIntN(64, tscNow() - state.tscAdjust));
+
 export const usesVirtualNmis = (vmcs: Vmcs): boolean => hasPin(vmcs, PIN['Virtual NMIs']);
 export const acknowledgesOnExit = (vmcs: Vmcs): boolean => hasExit(vmcs, EXIT['Acknowledge interrupt on exit']);

@@ -2,6 +2,7 @@
 import { GuestFault, VmExit } from '../cpu/events.ts';
 import type { SystemInstruction } from '../cpu/instruction.ts';
 import { deliverExternalInterrupt, deliverNmi, raiseFault } from '../cpu/interrupts.ts';
+import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
 import { EventType, type Processor } from '../cpu/processor.ts';
 import { ACTIVITY, BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
 import type { Mmu } from '../mmu/mmu.ts';
@@ -26,7 +27,7 @@ import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
 import { StateCopies } from './state-copies.ts';
 import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, Vmcs, writeOffsets } from './vmcs.ts';
-import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts } from './vmx-parts.ts';
+import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts, virtualTimeNs } from './vmx-parts.ts';
 
 /** A VM entry as a watcher is told of it, after it happened. */
 export interface VmEntryInfo {
@@ -183,22 +184,39 @@ export class Vmx {
     return 'delivered';
   }
 
-  /**
-   * The VM exits that open windows cause, to be asked for at instruction boundaries while in non-root operation (also
-   * in HLT state). Returns whether there was an exit.
-   */
-  windowExit(): boolean {
+  /** The VM exit of the monitor trap flag: before traps of the last instruction. These return whether there was an exit. */
+  monitorTrapExit(): boolean {
+    return this.#exitIf(this.#parts.state.monitorTrap === MONITOR_TRAP.PENDING, ExitReason['Monitor trap flag']);
+  }
+
+  /** The VM exit of the preemption timer: after those traps, before all that follows. In any state but wait-for-SIPI. */
+  preemptionTimerExit(): boolean {
+    const { activityState } = this.#parts.state;
+    const isDue = activityState !== ACTIVITY.WAIT_FOR_SIPI && this.preemptionTimerHasExpired();
+    return this.#exitIf(isDue, ExitReason['VMX-preemption timer expired']);
+  }
+  preemptionTimerHasExpired(): boolean {
+    const { processor, state } = this.#parts;
+    return state.preemptionDeadline !== 0 && virtualTimeNs(processor) >= state.preemptionDeadline;
+  }
+
+  /** The VM exit by an open window for NMIs, which comes before these. */
+  nmiWindowExit(): boolean {
+    const isOpen = this.#hasWindow(PRIMARY['NMI-window exiting']) && this.#nmiWindowOpen();
+    return this.#exitIf(isOpen, ExitReason['NMI window']);
+  }
+  /** The VM exit by an open window for interrupts: after NMIs, before interrupts. */
+  interruptWindowExit(): boolean {
+    const isOpen = this.#hasWindow(PRIMARY['Interrupt-window exiting']) && this.interruptWindowOpen();
+    return this.#exitIf(isOpen, ExitReason['Interrupt window']);
+  }
+  #hasWindow(control: number): boolean {
     const { state, vmcs } = this.#parts;
-    if (!state.nonRoot || state.activityState > ACTIVITY.HLT) return false;
-    if (hasPrimary(vmcs, PRIMARY['NMI-window exiting']) && this.#nmiWindowOpen()) {
-      this.exit(new VmExit(ExitReason['NMI window']));
-      return true;
-    }
-    if (hasPrimary(vmcs, PRIMARY['Interrupt-window exiting']) && this.interruptWindowOpen()) {
-      this.exit(new VmExit(ExitReason['Interrupt window']));
-      return true;
-    }
-    return false;
+    return state.nonRoot !== 0 && state.activityState <= ACTIVITY.HLT && hasPrimary(vmcs, control);
+  }
+  #exitIf(isDue: boolean, reason: number): boolean {
+    if (isDue) this.exit(new VmExit(reason));
+    return isDue;
   }
 
   /** RFLAGS.IF = 1 and no blocking by STI or MOV SS: a maskable interrupt could be delivered. */

@@ -135,7 +135,7 @@ describe('time and MSRs', () => {
     const m = new TestMachine().protected();
     writeMsr(m, 0xc000_0103, 7n);
     m.clock = 10n;
-    m.cpu.intercepts = { tscOffset: -3n };
+    m.cpu.intercepts = { guestTsc: (tsc) => tsc - 3n };
     m.run('0f 01 f9');
     expect([m.state.gpr(0), m.state.gpr(1)]).toEqual([7n, 7n]);
   });

@@ -85,7 +85,7 @@ function msrArea(prefix: string, count: string, address: string): Record<string,
 }
 
 const controlViolations: Record<string, Violation> = {
-  'pin-based-allowed': { values: { [PIN]: 0x56 } },
+  'pin-based-allowed': { values: { [PIN]: 0x116 } },
   'primary-allowed': { values: { [PRIMARY]: controls('primary', 'Activate secondary controls') | (1n << 21n) } },
   'secondary-allowed': { values: { [SECONDARY]: controls('secondary', 'Enable EPT', 'Enable VPID') | 1n } },
   'cr3-target-count': { values: { 'CR3-target count': 5 } },
@@ -105,11 +105,14 @@ const controlViolations: Record<string, Violation> = {
   'unrestricted-guest-needs-ept': {
     values: { [SECONDARY]: controls('secondary', 'Unrestricted guest', 'Enable VPID') },
   },
+  'tsc-multiplier-not-zero': { values: secondary('Use TSC scaling') },
+  'save-preemption-timer-needs-timer': { values: long('Save VMX-preemption timer value') },
   'exit-controls-allowed': { values: { [EXIT]: controls('exit', 'Host address-space size') | (1n << 12n) } },
   ...msrArea('exit-msr-store', 'VM-exit MSR-store count', 'VM-exit MSR-store address'),
   ...msrArea('exit-msr-load', 'VM-exit MSR-load count', 'VM-exit MSR-load address'),
   'entry-controls-allowed': { values: { [ENTRY]: controls('entry', 'IA-32e mode guest') | (1n << 10n) } },
   'injected-type': { values: { [INJECT]: inject(1, 0x20) } },
+  'injected-other-event-vector': { values: { [INJECT]: inject(7, 1) } },
   'injected-nmi-vector': { values: { [INJECT]: inject(2, 3) } },
   'injected-exception-vector': { values: { [INJECT]: inject(3, 32) } },
   'injected-error-code-delivered': { values: { [INJECT]: inject(3, 13) } },
@@ -276,7 +279,7 @@ const BLOCKING = 'Guest interruptibility state';
 const PENDING = 'Guest pending debug exceptions';
 
 const otherViolations: Record<string, Violation> = {
-  'guest-activity-supported': { values: { [ACTIVITY]: 3 } },
+  'guest-activity-supported': { values: { [ACTIVITY]: 4 } },
   'guest-activity-hlt-dpl': {
     values: {
       [ACTIVITY]: HLT,

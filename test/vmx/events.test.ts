@@ -166,22 +166,22 @@ describe('external interrupts', () => {
 describe('windows', () => {
   it('interrupt window: exit 7 as soon as IF is 1 and nothing blocks', () => {
     const m = guest(primary('Interrupt-window exiting'));
-    expect(m.vmx.windowExit()).toBe(false);
+    expect(m.vmx.interruptWindowExit()).toBe(false);
     m.step('fb');
-    expect(m.vmx.windowExit(), 'blocking by STI').toBe(false);
+    expect(m.vmx.interruptWindowExit(), 'blocking by STI').toBe(false);
     m.state.interruptibility = 0;
-    expect(m.vmx.windowExit()).toBe(true);
+    expect(m.vmx.interruptWindowExit()).toBe(true);
     expect(m.exitReason).toBe(7);
   });
   it('NMI window: exit 8 while there is no virtual-NMI blocking', () => {
     const values = { ...pin('NMI exiting', 'Virtual NMIs'), ...primary('NMI-window exiting') };
-    expect(guest({ ...values, 'Guest interruptibility state': 8 }).vmx.windowExit()).toBe(false);
+    expect(guest({ ...values, 'Guest interruptibility state': 8 }).vmx.nmiWindowExit()).toBe(false);
     const m = guest(values);
-    expect(m.vmx.windowExit()).toBe(true);
+    expect(m.vmx.nmiWindowExit()).toBe(true);
     expect(m.exitReason).toBe(8);
   });
   it('no window in root operation', () => {
-    expect(new VmxMachine().ready(primary('Interrupt-window exiting')).vmx.windowExit()).toBe(false);
+    expect(new VmxMachine().ready(primary('Interrupt-window exiting')).vmx.interruptWindowExit()).toBe(false);
   });
 });
 

@@ -114,7 +114,7 @@ describe('failed VM entries in words', () => {
     expect(explanation).toHaveLength(3);
   });
   it('a wrong control: error 7', () => {
-    const { title, values } = failure({ 'Pin-based VM-execution controls': controls('pin') | 0x40n });
+    const { title, values } = failure({ 'Pin-based VM-execution controls': controls('pin') | 0x100n });
     expect(title).toBe('VM-entry failure: VM-instruction error 7, VM entry with invalid control field(s)');
     expect(values).toMatchObject({ error: 7n, rules: 'pin-based-allowed' });
   });

@@ -272,3 +272,83 @@ describe('instruction information', () => {
     expect((Number(m.read('VM-exit instruction information')) >>> 28) & 3).toBe(3);
   });
 });
+
+describe('random numbers', () => {
+  it.each([
+    ['RDRAND exiting', '0f c7 f1', 57, (1 << 3) | (1 << 11)],
+    ['RDRAND exiting', '66 0f c7 f0', 57, 0],
+    ['RDSEED exiting', '49 0f c7 f9', 61, (9 << 3) | (2 << 11)],
+  ])('"%s": %s tells destination and size', (control, hex, reason, information) => {
+    const { m, result } = run({ ...primary(), ...secondary(control) }, hex);
+    expect(result).toBe(reason);
+    expect(m.read('VM-exit instruction information')).toBe(BigInt(information));
+    expect(m.read('VM-exit instruction length')).toBe(BigInt(hex.split(' ').length));
+    expect(run({ ...primary(), ...secondary() }, hex).result).toBe('none');
+  });
+});
+
+describe('the time-stamp counter of the guest', () => {
+  const tsc = (values: Values, hex = '0f 31', prepare?: (m: VmxMachine) => void): bigint => {
+    const { m } = run(values, hex, (machine) => {
+      machine.clock = 1000n;
+      prepare?.(machine);
+    });
+    return (m.state.gpr(RDX) << 32n) | m.state.gpr(RAX);
+  };
+  const half = { 'TSC multiplier': 1n << 47n, 'TSC offset': 7n };
+  const scaling = secondary('Use TSC scaling', 'Enable RDTSCP');
+  it('"use TSC offsetting" adds the offset', () => {
+    expect(tsc({ ...primary('Use TSC offsetting'), ...half })).toBe(1007n);
+  });
+  it.each([
+    ['RDTSC', '0f 31'],
+    ['RDTSCP', '0f 01 f9'],
+  ])('"use TSC scaling" multiplies before the offset is added: %s', (_, hex) => {
+    expect(tsc({ ...primary('Use TSC offsetting'), ...scaling, ...half }, hex)).toBe(507n);
+  });
+  it('so does RDMSR of IA32_TIME_STAMP_COUNTER', () => {
+    const values = { ...primary('Use TSC offsetting'), ...scaling, ...half };
+    expect(tsc(values, '0f 32', (m) => m.state.setGpr(RCX, 0x10n))).toBe(507n);
+  });
+  it('without offsetting there is no scaling', () => {
+    expect(tsc({ ...primary(), ...scaling, ...half })).toBe(1000n);
+  });
+});
+
+describe('PAUSE-loop exiting', () => {
+  const values = { ...primary(), ...secondary('PAUSE-loop exiting'), PLE_Gap: 10, PLE_Window: 30 };
+  /** PAUSEs at times; the number of the one that exits. */
+  const exitsAt = (times: readonly number[], more: Values = {}, prepare?: (m: VmxMachine) => void): number => {
+    const m = new VmxMachine().inGuest({ ...values, ...more });
+    prepare?.(m);
+    return times.findIndex((time) => {
+      m.clock = BigInt(time);
+      return outcome(m, 'f3 90') === 40;
+    });
+  };
+  it('exits once a loop has taken longer than the window', () => {
+    expect(exitsAt([100, 110, 120, 130, 131])).toBe(4);
+  });
+  it('a gap begins another loop', () => {
+    expect(exitsAt([100, 110, 121, 131, 141, 151])).toBe(-1);
+  });
+  it('only in ring 0', () => {
+    const userMode = (m: VmxMachine) => {
+      m.state.cpl = 3;
+      m.mmu.privilegeChanged();
+    };
+    expect(exitsAt([100, 110, 120, 130, 140], {}, userMode)).toBe(-1);
+  });
+  it('"PAUSE exiting" comes first', () => {
+    expect(exitsAt([100], primary('PAUSE exiting'))).toBe(0);
+  });
+  it('VM entry begins anew', () => {
+    const m = new VmxMachine().inGuest(values);
+    m.clock = 100n;
+    expect(outcome(m, 'f3 90')).toBe('none');
+    m.step(insn.cpuid);
+    m.step(insn.vmresume);
+    m.clock = 131n;
+    expect(outcome(m, 'f3 90')).toBe('none');
+  });
+});

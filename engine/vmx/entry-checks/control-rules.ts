@@ -1,11 +1,11 @@
 /** Checks on the VMX controls (SDM volume 3, "Checks on VMX Controls"). */
 import { CR0, hasBit } from '../../cpu/register-bits.ts';
 import { CR3_TARGET_VALUES } from '../capability-values.ts';
-import { PIN, PRIMARY, SECONDARY } from '../controls.ts';
+import { EXIT, PIN, PRIMARY, SECONDARY } from '../controls.ts';
 import { hasEptpMemoryType, hasEptpWalkLength } from '../eptp.ts';
 import type { VmcsFieldName } from '../fields.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
-import { hasPin, hasPrimary, hasSecondary } from '../vmx-parts.ts';
+import { hasExit, hasPin, hasPrimary, hasSecondary } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
 import {
   allowedRule,
@@ -57,6 +57,7 @@ const usesEpt = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable EP
 const TARGET_COUNT = offsetOf('CR3-target count');
 const VPID = offsetOf('Virtual-processor identifier');
 const EPTP = offsetOf('EPT pointer');
+const MULTIPLIER = offsetOf('TSC multiplier');
 
 export const executionControlRules: readonly EntryRule[] = [
   allowedRule(execution, 'pin-based-allowed', 'pin', PIN_FIELD),
@@ -121,10 +122,24 @@ export const executionControlRules: readonly EntryRule[] = [
     'If "unrestricted guest" is 1, "enable EPT" must be 1.',
     (_, vmcs) => isUnrestricted(vmcs) && !usesEpt(vmcs),
   ),
+  execution(
+    'tsc-multiplier-not-zero',
+    ['TSC multiplier'],
+    'If "use TSC scaling" is 1, the TSC multiplier must not be 0.',
+    (_, vmcs) =>
+      hasSecondary(vmcs, SECONDARY['Use TSC scaling']) && vmcs.u32(MULTIPLIER) === 0 && vmcs.high(MULTIPLIER) === 0,
+  ),
 ];
 
 export const exitControlRules: readonly EntryRule[] = [
   allowedRule(exit, 'exit-controls-allowed', 'exit', 'Primary VM-exit controls'),
+  exit(
+    'save-preemption-timer-needs-timer',
+    ['Primary VM-exit controls', PIN_FIELD],
+    'If "activate VMX-preemption timer" is 0, "save VMX-preemption timer value" must be 0.',
+    (_, vmcs) =>
+      hasExit(vmcs, EXIT['Save VMX-preemption timer value']) && !hasPin(vmcs, PIN['Activate VMX-preemption timer']),
+  ),
   ...msrAreaRules(exit, 'exit-msr-store', 'VM-exit MSR-store count', 'VM-exit MSR-store address'),
   ...msrAreaRules(exit, 'exit-msr-load', 'VM-exit MSR-load count', 'VM-exit MSR-load address'),
 ];
@@ -156,8 +171,14 @@ export const entryControlRules: readonly EntryRule[] = [
   entry(
     'injected-type',
     [INFORMATION],
-    'The interruption type to inject must not be reserved (1), nor 7 (other event) without the monitor trap flag.',
-    (_, vmcs) => injectedType(vmcs) === 1 || injectedType(vmcs) === OTHER_EVENT,
+    'The interruption type to inject must not be 1, which is reserved.',
+    (_, vmcs) => injectedType(vmcs) === 1,
+  ),
+  entry(
+    'injected-other-event-vector',
+    [INFORMATION],
+    'If the interruption type is 7 (other event), the vector must be 0 (a pending MTF VM exit).',
+    (_, vmcs) => injectedType(vmcs) === OTHER_EVENT && injectedVector(vmcs) !== 0,
   ),
   entry(
     'injected-nmi-vector',

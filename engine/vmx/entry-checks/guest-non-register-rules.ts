@@ -38,6 +38,7 @@ const PDPTE_LOADING = 2;
 const EXTERNAL_INTERRUPT = 0;
 const NMI = 2;
 const HARDWARE_EXCEPTION = 3;
+const OTHER_EVENT = 7;
 const DB = 1;
 const MC = 18;
 
@@ -56,7 +57,11 @@ function suitsActivity(vmcs: Vmcs): boolean {
       return true;
     case ACTIVITY.HLT:
       return (
-        type === EXTERNAL_INTERRUPT || type === NMI || isMachineCheck || (type === HARDWARE_EXCEPTION && vector === DB)
+        type === EXTERNAL_INTERRUPT ||
+        type === NMI ||
+        type === OTHER_EVENT ||
+        isMachineCheck ||
+        (type === HARDWARE_EXCEPTION && vector === DB)
       );
     case ACTIVITY.SHUTDOWN:
       return type === NMI || isMachineCheck;
@@ -87,8 +92,8 @@ export const guestNonRegisterRules: readonly EntryRule[] = [
   nonRegister(
     'guest-activity-supported',
     [ACTIVITY_FIELD],
-    'The activity state must be one that IA32_VMX_MISC reports: 0 (active), 1 (HLT) or 2 (shutdown).',
-    (_, vmcs) => activity(vmcs) > ACTIVITY.SHUTDOWN,
+    'The activity state must be 0 (active), 1 (HLT), 2 (shutdown) or 3 (wait-for-SIPI), all of which IA32_VMX_MISC reports.',
+    (_, vmcs) => activity(vmcs) > ACTIVITY.WAIT_FOR_SIPI,
   ),
   nonRegister(
     'guest-activity-hlt-dpl',
