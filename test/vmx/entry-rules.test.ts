@@ -1,7 +1,9 @@
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { controlRules, entryRules, guestRules, hostRules } from '../../engine/vmx/entry-checks/rules.ts';
 import { sel } from '../cpu/machine.ts';
 import { type Violation, validVariants, violations } from './entry-rule-violations.ts';
+import { entryRulesPage } from './entry-rules-page.ts';
 import { insn, VmxMachine } from './machine.ts';
 
 const violate = ({ values = {}, prepare }: Violation): VmxMachine => {
@@ -59,4 +61,9 @@ describe('what VMLAUNCH does about a broken rule', () => {
       expect(machine.physical.readU32(0x1_1008), 'launch state').toBe(0);
     },
   );
+});
+
+it('the page of rules is that of the tables', async () => {
+  const page = fileURLToPath(new URL('../../docs/vm-entry-rules.md', import.meta.url));
+  await expect(entryRulesPage()).toMatchFileSnapshot(page);
 });

@@ -1,0 +1,75 @@
+/** docs/vm-entry-rules.md, from the tables of the engine and of the tests. */
+import { type ControlGroup, controlGroups } from '../../engine/vmx/controls.ts';
+import type { EntryRule } from '../../engine/vmx/entry-checks/entry-rule.ts';
+import { controlRules, entryRules, guestRules, hostRules } from '../../engine/vmx/entry-checks/rules.ts';
+import { type Violation, violations } from './entry-rule-violations.ts';
+
+const hex = (value: bigint | number): string => `${BigInt.asUintN(64, BigInt(value)).toString(16).toUpperCase()}H`;
+
+function stateOf({ values = {}, prepare }: Violation): string {
+  const fields = Object.entries(values).map(([name, value]) => `${name} = ${hex(value)}`);
+  return [...fields, ...(prepare ? ['a change outside of the VMCS'] : [])].join('; ');
+}
+
+function outcomeOf(rule: EntryRule): string {
+  if (controlRules.includes(rule)) return 'VMfail 7';
+  if (hostRules.includes(rule)) return 'VMfail 8';
+  return `exit 33, qualification ${rule.qualification ?? 0}`;
+}
+
+const row = (rule: EntryRule): string => {
+  const violation = violations[rule.id];
+  return `| \`${rule.id}\` | ${rule.text} | ${outcomeOf(rule)} | ${violation ? stateOf(violation) : 'none'} |`;
+};
+
+function sections(rules: readonly EntryRule[]): string[] {
+  const titles = [...new Set(rules.map(({ section }) => section))];
+  return titles.flatMap((title) => [
+    `### ${title}`,
+    '',
+    '| rule | what the manual demands | if it is broken | broken in its tests by |',
+    '|---|---|---|---|',
+    ...rules.filter(({ section }) => section === title).map(row),
+    '',
+  ]);
+}
+
+function controlTable(): string[] {
+  return Object.values(controlGroups).flatMap(({ field, controls }: ControlGroup) => {
+    const names = (supported: boolean): string =>
+      controls
+        .filter((control) => control.supported === supported)
+        .map(({ name, bit }) => `${name} (${bit})`)
+        .join(', ');
+    return [`| ${field} | ${names(true)} | ${names(false)} |`];
+  });
+}
+
+/** The whole page. */
+export function entryRulesPage(): string {
+  return [
+    '# VM entry: controls and rules',
+    '',
+    'Made by `npx vitest run test/vmx/entry-rules.test.ts -u` from the tables of the engine and of the tests.',
+    '',
+    '## Controls',
+    '',
+    'With their bit numbers. What the CPU does not offer, the capability MSRs do not allow to be 1, and the fields that go with',
+    'it do not exist.',
+    '',
+    '| field | offered | not offered |',
+    '|---|---|---|',
+    ...controlTable(),
+    '',
+    `## The ${entryRules.length} rules`,
+    '',
+    'In the order in which the processor checks them, by the sections of volume 3 of the SDM. Each has tests in',
+    '`test/vmx` that bear its name: a valid VMCS with the change in the last column breaks this rule and no other that it could',
+    'help breaking (`entry-rules`); VMLAUNCH then does what the third column says (`entry-rules`); and where a write to the VMCS',
+    'can break it, it does so as well after a VM entry that passed (`checked-again`). Valid VMCSs of several kinds break none.',
+    '',
+    ...sections([...controlRules, ...hostRules, ...guestRules]),
+  ]
+    .join('\n')
+    .replace(/\n+$/, '\n');
+}
