@@ -204,8 +204,9 @@ export const MOV_TO_CR: SystemInstruction = (cpu, insn) => {
     return writeCr3Halves(cpu, cpu.state.gpr32(gpr), cpu.state.gprHigh32(gpr));
   }
   const source = is64Bit(cpu.state) ? cpu.state.gpr(gpr) : BigInt(cpu.state.gpr32(gpr));
-  const value = cpu.intercepts?.onWriteCr?.(register, gpr, source) ?? source;
-  writeControlRegister(cpu, register, value);
+  const { intercepts } = cpu;
+  const value = intercepts?.onWriteCr ? intercepts.onWriteCr(register, gpr, source) : source;
+  if (value !== undefined) writeControlRegister(cpu, register, value);
 };
 
 export const CLTS: SystemInstruction = (cpu) => {

@@ -123,10 +123,14 @@ export interface Intercepts {
   onRdpmc?(): void;
   onRdmsr?(index: number): boolean;
   onWrmsr?(index: number): boolean;
+  /** What RDMSR gives in place of the MSR; undefined for the MSR. */
+  readVirtualMsr?(index: number): bigint | undefined;
+  /** Whether WRMSR was carried out elsewhere. */
+  writeVirtualMsr?(index: number, value: bigint): boolean;
   /** Returns the value to read instead of the register (guest/host masks and shadows), or undefined for the register. */
   onReadCr?(register: number, gpr: number): bigint | undefined;
-  /** Returns the value to write in place of `value`. */
-  onWriteCr?(register: number, gpr: number, value: bigint): bigint;
+  /** Returns the value to write in place of `value`, or undefined if the write was carried out elsewhere. */
+  onWriteCr?(register: number, gpr: number, value: bigint): bigint | undefined;
   /** Returns whether CLTS is to clear CR0.TS (it is not when the host owns the bit and shadows it as 0). */
   onClts?(): boolean;
   /** Returns the source operand to load in place of `source`; `linear` is that of a memory operand. */
@@ -157,6 +161,8 @@ export interface Intercepts {
 export interface LocalApicPort {
   /** CR8 was written: it is the upper half of the task priority register. */
   taskPriorityWritten(cr8: number): void;
+  /** The processor itself ends the interrupt that is in service, as for posted interrupts. */
+  endOfInterrupt(): void;
   /** IA32_APIC_BASE is going to change. Throws Unimplemented for what the machine cannot do. */
   baseWritten(base: number): void;
 }

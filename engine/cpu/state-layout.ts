@@ -127,6 +127,8 @@ export const fieldTable = {
   preemptionDeadline: physical('virtual time in nanoseconds at which the VMX-preemption timer expires; 0: not active'),
   pauseLoopStart: physical('virtual time in nanoseconds of the first PAUSE of a loop, for PAUSE-loop exiting; 0: none'),
   pauseLoopLast: physical('virtual time in nanoseconds of its last PAUSE'),
+  virtualInterrupt: u32('1 while a pending virtual interrupt is recognized'),
+  apicEvent: u32('what the virtual APIC does at the next boundary: see vmx/virtual-apic.ts; 0: nothing'),
   vmxonPointer: physical('VMXON pointer'),
   currentVmcs: physical('VMCS pointer of the current VMCS, valid if currentVmcsValid'),
   currentVmcsValid: u32('1 if there is a current VMCS'),

@@ -176,7 +176,7 @@ export const RDMSR: SystemInstruction = (cpu) => {
   checkPrivileged(cpu);
   const index = cpu.state.gpr32(RCX);
   if (cpu.intercepts?.onRdmsr?.(index)) return;
-  writeEdxEax(cpu, readMsr(cpu, index));
+  writeEdxEax(cpu, cpu.intercepts?.readVirtualMsr?.(index) ?? readMsr(cpu, index));
 };
 
 export const WRMSR: SystemInstruction = (cpu) => {
@@ -184,7 +184,8 @@ export const WRMSR: SystemInstruction = (cpu) => {
   const { state } = cpu;
   const index = state.gpr32(RCX);
   if (cpu.intercepts?.onWrmsr?.(index)) return;
-  writeMsr(cpu, index, (BigInt(state.gpr32(RDX)) << 32n) | BigInt(state.gpr32(RAX)));
+  const value = (BigInt(state.gpr32(RDX)) << 32n) | BigInt(state.gpr32(RAX));
+  if (!cpu.intercepts?.writeVirtualMsr?.(index, value)) writeMsr(cpu, index, value);
 };
 
 export const CPUID: SystemInstruction = (cpu) => {

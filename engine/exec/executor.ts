@@ -12,7 +12,6 @@ import type { Processor } from '../cpu/processor.ts';
 import { BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
-import { Access, Privilege } from '../mmu/access.ts';
 import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { type Block, type CodeLocation, endOfFirst } from './block.ts';
@@ -416,7 +415,7 @@ export class Executor {
     const cs = state.segment(CS);
     if (size !== 64 && rip > cs.limit) throw GP(0);
     const linear = size === 64 ? rip : (cs.base + rip) >>> 0;
-    const physical = this.#mmu.translate(linear, Access.Execute, Privilege.Current);
+    const physical = this.#mmu.translateFetch(linear);
     const pageOffset = linear & (PAGE_BYTES - 1);
     const extensions = enabledExtensions(state);
     return { physical, linear, rip, pageOffset, codeSize: size, stackSize: stackSize(state), extensions };
@@ -429,7 +428,7 @@ export class Executor {
 
   /** Host-physical address of a RIP-space address, for a fetch. */
   #translate(rip: number): number {
-    return this.#mmu.translate(this.#linear(rip), Access.Execute, Privilege.Current);
+    return this.#mmu.translateFetch(this.#linear(rip));
   }
 
   /** Lets the next transfer find the block without the run loop: through the asking link, and the jump cache. */

@@ -104,6 +104,14 @@ const causes: Readonly<Record<number, Cause>> = {
       ? 'It exits because "monitor trap flag" is 1 in the primary processor-based controls.'
       : 'It exits because VM entry injected a pending MTF VM exit (type 7).',
   [ExitReason['VMX-preemption timer expired']]: control('activate VMX-preemption timer', PIN),
+  [ExitReason['TPR below threshold']]: (_, peek) =>
+    `It exits because the virtual task priority (bits 7:4 at 80H of the virtual-APIC page at ${hex(peek('Virtual-APIC address'))}) is below the TPR threshold, ${peek('TPR threshold')}.`,
+  [ExitReason['APIC access']]: (_, peek) =>
+    `It exits because "virtualize APIC accesses" is 1, the access is to the APIC-access page at ${hex(peek('APIC-access address'))}, and the other controls do not virtualize it.`,
+  [ExitReason['Virtualized EOI']]: ({ qualification }) =>
+    `It exits because the bit of vector ${hex(qualification)} in the EOI-exit bitmaps is 1.`,
+  [ExitReason['APIC write']]: (_, peek) =>
+    `It exits because the controls have the register written in the virtual-APIC page at ${hex(peek('Virtual-APIC address'))}, but not its effects carried out.`,
   [ExitReason.RDRAND]: control('RDRAND exiting', SECONDARY),
   [ExitReason.RDSEED]: control('RDSEED exiting', SECONDARY),
 };

@@ -132,6 +132,9 @@ export class Host {
       systemInstructions: { ...systemInstructions, ...this.vmx.instructions },
     });
     this.imports = withRefill(memory, this.runtime.imports(), PHYSICAL_ADDRESS_BITS, pages1GB);
+    this.vmx.onBoundaryWanted = () => {
+      this.runtime.stopRequested = true;
+    };
     this.library = new HandlerLibrary(memory, this.imports);
     // What a model that is not restricted does not know is left to be named when it is met.
     const isRestricted = config.cpu?.model !== undefined || config.cpu?.features !== undefined;

@@ -6,7 +6,7 @@ import { CRYSTAL_HZ } from '../cpu/cpuid.ts';
 import { Unimplemented } from '../cpu/events.ts';
 import { APIC_BASE } from '../cpu/register-bits.ts';
 import { ApicBus } from '../devices/apic-bus.ts';
-import { APIC_BYTES } from '../devices/apic-registers.ts';
+import { APIC_BYTES, APIC_REGISTER } from '../devices/apic-registers.ts';
 import { earlier } from '../devices/device.ts';
 import { LocalApic } from '../devices/local-apic.ts';
 import type { MmioBus } from '../mmu/physical-memory.ts';
@@ -41,6 +41,7 @@ export class LocalApics implements MmioBus {
     this.apics[0]?.enterVirtualWireMode();
     host.processor.localApic = {
       taskPriorityWritten: (cr8) => this.loaded.setTaskPriorityClass(cr8),
+      endOfInterrupt: () => this.loaded.write(APIC_REGISTER.EOI, 4, 0),
       baseWritten: (base) => this.#baseWritten(base),
     };
   }

@@ -355,8 +355,9 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   /** What comes before traps of the last instruction (SDM volume 3, "Priority Among Concurrent Events"). */
   #takeBeforeTraps(): void {
+    this.virtualizer.completeInstruction();
     if (this.#signals.deliverStarts()) this.#taken++;
-    if (this.virtualizer.offerMonitorTrap()) this.#taken++;
+    if (this.virtualizer.offerExitBeforeTraps()) this.#taken++;
   }
   /** What comes after those traps and before external interrupts. */
   #takeUpToNmis(): void {
@@ -403,6 +404,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       state.interruptibility !== 0 ||
       state.pendingDebug !== 0 ||
       state.monitorTrap !== MONITOR_TRAP.OFF ||
+      state.apicEvent !== 0 ||
       this.#isDueEarlier(state.preemptionDeadline || undefined) ||
       (state.flagsOther & (RFLAGS.TF | RFLAGS.RF)) !== 0 ||
       this.virtualizer.handling ||

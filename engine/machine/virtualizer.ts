@@ -21,6 +21,8 @@ import { entryEvent, entryFailureEvent, exitEvents, exitFilterOf } from './vmx-e
 
 /** Filters that only VM exits report. */
 const EXIT_FILTERS: readonly StopFilter[] = ['vm-exit', 'ept-violation', 'hypercall', 'triple-fault'];
+/** Access type in the exit qualification of APIC accesses: reads and writes of data, then others. */
+const APIC_ACCESS_TYPE = 12n;
 const WINDOWS = PRIMARY['Interrupt-window exiting'] | PRIMARY['NMI-window exiting'];
 
 export interface VirtualizerReports {
@@ -143,11 +145,12 @@ export class Virtualizer {
   }
 
   /** Exits in place of an instruction report its length. */
-  #instructionLength({ reason, interruption }: VmExit): number {
+  #instructionLength({ reason, qualification, interruption }: VmExit): number {
     const isSoftware =
       interruption !== undefined && ((interruption.information >>> 8) & 7) >= EventType.softwareInterrupt;
     const isInstruction = exitReason(reason)?.skips || reason === ExitReason['Task switch'] || isSoftware;
-    if (!isInstruction) return 0;
+    const isElsewhere = reason === ExitReason['APIC access'] && qualification >> APIC_ACCESS_TYPE > 1n;
+    if (!isInstruction || isElsewhere) return 0;
     return this.#host.codeCache.instructionOf(this.#host.state.exitRecord).lengthBytes;
   }
 
@@ -189,7 +192,7 @@ export class Virtualizer {
   wantsInterrupt(): boolean {
     if (this.#hypervisor) return this.#hypervisor.interruptExit() !== undefined;
     if (this.#host.state.nonRoot && hasPrimary(this.#vmx.parts.vmcs, WINDOWS)) return true;
-    if (this.#vmx.preemptionTimerHasExpired()) return true;
+    if (this.#vmx.preemptionTimerHasExpired() || this.#vmx.takesVirtualInterrupt()) return true;
     return this.#platform.interruptPending && this.#vmx.takesExternalInterrupt();
   }
   /** Delivers a pending external interrupt, or takes the VM exit that it causes; false if there is none, or it is blocked. */
@@ -199,13 +202,17 @@ export class Virtualizer {
       if (event) this.exit(event);
       return event !== undefined;
     }
-    if (this.#vmx.interruptWindowExit()) return true;
+    if (this.#vmx.interruptWindowExit() || this.#vmx.onVirtualInterrupt() !== 'blocked') return true;
     if (!this.#platform.interruptPending) return false;
     return this.#vmx.onExternalInterruptPending(() => this.#platform.acknowledge()) !== 'blocked';
   }
+  /** To be called before all else at an instruction boundary. */
+  completeInstruction(): void {
+    if (this.#host.state.apicEvent !== 0) this.#vmx.completeApicWrite();
+  }
   /** Takes the VM exit that comes before traps of the last instruction; false if there is none. */
-  offerMonitorTrap(): boolean {
-    return this.#vmx.monitorTrapExit();
+  offerExitBeforeTraps(): boolean {
+    return (this.#host.state.apicEvent !== 0 && this.#vmx.apicExit()) || this.#vmx.monitorTrapExit();
   }
   /** Takes the VM exit that comes after those traps and before NMIs; false if there is none. */
   offerTimerOrNmiWindow(): boolean {
@@ -226,7 +233,8 @@ export class Virtualizer {
       if (!this.isStepping) this.#hypervisor.finish();
       return true;
     }
-    this.offerInterrupt();
+    // One that only announces posted interrupts may have brought one to deliver.
+    if (this.offerInterrupt() && this.#host.state.activityState === ACTIVITY.HLT) this.offerInterrupt();
     return this.#host.state.activityState === ACTIVITY.ACTIVE;
   }
   /** Whether an interrupt, if there were one, could end the wait of the loaded vCPU. */

@@ -12,6 +12,8 @@ import { Outcome } from './walk.ts';
 const CODE_64 = 1 << 13;
 const WATCH_READ = 1;
 const WATCH_WRITE = 2;
+/** Its accesses take the slow path for other reasons, for good. */
+const KEPT_FROM_FAST = 4;
 const BYTE = 0x100;
 
 /** Told of an access to a watched page, before it is made. Addresses: linear (signed) and host-physical. */
@@ -22,6 +24,14 @@ export interface DataBreakpoints {
   watchesPage(linear: number): boolean;
   /** An explicit access is going to be made; it can still be that the instruction faults. */
   accessed(linear: number, lengthBytes: number, access: Access): void;
+}
+
+/** The page whose accesses are virtualized in VMX non-root operation. */
+export interface ApicAccessPage {
+  /** Whether a host-physical address lies in it now. */
+  covers(physical: number): boolean;
+  /** Where an access to it is made instead. Throws `VmExit`. */
+  redirect(physical: number, lengthBytes: number, access: Access): number;
 }
 
 /** What became of filling the fast TLB. */
@@ -37,6 +47,7 @@ interface Split {
 
 export class Mmu extends TranslationControl {
   onWatchedAccess: WatchListener = () => {};
+  apicAccessPage: ApicAccessPage | undefined;
   /** Undefined while there are none. */
   #dataBreakpoints: DataBreakpoints | undefined;
   readonly #watched = this.physical.watchedPages;
@@ -53,7 +64,8 @@ export class Mmu extends TranslationControl {
   watch(physicalAddress: number, reads: boolean, writes: boolean): void {
     const page = Math.floor(physicalAddress / PAGE_BYTES);
     if (page >= this.#watched.length) return;
-    this.#watched[page] = (reads ? WATCH_READ : 0) | (writes ? WATCH_WRITE : 0);
+    const kept = (this.#watched[page] as number) & KEPT_FROM_FAST;
+    this.#watched[page] = (reads ? WATCH_READ : 0) | (writes ? WATCH_WRITE : 0) | kept;
     this.fast.dropRamPage(page, true);
   }
   watchRead(physicalAddress: number): void {
@@ -63,7 +75,14 @@ export class Mmu extends TranslationControl {
     this.watch(physicalAddress, this.isWatched(physicalAddress, Access.Read), true);
   }
   clearWatches(): void {
-    this.#watched.fill(0);
+    for (let page = 0; page < this.#watched.length; page++) (this.#watched[page] as number) &= KEPT_FROM_FAST;
+  }
+  /** From now on the accesses to a page are never made by compiled code itself. */
+  keepFromFast(physicalAddress: number): void {
+    const page = Math.floor(physicalAddress / PAGE_BYTES);
+    if (page >= this.#watched.length || (this.#watched[page] as number) & KEPT_FROM_FAST) return;
+    (this.#watched[page] as number) |= KEPT_FROM_FAST;
+    this.fast.dropRamPage(page, true);
   }
   isWatched(physicalAddress: number, access: Access): boolean {
     const bits = this.#watched[Math.floor(physicalAddress / PAGE_BYTES)] ?? 0;
@@ -99,11 +118,16 @@ export class Mmu extends TranslationControl {
       const known = this.fast.physicalOf(set, linear, access === Access.Write);
       if (known >= 0) return known;
     }
-    const physical = this.translate(linear, access, privilege);
+    const translated = this.translate(linear, access, privilege);
+    const isApic = this.apicAccessPage?.covers(translated);
+    const physical = isApic
+      ? (this.apicAccessPage as ApicAccessPage).redirect(translated, lengthBytes, access)
+      : translated;
     if (this.#dataBreakpoints?.watchesPage(linear)) {
       if (privilege === Privilege.Current) this.#dataBreakpoints.accessed(linear, lengthBytes, access);
       return physical;
     }
+    if (isApic) return physical;
     const { ramBytes } = this.physical;
     if (physical >= ramBytes) return physical;
     const page = Math.floor(physical / PAGE_BYTES);
@@ -122,7 +146,7 @@ export class Mmu extends TranslationControl {
     if (this.isAlignmentChecked) return FillResult.Slow;
     const physical = this.tryTranslate(linear, access);
     if (physical < 0) return FillResult.Failed;
-    if (this.#dataBreakpoints?.watchesPage(linear)) return FillResult.Slow;
+    if (this.#dataBreakpoints?.watchesPage(linear) || this.apicAccessPage?.covers(physical)) return FillResult.Slow;
     const page = Math.floor(physical / PAGE_BYTES);
     if ((page + 1) * PAGE_BYTES > this.physical.ramBytes) return FillResult.Slow;
     const watched = this.#watched[page] as number;
@@ -132,11 +156,19 @@ export class Mmu extends TranslationControl {
   }
 
   #fillFast(set: number, linear: number, physical: number, page: number, access: Access, watched: number): void {
+    if (watched & KEPT_FROM_FAST) return;
     const read = (watched & WATCH_READ) === 0;
     const write = access === Access.Write && (watched & WATCH_WRITE) === 0 && this.physical.codePages[page] === 0;
     if (!read && !write) return;
     if (write) this.physical.dirtyPages[page] = 1;
     this.fast.fill(set, linear, physical, read, write);
+  }
+
+  /** Translates for an instruction fetch. */
+  translateFetch(linear: number): number {
+    const physical = this.translate(linear, Access.Execute);
+    if (!this.apicAccessPage?.covers(physical)) return physical;
+    return this.apicAccessPage.redirect(physical, 1, Access.Execute);
   }
 
   /** An access with a byte outside of the canonical addresses faults before any page is looked at. */

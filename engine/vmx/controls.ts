@@ -23,7 +23,7 @@ const pinControls = [
   yes(3, 'NMI exiting', 'NMIs exit.'),
   yes(5, 'Virtual NMIs', 'NMIs are never blocked; bit 3 of the interruptibility state is virtual-NMI blocking.'),
   yes(6, 'Activate VMX-preemption timer', 'A timer counts down in the guest and exits at zero.'),
-  no(7, 'Process posted interrupts', 'Interrupts with the notification vector deliver posted interrupts.'),
+  yes(7, 'Process posted interrupts', 'Interrupts with the notification vector deliver posted interrupts.'),
 ] as const satisfies readonly Control[];
 
 const primaryControls = [
@@ -39,7 +39,7 @@ const primaryControls = [
   no(17, 'Activate tertiary controls', 'The tertiary controls are in use.'),
   yes(19, 'CR8-load exiting', 'MOV to CR8 exits.'),
   yes(20, 'CR8-store exiting', 'MOV from CR8 exits.'),
-  no(21, 'Use TPR shadow', 'CR8 and the TPR are virtualized by the virtual-APIC page.'),
+  yes(21, 'Use TPR shadow', 'CR8 and the TPR are virtualized by the virtual-APIC page.'),
   yes(22, 'NMI-window exiting', 'The guest exits as soon as there is no virtual-NMI blocking.'),
   yes(23, 'MOV-DR exiting', 'MOV to and from debug registers exits.'),
   yes(24, 'Unconditional I/O exiting', 'Every I/O instruction exits, unless I/O bitmaps are used.'),
@@ -52,16 +52,16 @@ const primaryControls = [
 ] as const satisfies readonly Control[];
 
 const secondaryControls = [
-  no(0, 'Virtualize APIC accesses', 'Accesses to the APIC-access page are virtualized.'),
+  yes(0, 'Virtualize APIC accesses', 'Accesses to the APIC-access page are virtualized.'),
   yes(1, 'Enable EPT', 'Guest-physical addresses are translated by extended page tables.'),
   yes(2, 'Descriptor-table exiting', 'LGDT, LIDT, LLDT, LTR, SGDT, SIDT, SLDT and STR exit.'),
   yes(3, 'Enable RDTSCP', 'RDTSCP works; otherwise it is #UD.'),
-  no(4, 'Virtualize x2APIC mode', 'RDMSR and WRMSR of APIC registers are virtualized.'),
+  yes(4, 'Virtualize x2APIC mode', 'RDMSR and WRMSR of APIC registers are virtualized.'),
   yes(5, 'Enable VPID', 'Cached translations are tagged with the VPID and survive VM entries and exits.'),
   yes(6, 'WBINVD exiting', 'WBINVD exits.'),
   yes(7, 'Unrestricted guest', 'The guest may run unpaged or in real-address mode.'),
-  no(8, 'APIC-register virtualization', 'Reads of APIC registers are virtualized.'),
-  no(9, 'Virtual-interrupt delivery', 'Pending virtual interrupts are evaluated and delivered.'),
+  yes(8, 'APIC-register virtualization', 'Reads of APIC registers are virtualized.'),
+  yes(9, 'Virtual-interrupt delivery', 'Pending virtual interrupts are evaluated and delivered.'),
   yes(10, 'PAUSE-loop exiting', 'A loop of PAUSEs exits.'),
   yes(11, 'RDRAND exiting', 'RDRAND exits.'),
   yes(12, 'Enable INVPCID', 'INVPCID works; otherwise it is #UD.'),

@@ -45,13 +45,15 @@ export type VmxAbort = (typeof VmxAbort)[keyof typeof VmxAbort];
  * Returns the cause if the exit ends in a VMX abort.
  */
 export function performExit(parts: VmxParts, event: VmExit, instructionLengthBytes: number): VmxAbort | undefined {
-  const { processor, vmcs } = parts;
+  const { processor, state, vmcs } = parts;
   const { delivering } = processor;
   vmcs.touch();
   writeExitInformation(parts, event, delivering, instructionLengthBytes);
   saveGuestState(parts, savedResumeFlag(event, delivering));
   stopPreemptionTimer(parts);
-  parts.state.monitorTrap = MONITOR_TRAP.OFF;
+  state.monitorTrap = MONITOR_TRAP.OFF;
+  state.virtualInterrupt = 0;
+  state.apicEvent = 0;
   processor.delivering = undefined;
   processor.intercepts = undefined;
   vmcs.setU32(ENTRY_INTERRUPTION, vmcs.u32(ENTRY_INTERRUPTION) & ~INTERRUPTION_VALID);
@@ -119,11 +121,18 @@ export function informationOf(event: CpuEvent, protectedMode: boolean): number {
   return (event.vector | (event.type << TYPE_SHIFT) | code | INTERRUPTION_VALID) >>> 0;
 }
 
+/** Exits of memory accesses, after which the instruction starts over. */
+const faultLike: ReadonlySet<number> = new Set([
+  ExitReason['EPT violation'],
+  ExitReason['EPT misconfiguration'],
+  ExitReason['APIC access'],
+]);
+
 /** RFLAGS.RF as it is saved (SDM volume 3, "Saving RIP, RSP, RFLAGS, and SSP"); undefined: as it is. */
 function savedResumeFlag(event: VmExit, delivering: CpuEvent | undefined): boolean | undefined {
   if (delivering) return delivering.resume ? true : undefined;
   const { reason, interruption } = event;
-  if (reason === ExitReason['EPT violation'] || reason === ExitReason['EPT misconfiguration']) return true;
+  if (faultLike.has(reason)) return true;
   if (reason === 0 && interruption) {
     const { information } = interruption;
     const isFault = interruptionType(information) === EventType.hardwareException;

@@ -3,7 +3,7 @@
  * made from the current VMCS as it is, so that nothing needs to be kept in step with it.
  */
 import { isDebugFault } from '../cpu/debug-exceptions.ts';
-import { type GuestFault, UD, Vector, VmExit } from '../cpu/events.ts';
+import { GP, type GuestFault, UD, Vector, VmExit } from '../cpu/events.ts';
 import type { DecodedInstruction } from '../cpu/instruction.ts';
 import { SoftwareException } from '../cpu/interrupt-instructions.ts';
 import { is64Bit } from '../cpu/modes.ts';
@@ -21,6 +21,8 @@ import {
 } from './instruction-information.ts';
 import { PauseLoop } from './pause-loop.ts';
 import { CrAccess, crQualification, lmswQualification } from './qualification.ts';
+import type { VirtualApic } from './virtual-apic.ts';
+import { VirtualMsrs } from './virtual-msrs.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
 import { hasPrimary, hasSecondary, type VmxParts } from './vmx-parts.ts';
 
@@ -102,8 +104,12 @@ export class NonRootIntercepts implements Intercepts {
   readonly #parts: VmxParts;
   readonly #vmcs: Vmcs;
   readonly #pauseLoop: PauseLoop;
+  readonly #apic: VirtualApic;
+  readonly #virtualMsrs: VirtualMsrs;
 
-  constructor(parts: VmxParts) {
+  constructor(parts: VmxParts, apic: VirtualApic) {
+    this.#apic = apic;
+    this.#virtualMsrs = new VirtualMsrs(parts, apic);
     this.#parts = parts;
     this.#vmcs = parts.vmcs;
     this.#pauseLoop = new PauseLoop(parts);
@@ -207,7 +213,7 @@ export class NonRootIntercepts implements Intercepts {
     if (register === 4) return this.#shadowed(state.cr4, CR4_MASK, CR4_SHADOW);
     const control = register === 3 ? PRIMARY['CR3-store exiting'] : register === 8 ? PRIMARY['CR8-store exiting'] : 0;
     if (this.#primary(control)) throw this.#crExit(register, CrAccess.movFrom, gpr);
-    return undefined;
+    return register === 8 && this.#apic.shadowsTpr ? this.#apic.cr8 : undefined;
   }
 
   /** Bits that the host owns come from the read shadow, all 64 of them. */
@@ -216,7 +222,7 @@ export class NonRootIntercepts implements Intercepts {
     return (BigInt(real) & ~mask) | (this.#vmcs.u64(shadowField) & mask);
   }
 
-  onWriteCr(register: number, gpr: number, value: bigint): bigint {
+  onWriteCr(register: number, gpr: number, value: bigint): bigint | undefined {
     const { state } = this.#parts;
     if (register === 0) return this.#masked(0, gpr, value, state.cr0, CR0_MASK, CR0_SHADOW);
     if (register === 4) return this.#masked(4, gpr, value, state.cr4, CR4_MASK, CR4_SHADOW);
@@ -225,7 +231,10 @@ export class NonRootIntercepts implements Intercepts {
         ? this.#primary(PRIMARY['CR3-load exiting']) && !this.#isCr3Target(value)
         : register === 8 && this.#primary(PRIMARY['CR8-load exiting']);
     if (exits) throw this.#crExit(register, CrAccess.movTo, gpr);
-    return value;
+    if (register !== 8 || !this.#apic.shadowsTpr) return value;
+    if (value > 15n) throw GP(0);
+    this.#apic.cr8 = value;
+    return undefined;
   }
 
   /** A write exits if it would change a bit that the host owns from what the guest reads of it. */
@@ -314,6 +323,12 @@ export class NonRootIntercepts implements Intercepts {
   }
   onWrmsr(index: number): boolean {
     return this.#msrExits(index, MSR_BITMAP_WRITES) && this.#exit(WRMSR_EXIT);
+  }
+  readVirtualMsr(index: number): bigint | undefined {
+    return this.#virtualMsrs.read(index);
+  }
+  writeVirtualMsr(index: number, value: bigint): boolean {
+    return this.#virtualMsrs.write(index, value);
   }
   #msrExits(index: number, area: number): boolean {
     if (!this.#primary(PRIMARY['Use MSR bitmaps'])) return true;

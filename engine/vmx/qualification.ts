@@ -105,6 +105,17 @@ function debugException(q: number): QualificationPart[] {
 
 const linearAddress = (q: bigint): QualificationPart[] => [part('linear address', hex(q), 'The address concerned.')];
 
+const apicAccessTypes: Readonly<Record<number, string>> = {
+  0: 'data read',
+  1: 'data write',
+  2: 'instruction fetch',
+  3: 'event delivery',
+};
+const apicAccess = (q: number): QualificationPart[] => [
+  part('offset', hex(q & 0xfff), 'Offset of the access within the APIC page.'),
+  part('access type', apicAccessTypes[q >>> 12] ?? 'reserved', 'What the access was made for.'),
+];
+
 const DB = 1;
 const PF = 14;
 
@@ -125,6 +136,12 @@ export function decodeQualification(reason: number, qualification: bigint, vecto
       return taskSwitch(q);
     case ExitReason['EPT violation']:
       return eptViolation(q);
+    case ExitReason['APIC access']:
+      return apicAccess(q & 0xffff);
+    case ExitReason['APIC write']:
+      return [part('offset', hex(q & 0xfff), 'Offset of the register that was written.')];
+    case ExitReason['Virtualized EOI']:
+      return [part('vector', hex(q & 0xff), 'Vector of the virtual interrupt that has ended.')];
     case ExitReason.INVLPG:
       return linearAddress(qualification);
     case ExitReason['VM-entry failure due to MSR loading']:

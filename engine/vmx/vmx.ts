@@ -7,6 +7,7 @@ import { EventType, type Processor } from '../cpu/processor.ts';
 import { ACTIVITY, BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { ApicAccesses } from './apic-accesses.ts';
 import { PIN, PRIMARY } from './controls.ts';
 import { injectEvent, performEntry } from './entry.ts';
 import { checkVmEntry } from './entry-checks/check-vm-entry.ts';
@@ -26,6 +27,7 @@ import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
 import { StateCopies } from './state-copies.ts';
+import { VirtualApic } from './virtual-apic.ts';
 import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, Vmcs, writeOffsets } from './vmcs.ts';
 import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts, virtualTimeNs } from './vmx-parts.ts';
 
@@ -76,6 +78,10 @@ export class Vmx {
   readonly #parts: VmxParts;
   readonly #intercepts: NonRootIntercepts;
   readonly #checked: CheckedVmcs;
+  readonly #apic: VirtualApic;
+  readonly #apicAccesses: ApicAccesses;
+  /** Called when something is to be looked at after the instruction under way. */
+  onBoundaryWanted: () => void = () => {};
 
   /** `memory` is the one that holds the CPU state and RAM. */
   constructor(processor: Processor, mmu: Mmu, physical: PhysicalMemory, memory: WebAssembly.Memory) {
@@ -83,7 +89,10 @@ export class Vmx {
     const vmcs = new Vmcs(state, physical);
     writeOffsets(memory.buffer);
     this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical, memory) };
-    this.#intercepts = new NonRootIntercepts(this.#parts);
+    this.#apic = new VirtualApic(this.#parts);
+    this.#apicAccesses = new ApicAccesses(this.#parts, this.#apic, () => this.onBoundaryWanted());
+    mmu.apicAccessPage = this.#apicAccesses;
+    this.#intercepts = new NonRootIntercepts(this.#parts, this.#apic);
     this.#checked = new CheckedVmcs(this.#parts, memory);
     this.instructions = vmxInstructions(this.#parts, (launch) => this.#enter(launch));
   }
@@ -125,6 +134,8 @@ export class Vmx {
       processor.transferred = true;
       return;
     }
+    this.#apic.entered();
+    this.#apicAccesses.entered();
     if (parts.vmcs.u32(ENTRY_INTERRUPTION) & INTERRUPTION_VALID) this.#deliver(() => injectEvent(parts), 0);
     if (!this.onVmEntry || !state.nonRoot) return;
     this.onVmEntry({ launch, vmcs: state.currentVmcs, rip: BigInt.asUintN(64, BigInt(state.rip)) });
@@ -182,6 +193,30 @@ export class Vmx {
       return 'vm-exit';
     }
     return 'delivered';
+  }
+
+  /** Effects of a write to the APIC-access page, once its instruction is complete. */
+  completeApicWrite(): void {
+    this.#apic.completeWrite();
+  }
+  /** The VM exit that the virtual APIC causes after an instruction or VM entry: before that of the monitor trap flag. */
+  apicExit(): boolean {
+    if (this.#parts.state.activityState > ACTIVITY.HLT) return false;
+    const event = this.#apic.takeExit();
+    if (event) this.exit(new VmExit(event.reason, event.qualification));
+    return event !== undefined;
+  }
+  /** Delivers the virtual interrupt that is recognized, unless it is blocked; before external interrupts. */
+  onVirtualInterrupt(): InterruptOutcome {
+    if (!this.takesVirtualInterrupt()) return 'blocked';
+    const { processor, state } = this.#parts;
+    state.activityState = ACTIVITY.ACTIVE;
+    return this.#deliver(() => deliverExternalInterrupt(processor, this.#apic.acceptInterrupt()), 0);
+  }
+  takesVirtualInterrupt(): boolean {
+    const { virtualInterrupt, activityState } = this.#parts.state;
+    if (virtualInterrupt === 0 || activityState > ACTIVITY.HLT || !this.interruptWindowOpen()) return false;
+    return !hasPrimary(this.#parts.vmcs, PRIMARY['Interrupt-window exiting']);
   }
 
   /** The VM exit of the monitor trap flag: before traps of the last instruction. These return whether there was an exit. */
@@ -245,19 +280,27 @@ export class Vmx {
    */
   onExternalInterruptPending(acknowledge: () => number): InterruptOutcome {
     if (!this.takesExternalInterrupt()) return 'blocked';
-    if (this.#interruptsExit()) {
-      this.exit(this.#interruptExit(acknowledge));
-      return 'vm-exit';
-    }
+    if (this.#interruptsExit()) return this.#interruptInGuest(acknowledge);
     const { processor, state } = this.#parts;
     state.activityState = ACTIVITY.ACTIVE;
     return this.#deliver(() => deliverExternalInterrupt(processor, acknowledge()), 0);
   }
 
-  #interruptExit(acknowledge: () => number): VmExit {
+  /** An external interrupt exits, or announces posted ones. */
+  #interruptInGuest(acknowledge: () => number): InterruptOutcome {
     const reason = ExitReason['External interrupt'];
-    if (!acknowledgesOnExit(this.#parts.vmcs)) return new VmExit(reason);
-    return new VmExit(reason, 0n, { interruption: { information: (acknowledge() | INTERRUPTION_VALID) >>> 0 } });
+    if (!acknowledgesOnExit(this.#parts.vmcs)) {
+      this.exit(new VmExit(reason));
+      return 'vm-exit';
+    }
+    const vector = acknowledge();
+    if (this.#apic.isNotification(vector)) {
+      this.#parts.processor.localApic?.endOfInterrupt();
+      this.#apic.processPosted();
+      return 'delivered';
+    }
+    this.exit(new VmExit(reason, 0n, { interruption: { information: (vector | INTERRUPTION_VALID) >>> 0 } }));
+    return 'vm-exit';
   }
 
   /** A non-maskable interrupt is pending at an instruction boundary. The caller drops it unless it is blocked. */

@@ -84,10 +84,50 @@ function msrArea(prefix: string, count: string, address: string): Record<string,
   };
 }
 
+const VAPIC = 'Virtual-APIC address';
+const shadow: Values = { ...primary('Use TPR shadow'), [VAPIC]: 0x1_8000 };
+const delivery: Values = {
+  ...shadow,
+  ...secondary('Virtual-interrupt delivery'),
+  [PIN]: controls('pin', 'External-interrupt exiting'),
+};
+const posted: Values = {
+  ...delivery,
+  [PIN]: controls('pin', 'External-interrupt exiting', 'Process posted interrupts'),
+  ...long('Acknowledge interrupt on exit'),
+  'Posted-interrupt descriptor address': 0x1_9040,
+};
+
+const virtualApicViolations: Record<string, Violation> = {
+  'virtual-apic-aligned': { values: { ...shadow, [VAPIC]: 0x1_8800 } },
+  'virtual-apic-width': { values: { ...shadow, [VAPIC]: BEYOND } },
+  'tpr-threshold-reserved': { values: { ...shadow, 'TPR threshold': 0x10 } },
+  'tpr-threshold-above-vtpr': {
+    values: { ...shadow, 'TPR threshold': 4 },
+    prepare: (machine) => machine.u32(0x1_8080, 0x3f),
+  },
+  'x2apic-needs-tpr-shadow': { values: secondary('Virtualize x2APIC mode') },
+  'apic-registers-need-tpr-shadow': { values: secondary('APIC-register virtualization') },
+  'virtual-interrupts-need-tpr-shadow': { values: { ...delivery, ...primary() } },
+  'apic-access-aligned': {
+    values: { ...secondary('Virtualize APIC accesses'), 'APIC-access address': 0x1_8010 },
+  },
+  'apic-access-width': { values: { ...secondary('Virtualize APIC accesses'), 'APIC-access address': BEYOND } },
+  'x2apic-excludes-apic-accesses': {
+    values: { ...shadow, ...secondary('Virtualize x2APIC mode', 'Virtualize APIC accesses') },
+  },
+  'virtual-interrupts-need-interrupt-exiting': { values: { ...delivery, [PIN]: controls('pin') } },
+  'posted-interrupts-need-delivery': { values: { ...posted, ...secondary() } },
+  'posted-interrupts-need-acknowledge': { values: { ...posted, ...long() } },
+  'posted-interrupt-vector': { values: { ...posted, 'Posted-interrupt notification vector': 0x100 } },
+  'posted-interrupts-aligned': { values: { ...posted, 'Posted-interrupt descriptor address': 0x1_9020 } },
+  'posted-interrupts-width': { values: { ...posted, 'Posted-interrupt descriptor address': BEYOND } },
+};
+
 const controlViolations: Record<string, Violation> = {
   'pin-based-allowed': { values: { [PIN]: 0x116 } },
-  'primary-allowed': { values: { [PRIMARY]: controls('primary', 'Activate secondary controls') | (1n << 21n) } },
-  'secondary-allowed': { values: { [SECONDARY]: controls('secondary', 'Enable EPT', 'Enable VPID') | 1n } },
+  'primary-allowed': { values: { [PRIMARY]: controls('primary', 'Activate secondary controls') | (1n << 17n) } },
+  'secondary-allowed': { values: { [SECONDARY]: controls('secondary', 'Enable EPT', 'Enable VPID') | (1n << 15n) } },
   'cr3-target-count': { values: { 'CR3-target count': 5 } },
   'io-bitmap-a-aligned': { values: { ...primary('Use I/O bitmaps'), 'Address of I/O bitmap A': 0x1800 } },
   'io-bitmap-a-width': { values: { ...primary('Use I/O bitmaps'), 'Address of I/O bitmap A': BEYOND } },
@@ -105,6 +145,7 @@ const controlViolations: Record<string, Violation> = {
   'unrestricted-guest-needs-ept': {
     values: { [SECONDARY]: controls('secondary', 'Unrestricted guest', 'Enable VPID') },
   },
+  ...virtualApicViolations,
   'tsc-multiplier-not-zero': { values: secondary('Use TSC scaling') },
   'save-preemption-timer-needs-timer': { values: long('Save VMX-preemption timer value') },
   'exit-controls-allowed': { values: { [EXIT]: controls('exit', 'Host address-space size') | (1n << 12n) } },
@@ -340,6 +381,8 @@ export const validVariants: Readonly<Record<string, Values>> = {
     'Guest CS access rights': 0x93,
     'Guest CS limit': 0xffff,
   },
+  'a guest with a TPR shadow at its threshold': { ...shadow, 'TPR threshold': 0 },
+  'a guest with posted interrupts': { ...posted, 'Posted-interrupt notification vector': 0xff },
   'a halted guest': { [ACTIVITY]: HLT },
   'an injected general-protection fault': { [INJECT]: GP },
   'an injected interrupt': { [INJECT]: EXTERNAL, [RFLAGS]: IF },

@@ -157,7 +157,7 @@ describe('VMREAD and VMWRITE', () => {
 
   it.each([
     ['VMWRITE to a read-only field', 0x4402, 13],
-    ['VMWRITE to a field of a control that is not supported', 0x2012, 12],
+    ['VMWRITE to a field of a control that is not supported', 0x202e, 12],
     ['VMWRITE to a field that there is not', 0x6fff, 12],
     ['VMWRITE with high bits in the encoding', 0x1_0000_681e, 12],
     ['VMWRITE to the upper half of a natural-width field', 0x681f, 12],

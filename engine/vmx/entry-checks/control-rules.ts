@@ -3,52 +3,29 @@ import { CR0, hasBit } from '../../cpu/register-bits.ts';
 import { CR3_TARGET_VALUES } from '../capability-values.ts';
 import { EXIT, PIN, PRIMARY, SECONDARY } from '../controls.ts';
 import { hasEptpMemoryType, hasEptpWalkLength } from '../eptp.ts';
-import type { VmcsFieldName } from '../fields.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
 import { hasExit, hasPin, hasPrimary, hasSecondary } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
 import {
   allowedRule,
+  execution,
   injectedType,
   injectedVector,
   isUnrestricted,
   isWithinPhysicalWidth,
   msrAreaRules,
+  pageRules,
   rulesOf,
 } from './rule-helpers.ts';
+import { virtualApicRules } from './virtual-apic-rules.ts';
 
 const PIN_FIELD = 'Pin-based VM-execution controls';
 const PRIMARY_FIELD = 'Primary processor-based VM-execution controls';
 const SECONDARY_FIELD = 'Secondary processor-based VM-execution controls';
 const INFORMATION = 'VM-entry interruption-information field';
 
-const execution = rulesOf('VM-Execution Control Fields');
 const exit = rulesOf('VM-Exit Control Fields');
 const entry = rulesOf('VM-Entry Control Fields');
-
-/** A page that a control puts to use: aligned to 4 KBytes, within the physical-address width. */
-function pageRules(
-  prefix: string,
-  address: VmcsFieldName,
-  control: string,
-  uses: (vmcs: Vmcs) => boolean,
-): EntryRule[] {
-  const at = offsetOf(address);
-  return [
-    execution(
-      `${prefix}-aligned`,
-      [address],
-      `If "${control}" is 1, bits 11:0 of the ${address} must be 0.`,
-      (_, vmcs) => uses(vmcs) && (vmcs.u32(at) & 0xfff) !== 0,
-    ),
-    execution(
-      `${prefix}-width`,
-      [address],
-      `If "${control}" is 1, the ${address} must not set bits beyond the physical-address width.`,
-      (parts, vmcs) => uses(vmcs) && !isWithinPhysicalWidth(parts, at),
-    ),
-  ];
-}
 
 const usesIoBitmaps = (vmcs: Vmcs): boolean => hasPrimary(vmcs, PRIMARY['Use I/O bitmaps']);
 const usesMsrBitmaps = (vmcs: Vmcs): boolean => hasPrimary(vmcs, PRIMARY['Use MSR bitmaps']);
@@ -122,6 +99,7 @@ export const executionControlRules: readonly EntryRule[] = [
     'If "unrestricted guest" is 1, "enable EPT" must be 1.',
     (_, vmcs) => isUnrestricted(vmcs) && !usesEpt(vmcs),
   ),
+  ...virtualApicRules,
   execution(
     'tsc-multiplier-not-zero',
     ['TSC multiplier'],

@@ -28,6 +28,35 @@ export const rulesOf =
 
 export type MakeRule = ReturnType<typeof rulesOf>;
 
+/** Rules about the execution control fields. */
+export const execution = rulesOf('VM-Execution Control Fields');
+
+/** A structure that a control puts to use: aligned to 4 KBytes or as said, within the physical-address width. */
+export function pageRules(
+  prefix: string,
+  address: VmcsFieldName,
+  control: string,
+  uses: (vmcs: Vmcs) => boolean,
+  alignmentBits = 12,
+): EntryRule[] {
+  const at = offsetOf(address);
+  const low = 2 ** alignmentBits - 1;
+  return [
+    execution(
+      `${prefix}-aligned`,
+      [address],
+      `If "${control}" is 1, bits ${alignmentBits - 1}:0 of the ${address} must be 0.`,
+      (_, vmcs) => uses(vmcs) && (vmcs.u32(at) & low) !== 0,
+    ),
+    execution(
+      `${prefix}-width`,
+      [address],
+      `If "${control}" is 1, the ${address} must not set bits beyond the physical-address width.`,
+      (parts, vmcs) => uses(vmcs) && !isWithinPhysicalWidth(parts, at),
+    ),
+  ];
+}
+
 /** Bits 63:47 are equal. */
 export function isCanonicalField(vmcs: Vmcs, offset: number): boolean {
   const top = (vmcs.high(offset) | 0) >> 15;
