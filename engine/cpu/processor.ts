@@ -153,7 +153,9 @@ export interface Intercepts {
   onException?(fault: GuestFault): void;
   onTaskSwitch?(selector: number, source: 'call' | 'iret' | 'jmp' | 'idt'): void;
   onTripleFault?(): void;
-  /** GETSEC and the VMX instructions, which exit unconditionally. */
+  /** VMFUNC, with EAX and ECX. */
+  onVmfunc?(leaf: number, ecx: number): void;
+  /** GETSEC and the VMX instructions; false for VMREAD and VMWRITE that access the shadow VMCS. */
   onVmxInstruction?(insn: DecodedInstruction): boolean;
 }
 

@@ -18,6 +18,8 @@ const always: Cause = ({ name }) => `${name} exits unconditionally: no control c
 const SECONDARY = 'secondary processor-based controls';
 const PIN = 'pin-based controls';
 
+const SECONDARY_CONTROLS = 31;
+const VMCS_SHADOWING = 14n;
 const USE_IO_BITMAPS = 25;
 const MONITOR_TRAP_FLAG = 27;
 const PAUSE_EXITING = 30;
@@ -62,6 +64,14 @@ const exception: Cause = ({ interruptionInformation, interruptionErrorCode }, pe
   const match = peek('Page-fault error-code match');
   const matches = (BigInt(interruptionErrorCode) & mask) === match;
   return `It exits because bit 14 of the exception bitmap is ${bit} and the error code ${hex(interruptionErrorCode)} AND the mask ${hex(mask)} is ${matches ? '' : 'not '}the match ${hex(match)}.`;
+};
+
+const shadowable: Cause = ({ name }, peek) => {
+  const hasSecondary = hasPrimary(peek, SECONDARY_CONTROLS);
+  const isShadowing = hasSecondary && (peek('Secondary processor-based VM-execution controls') >> VMCS_SHADOWING) & 1n;
+  return isShadowing
+    ? `It exits because the bit of the field in the ${name} bitmap at ${hex(peek(name === 'VMREAD' ? 'VMREAD-bitmap address' : 'VMWRITE-bitmap address'))} is 1, or the encoding has more than 15 bits.`
+    : `It exits because "VMCS shadowing" is 0: then every ${name} of the guest exits.`;
 };
 
 const causes: Readonly<Record<number, Cause>> = {
@@ -112,6 +122,10 @@ const causes: Readonly<Record<number, Cause>> = {
     `It exits because the bit of vector ${hex(qualification)} in the EOI-exit bitmaps is 1.`,
   [ExitReason['APIC write']]: (_, peek) =>
     `It exits because the controls have the register written in the virtual-APIC page at ${hex(peek('Virtual-APIC address'))}, but not its effects carried out.`,
+  [ExitReason.VMREAD]: shadowable,
+  [ExitReason.VMWRITE]: shadowable,
+  [ExitReason.VMFUNC]: (_, peek) =>
+    `It exits because the function in EAX is not enabled (VM-function controls ${hex(peek('VM-function controls'))}), or ECX names no valid EPTP of the list at ${hex(peek('EPTP-list address'))}.`,
   [ExitReason.RDRAND]: control('RDRAND exiting', SECONDARY),
   [ExitReason.RDSEED]: control('RDSEED exiting', SECONDARY),
 };
@@ -121,9 +135,7 @@ for (const name of [
   'VMLAUNCH',
   'VMPTRLD',
   'VMPTRST',
-  'VMREAD',
   'VMRESUME',
-  'VMWRITE',
   'VMXOFF',
   'VMXON',
   'INVEPT',

@@ -182,6 +182,12 @@ export class TranslationControl extends PeekableTranslation {
     this.worldChanged();
   }
 
+  /** Other extended page tables for the guest that runs; cached translations stay, under their tags. */
+  switchEptp(eptp: number): void {
+    this.vcpu.ept = this.#eptContext(eptp);
+    this.worldChanged();
+  }
+
   /** The parts of an EPTP; one object as long as it stays the same. */
   #eptContext(eptp: number): EptContext {
     if (this.#lastEpt?.eptp !== eptp) this.#lastEpt = eptContext(eptp);

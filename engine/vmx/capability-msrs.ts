@@ -5,6 +5,7 @@ import { CR4 } from '../cpu/register-bits.ts';
 import { CR0_FIXED0, CR3_TARGET_VALUES } from './capability-values.ts';
 import { allowedSettings, type ControlGroup, type ControlGroupName, controlGroups } from './controls.ts';
 import { PREEMPTION_TIMER_RATE } from './preemption-timer.ts';
+import { VM_FUNCTIONS } from './vm-functions.ts';
 import { highestFieldIndex, VMCS_BYTES, VMCS_REVISION } from './vmcs.ts';
 
 const bit = (number: number): bigint => 1n << BigInt(number);
@@ -54,5 +55,6 @@ export const vmxCapabilityMsrs: readonly Msr[] = msrsOf('VMX', [
   constantMsr(0x488, 'IA32_VMX_CR4_FIXED0', BigInt(CR4.VMXE)),
   { index: 0x489, name: 'IA32_VMX_CR4_FIXED1', read: (processor) => BigInt(cr4Allowed(processor)) },
   constantMsr(0x48a, 'IA32_VMX_VMCS_ENUM', BigInt(highestFieldIndex << 1)),
+  constantMsr(0x491, 'IA32_VMX_VMFUNC', BigInt(VM_FUNCTIONS)),
   constantMsr(0x48c, 'IA32_VMX_EPT_VPID_CAP', EPT_VPID_CAP),
 ]);

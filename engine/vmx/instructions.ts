@@ -12,12 +12,14 @@ import { isValidEptp } from './eptp.ts';
 import { InstructionError } from './instruction-errors.ts';
 import {
   bytesOfEncoding,
+  encodingOf,
   isReadOnly,
   LAUNCH_STATE_OFFSET,
   LaunchState,
   offsetOf,
   offsetOfEncoding,
   REVISION_OFFSET,
+  SHADOW_VMCS,
   VMCS_BYTES,
   VMCS_REVISION,
 } from './vmcs.ts';
@@ -25,9 +27,12 @@ import type { VmxParts } from './vmx-parts.ts';
 
 /** IA32_FEATURE_CONTROL: locked, and VMXON allowed outside SMX operation. */
 const FEATURE_CONTROL_VMXON = 1 | 4;
+const RAX = 0;
+const RCX = 1;
 const CR0_FIXED0_SIGNED = CR0_FIXED0 | 0;
 
-const ERROR_FIELD = offsetOf('VM-instruction error');
+const ERROR_ENCODING = encodingOf('VM-instruction error');
+const LINK = offsetOf('VMCS link pointer');
 /** Beyond all encodings of fields. */
 const NO_ENCODING = 0xffff;
 const NO_VMCS = 0xffff_ffff_ffff_ffffn;
@@ -55,13 +60,23 @@ export function vmSucceed({ state }: VmxParts): void {
 export function vmFailInvalid({ state }: VmxParts): void {
   writeStatusFlags(state, RFLAGS.CF);
 }
-/** VMfail(error): VMfailValid if there is a current VMCS to hold the error number, else VMfailInvalid. */
+/** VMfail(error): VMfailValid if there is a VMCS to hold the error number, else VMfailInvalid. */
 export function vmFail(parts: VmxParts, error: number): void {
   const { state, vmcs } = parts;
-  if (!state.currentVmcsValid) return vmFailInvalid(parts);
-  vmcs.touch();
-  vmcs.setU32(ERROR_FIELD, error);
+  const address = accessedVmcs(parts);
+  if (address === undefined) return vmFailInvalid(parts);
+  vmcs.writeEncoding(ERROR_ENCODING, BigInt(error), address);
   writeStatusFlags(state, RFLAGS.ZF);
+}
+
+/**
+ * Address of the VMCS that VMREAD and VMWRITE access, and that takes their errors: the current one, or in non-root
+ * operation the shadow VMCS. Undefined if there is none.
+ */
+function accessedVmcs({ state, vmcs, physical }: VmxParts): number | undefined {
+  if (!state.nonRoot) return state.currentVmcsValid ? state.currentVmcs : undefined;
+  const link = vmcs.number(LINK);
+  return physical.isRam(link, VMCS_BYTES) ? link : undefined;
 }
 
 /** 4 KiB-aligned and within the physical-address width. */
@@ -69,10 +84,10 @@ function isVmxAddress({ mmu }: VmxParts, pointer: bigint): boolean {
   return (pointer & 0xfffn) === 0n && pointer >> BigInt(mmu.physicalAddressBits) === 0n;
 }
 
-/** Bits 30:0 are our revision and bit 31 (shadow VMCS) is 0. A region outside RAM holds no revision. */
-function hasRevision({ physical }: VmxParts, address: number): boolean {
+/** Bits 30:0 are our revision; bit 31 (shadow VMCS) may be among those that do not count. There is none outside RAM. */
+function hasRevision({ physical }: VmxParts, address: number, ignored = 0): boolean {
   if (!physical.isRam(address, VMCS_BYTES)) return false;
-  return physical.view.getUint32(address + REVISION_OFFSET, true) === VMCS_REVISION;
+  return (physical.view.getUint32(address + REVISION_OFFSET, true) & ~ignored) >>> 0 === VMCS_REVISION;
 }
 
 const readPointer = (cpu: Processor, insn: DecodedInstruction): bigint =>
@@ -138,7 +153,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     if (!isVmxAddress(parts, pointer)) return vmFail(parts, InstructionError.vmptrldInvalidAddress);
     const address = Number(pointer);
     if (address === state.vmxonPointer) return vmFail(parts, InstructionError.vmptrldVmxonPointer);
-    if (!hasRevision(parts, address)) return vmFail(parts, InstructionError.vmptrldRevision);
+    if (!hasRevision(parts, address, SHADOW_VMCS)) return vmFail(parts, InstructionError.vmptrldRevision);
     state.currentVmcs = address;
     state.currentVmcsValid = 1;
     vmSucceed(parts);
@@ -152,7 +167,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
 
   /** The encoding of the field that a register operand names; -1 if the instruction failed because there is none. */
   function fieldOperand(insn: DecodedInstruction, index: number): number {
-    if (!state.currentVmcsValid) {
+    if (accessedVmcs(parts) === undefined) {
       vmFailInvalid(parts);
       return -1;
     }
@@ -165,7 +180,9 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
   }
 
   const writeField = (encoding: number, value: bigint): void =>
-    vmcs.writeEncoding(encoding, BigInt.asUintN(bytesOfEncoding(encoding) * 8, value));
+    vmcs.writeEncoding(encoding, BigInt.asUintN(bytesOfEncoding(encoding) * 8, value), accessedVmcs(parts));
+
+  const readField = (encoding: number): bigint => vmcs.readEncoding(encoding, accessedVmcs(parts));
 
   const VMREAD: SystemInstruction = (cpu, insn) => {
     if (!mayGoOn(cpu, insn)) return;
@@ -173,9 +190,10 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     if (encoding < 0) return;
     const bytes = wideBytes(cpu);
     const destination = insn.operand(0);
-    if (destination.kind === 'register' && bytes === 8) vmcs.loadRegister(encoding, destination.index);
-    else if (destination.kind === 'memory') writeMemory(cpu, insn, 0, bytes, vmcs.readEncoding(encoding));
-    else writeRegister(cpu, registerIndex(insn, 0), bytes * 8, vmcs.readEncoding(encoding));
+    if (destination.kind === 'register' && bytes === 8 && !state.nonRoot)
+      vmcs.loadRegister(encoding, destination.index);
+    else if (destination.kind === 'memory') writeMemory(cpu, insn, 0, bytes, readField(encoding));
+    else writeRegister(cpu, registerIndex(insn, 0), bytes * 8, readField(encoding));
     vmSucceed(parts);
   };
 
@@ -186,7 +204,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     if (isReadOnly(encoding)) return vmFail(parts, InstructionError.readOnlyComponent);
     const bytes = wideBytes(cpu);
     const source = insn.operand(1);
-    if (source.kind === 'register' && bytes === 8) vmcs.storeRegister(encoding, source.index);
+    if (source.kind === 'register' && bytes === 8 && !state.nonRoot) vmcs.storeRegister(encoding, source.index);
     else if (source.kind === 'memory') writeField(encoding, readOperandMemory(cpu, source, 0, bytes));
     else writeField(encoding, readWide(cpu, registerIndex(insn, 1)));
     vmSucceed(parts);
@@ -207,8 +225,13 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     vmFail(parts, InstructionError.vmcallInRoot);
   };
 
-  /** There are no VM functions, so that VMFUNC is undefined everywhere. */
-  const VMFUNC: SystemInstruction = () => {
+  /** VM functions exist in non-root operation, at any privilege. */
+  const VMFUNC: SystemInstruction = (cpu) => {
+    if (!cpu.intercepts?.onVmfunc) throw UD();
+    cpu.intercepts.onVmfunc(cpu.state.gpr32(RAX), cpu.state.gpr32(RCX));
+  };
+  /** CR4.SMXE cannot be set, so that GETSEC is undefined; that precedes its VM exit. */
+  const GETSEC: SystemInstruction = () => {
     throw UD();
   };
 
@@ -257,7 +280,6 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     Vmfunc: VMFUNC,
     Invept: INVEPT,
     Invvpid: INVVPID,
-    // CR4.SMXE cannot be set, so that GETSEC is undefined; that precedes its VM exit.
-    Getsec: VMFUNC,
+    Getsec: GETSEC,
   };
 }

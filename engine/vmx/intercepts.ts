@@ -21,8 +21,10 @@ import {
 } from './instruction-information.ts';
 import { PauseLoop } from './pause-loop.ts';
 import { CrAccess, crQualification, lmswQualification } from './qualification.ts';
+import { isShadowed } from './shadow-vmcs.ts';
 import type { VirtualApic } from './virtual-apic.ts';
 import { VirtualMsrs } from './virtual-msrs.ts';
+import { invokeVmFunction } from './vm-functions.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
 import { hasPrimary, hasSecondary, type VmxParts } from './vmx-parts.ts';
 
@@ -200,10 +202,15 @@ export class NonRootIntercepts implements Intercepts {
     throw withOperand(ExitReason[tables ? 'Access to GDTR or IDTR' : 'Access to LDTR or TR'], insn);
   }
 
+  onVmfunc(leaf: number, ecx: number): void {
+    invokeVmFunction(this.#parts, leaf, ecx);
+  }
+
   onVmxInstruction(insn: DecodedInstruction): boolean {
     if (insn.mnemonic === 'Vmcall') return this.#exit(VMCALL_EXIT);
     const reason = vmxReasons[insn.mnemonic];
     if (reason === undefined) throw UD();
+    if (isShadowed(this.#parts, insn)) return false;
     return this.#exit(withOperand(reason, insn));
   }
 

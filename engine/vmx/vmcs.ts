@@ -13,6 +13,8 @@ import { isReadOnly, type VmcsField, type VmcsFieldName, vmcsFields, widthOf } f
 /** IA32_VMX_BASIC bits 30:0, to be written to the first dword of VMXON regions and VMCSs. */
 export const VMCS_REVISION = 0x5253_0001;
 export const VMCS_BYTES = PAGE_BYTES;
+/** Bit 31 beside the revision: a shadow VMCS. */
+export const SHADOW_VMCS = 0x8000_0000;
 
 export const REVISION_OFFSET = 0;
 export const ABORT_OFFSET = 4;
@@ -37,6 +39,8 @@ export const fieldExists = ({ requires }: VmcsField): boolean =>
 export const supportedFields: readonly VmcsField[] = vmcsFields.filter(fieldExists);
 
 const byName = new Map<string, VmcsField>(vmcsFields.map((field) => [field.name, field]));
+/** The encoding of a field. */
+export const encodingOf = (name: VmcsFieldName): number => (byName.get(name) as VmcsField).encoding;
 export const fieldByName = (name: string): VmcsField | undefined => byName.get(name);
 
 /** Offset by encoding; 0 for an encoding that names no supported field. */
@@ -140,9 +144,9 @@ export class Vmcs {
     this.#view.setBigUint64(this.#at + offset, value, true);
   }
 
-  /** What VMREAD gives for an encoding, which must name a supported field. */
-  readEncoding(encoding: number): bigint {
-    const at = this.#at + offsetOfEncoding(encoding);
+  /** What VMREAD gives for an encoding, which must name a supported field; of the current VMCS, or of one in RAM. */
+  readEncoding(encoding: number, address = this.#at): bigint {
+    const at = address + offsetOfEncoding(encoding);
     switch (bytesOfEncoding(encoding)) {
       case 2:
         return BigInt(this.#view.getUint16(at, true));
@@ -171,9 +175,9 @@ export class Vmcs {
     const holdsCode = this.#physical.codePages[at >>> 12] !== 0;
     this.#state.view.setUint32(WRITABLE_VMCS_ADDRESS, holdsCode ? 0 : this.#at + 1, true);
   }
-  /** Stores what VMWRITE writes: as many low bits as the field has. */
-  writeEncoding(encoding: number, value: bigint): void {
-    const at = this.#at + offsetOfEncoding(encoding);
+  /** Stores what VMWRITE writes: as many low bits as the field has; to the current VMCS, or to one in RAM. */
+  writeEncoding(encoding: number, value: bigint, address = this.#at): void {
+    const at = address + offsetOfEncoding(encoding);
     const bytes = bytesOfEncoding(encoding);
     this.#physical.touch(at, bytes);
     if (bytes === 2) this.#view.setUint16(at, Number(value & 0xffffn), true);

@@ -28,7 +28,7 @@ import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
 import { StateCopies } from './state-copies.ts';
 import { VirtualApic } from './virtual-apic.ts';
-import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, Vmcs, writeOffsets } from './vmcs.ts';
+import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, SHADOW_VMCS, Vmcs, writeOffsets } from './vmcs.ts';
 import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts, virtualTimeNs } from './vmx-parts.ts';
 
 /** A VM entry as a watcher is told of it, after it happened. */
@@ -57,6 +57,10 @@ export interface VmEntryFailure {
 
 /** What became of a pending interrupt. */
 export type InterruptOutcome = 'blocked' | 'delivered' | 'vm-exit';
+
+/** A shadow VMCS cannot be entered. */
+const isShadowVmcs = ({ state, physical }: VmxParts): boolean =>
+  (physical.readU32(state.currentVmcs) & SHADOW_VMCS) !== 0;
 
 const ENTRY_INTERRUPTION = offsetOf('VM-entry interruption-information field');
 const SHADOW = BLOCKING.STI | BLOCKING.MOV_SS;
@@ -118,7 +122,7 @@ export class Vmx {
   #enter(launch: boolean): void {
     const parts = this.#parts;
     const { state, physical, processor } = parts;
-    if (!state.currentVmcsValid) return vmFailInvalid(parts);
+    if (!state.currentVmcsValid || isShadowVmcs(parts)) return vmFailInvalid(parts);
     if (state.interruptibility & BLOCKING.MOV_SS) return vmFail(parts, InstructionError.blockedByMovSs);
     const launched = physical.readU32(state.currentVmcs + LAUNCH_STATE_OFFSET) === LaunchState.launched;
     if (launch && launched) return vmFail(parts, InstructionError.vmlaunchNonClear);

@@ -2,8 +2,8 @@
  * For every check of VM entry, a change to a valid VMCS that breaks it. `also` lists the other rules that the change
  * cannot help breaking.
  */
-import { VMCS_REVISION } from '../../engine/vmx/vmcs.ts';
-import { controls, OTHER_VMCS, type Values, type VmxMachine } from './machine.ts';
+import { SHADOW_VMCS, VMCS_REVISION } from '../../engine/vmx/vmcs.ts';
+import { controls, OTHER_VMCS, type Values, VMXON_REGION, type VmxMachine } from './machine.ts';
 
 export interface Violation {
   readonly values?: Values;
@@ -98,6 +98,8 @@ const posted: Values = {
   'Posted-interrupt descriptor address': 0x1_9040,
 };
 
+const eptpSwitching: Values = { ...secondary('Enable VM functions'), 'VM-function controls': 1 };
+
 const virtualApicViolations: Record<string, Violation> = {
   'virtual-apic-aligned': { values: { ...shadow, [VAPIC]: 0x1_8800 } },
   'virtual-apic-width': { values: { ...shadow, [VAPIC]: BEYOND } },
@@ -146,6 +148,16 @@ const controlViolations: Record<string, Violation> = {
     values: { [SECONDARY]: controls('secondary', 'Unrestricted guest', 'Enable VPID') },
   },
   ...virtualApicViolations,
+  'vmread-bitmap-aligned': { values: { ...secondary('VMCS shadowing'), 'VMREAD-bitmap address': 0x1800 } },
+  'vmread-bitmap-width': { values: { ...secondary('VMCS shadowing'), 'VMREAD-bitmap address': BEYOND } },
+  'vmwrite-bitmap-aligned': { values: { ...secondary('VMCS shadowing'), 'VMWRITE-bitmap address': 0x1800 } },
+  'vmwrite-bitmap-width': { values: { ...secondary('VMCS shadowing'), 'VMWRITE-bitmap address': BEYOND } },
+  'vm-functions-allowed': { values: { ...secondary('Enable VM functions'), 'VM-function controls': 2 } },
+  'eptp-switching-needs-ept': {
+    values: { [SECONDARY]: controls('secondary', 'Enable VPID', 'Enable VM functions'), 'VM-function controls': 1 },
+  },
+  'eptp-list-aligned': { values: { ...eptpSwitching, 'EPTP-list address': 0x1800 } },
+  'eptp-list-width': { values: { ...eptpSwitching, 'EPTP-list address': BEYOND } },
   'tsc-multiplier-not-zero': { values: secondary('Use TSC scaling') },
   'save-preemption-timer-needs-timer': { values: long('Save VMX-preemption timer value') },
   'exit-controls-allowed': { values: { [EXIT]: controls('exit', 'Host address-space size') | (1n << 12n) } },
@@ -349,6 +361,11 @@ const otherViolations: Record<string, Violation> = {
     prepare: (machine) => machine.u32(OTHER_VMCS + 8, VMCS_REVISION),
   },
   'link-pointer-width': { values: { 'VMCS link pointer': BEYOND } },
+  'link-pointer-shadow-indicator': {
+    values: { 'VMCS link pointer': OTHER_VMCS },
+    prepare: (machine) => machine.u32(OTHER_VMCS, VMCS_REVISION + SHADOW_VMCS),
+  },
+  'link-pointer-not-vmxon': { values: { 'VMCS link pointer': VMXON_REGION } },
   'link-pointer-revision': { values: { 'VMCS link pointer': OTHER_VMCS } },
   'guest-pdpte0-reserved': { values: { ...pae, 'Guest PDPTE0': 3 } },
   'guest-pdpte1-reserved': { values: { ...pae, 'Guest PDPTE1': 0x21 } },

@@ -123,3 +123,18 @@ describe('failed VM entries in words', () => {
     expect(explanation[0]).toContain('Entry 1 of the VM-entry MSR-load area, MSR 0x0 at host-physical 0x30000');
   });
 });
+
+describe('exits by controls that came later, in words', () => {
+  it('VMREAD: the bitmap, or the control', () => {
+    expect(lastExit({}, insn.vmreadRcxRax).explanation.join('\n')).toContain('"VMCS shadowing" is 0');
+    const secondary = controls('secondary', 'Enable EPT', 'Enable VPID', 'VMCS shadowing');
+    const values = { 'Secondary processor-based VM-execution controls': secondary, 'VMREAD-bitmap address': 0x1_8000 };
+    const exit = lastExit(values, insn.vmreadRcxRax, (m) => m.physical.writeU8(0x1_8000, 1));
+    expect(exit.explanation.join('\n')).toContain('VMREAD bitmap at 0x18000 is 1');
+  });
+  it('RDRAND: the control, and the destination', () => {
+    const secondary = controls('secondary', 'Enable EPT', 'Enable VPID', 'RDRAND exiting');
+    const { explanation } = lastExit({ 'Secondary processor-based VM-execution controls': secondary }, '0f c7 f1');
+    expect(explanation.join('\n')).toContain('"RDRAND exiting" is 1');
+  });
+});

@@ -3,6 +3,7 @@ import { CR0, hasBit } from '../../cpu/register-bits.ts';
 import { CR3_TARGET_VALUES } from '../capability-values.ts';
 import { EXIT, PIN, PRIMARY, SECONDARY } from '../controls.ts';
 import { hasEptpMemoryType, hasEptpWalkLength } from '../eptp.ts';
+import { VM_FUNCTIONS } from '../vm-functions.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
 import { hasExit, hasPin, hasPrimary, hasSecondary } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
@@ -30,6 +31,12 @@ const entry = rulesOf('VM-Entry Control Fields');
 const usesIoBitmaps = (vmcs: Vmcs): boolean => hasPrimary(vmcs, PRIMARY['Use I/O bitmaps']);
 const usesMsrBitmaps = (vmcs: Vmcs): boolean => hasPrimary(vmcs, PRIMARY['Use MSR bitmaps']);
 const usesEpt = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable EPT']);
+
+const shadowsVmcs = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['VMCS shadowing']);
+const VM_FUNCTION_CONTROLS = offsetOf('VM-function controls');
+const hasVmFunctions = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable VM functions']);
+const switchesEptp = (vmcs: Vmcs): boolean =>
+  hasVmFunctions(vmcs) && (vmcs.u32(VM_FUNCTION_CONTROLS) & VM_FUNCTIONS) !== 0;
 
 const TARGET_COUNT = offsetOf('CR3-target count');
 const VPID = offsetOf('Virtual-processor identifier');
@@ -100,6 +107,23 @@ export const executionControlRules: readonly EntryRule[] = [
     (_, vmcs) => isUnrestricted(vmcs) && !usesEpt(vmcs),
   ),
   ...virtualApicRules,
+  ...pageRules('vmread-bitmap', 'VMREAD-bitmap address', 'VMCS shadowing', shadowsVmcs),
+  ...pageRules('vmwrite-bitmap', 'VMWRITE-bitmap address', 'VMCS shadowing', shadowsVmcs),
+  execution(
+    'vm-functions-allowed',
+    ['VM-function controls'],
+    'If "enable VM functions" is 1, the VM-function controls must have only bits that IA32_VMX_VMFUNC has.',
+    (_, vmcs) =>
+      hasVmFunctions(vmcs) &&
+      ((vmcs.u32(VM_FUNCTION_CONTROLS) & ~VM_FUNCTIONS) !== 0 || vmcs.high(VM_FUNCTION_CONTROLS) !== 0),
+  ),
+  execution(
+    'eptp-switching-needs-ept',
+    ['VM-function controls', SECONDARY_FIELD],
+    'If EPTP switching (VM-function control 0) is 1, "enable EPT" must be 1.',
+    (_, vmcs) => switchesEptp(vmcs) && !usesEpt(vmcs),
+  ),
+  ...pageRules('eptp-list', 'EPTP-list address', 'EPTP switching', switchesEptp),
   execution(
     'tsc-multiplier-not-zero',
     ['TSC multiplier'],

@@ -5,7 +5,7 @@
 import { ACCESS, ACTIVITY, BLOCKING, CR0, CR4, hasBit, RFLAGS } from '../../cpu/register-bits.ts';
 import { PDPTE_RESERVED_LOW, pdpteReservedHigh } from '../../mmu/paging-structures.ts';
 import { PIN, SECONDARY } from '../controls.ts';
-import { offsetOf, VMCS_BYTES, VMCS_REVISION, type Vmcs } from '../vmcs.ts';
+import { offsetOf, SHADOW_VMCS, VMCS_BYTES, VMCS_REVISION, type Vmcs } from '../vmcs.ts';
 import { hasPin, hasSecondary, type VmxParts } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
 import { injectedType, injectedVector, isIa32eGuest, isWithinPhysicalWidth, rulesOf } from './rule-helpers.ts';
@@ -82,10 +82,15 @@ const singleSteps = (vmcs: Vmcs): boolean =>
 
 const hasLink = (vmcs: Vmcs): boolean => vmcs.u32(LINK) !== 0xffff_ffff || vmcs.high(LINK) !== 0xffff_ffff;
 
-/** The VMCS that the link pointer names begins with our revision identifier, and is no shadow VMCS. */
+const linkIsShadow = ({ physical }: VmxParts, vmcs: Vmcs): boolean =>
+  (physical.view.getUint32(vmcs.number(LINK), true) & SHADOW_VMCS) !== 0;
+
+/** The VMCS that the link pointer names begins with our revision identifier. */
 function linkHasRevision({ physical }: VmxParts, vmcs: Vmcs): boolean {
   const address = vmcs.number(LINK);
-  return physical.isRam(address, VMCS_BYTES) && physical.view.getUint32(address, true) === VMCS_REVISION;
+  return (
+    physical.isRam(address, VMCS_BYTES) && (physical.view.getUint32(address, true) & ~SHADOW_VMCS) === VMCS_REVISION
+  );
 }
 
 export const guestNonRegisterRules: readonly EntryRule[] = [
@@ -192,8 +197,26 @@ export const guestNonRegisterRules: readonly EntryRule[] = [
   nonRegister(
     'link-pointer-revision',
     ['VMCS link pointer'],
-    'The region that the VMCS link pointer names must begin with the VMCS revision identifier, shadow-VMCS indicator 0.',
+    'The region that the VMCS link pointer names must begin with the VMCS revision identifier in bits 30:0.',
     (parts, vmcs) => hasLink(vmcs) && isWithinPhysicalWidth(parts, LINK) && !linkHasRevision(parts, vmcs),
+    LINK_POINTER,
+  ),
+  nonRegister(
+    'link-pointer-shadow-indicator',
+    ['VMCS link pointer', 'Secondary processor-based VM-execution controls'],
+    'Bit 31 of the region that the VMCS link pointer names, the shadow-VMCS indicator, must equal "VMCS shadowing".',
+    (parts, vmcs) =>
+      hasLink(vmcs) &&
+      isWithinPhysicalWidth(parts, LINK) &&
+      linkHasRevision(parts, vmcs) &&
+      linkIsShadow(parts, vmcs) !== hasSecondary(vmcs, SECONDARY['VMCS shadowing']),
+    LINK_POINTER,
+  ),
+  nonRegister(
+    'link-pointer-not-vmxon',
+    ['VMCS link pointer'],
+    'The VMCS link pointer must not be the VMXON pointer.',
+    ({ state }, vmcs) => hasLink(vmcs) && vmcs.number(LINK) === state.vmxonPointer,
     LINK_POINTER,
   ),
 ];
