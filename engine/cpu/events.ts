@@ -47,6 +47,8 @@ export class VmExit {
   readonly guestPhysical: number | undefined;
   /** VM-exit instruction-information field, if the exit reports one. */
   readonly instructionInformation: number | undefined;
+  /** Of an EPT violation: whether the EPT entry forbids that it becomes a virtualization exception. */
+  readonly suppressesVe: boolean;
   /** Interruption information and error code, for exits due to events. */
   readonly interruption: { readonly information: number; readonly errorCode?: number } | undefined;
 
@@ -57,6 +59,7 @@ export class VmExit {
       guestLinear?: number;
       guestPhysical?: number;
       instructionInformation?: number;
+      suppressesVe?: boolean;
       interruption?: { information: number; errorCode?: number };
     } = {},
   ) {
@@ -65,6 +68,7 @@ export class VmExit {
     this.guestLinear = more.guestLinear;
     this.guestPhysical = more.guestPhysical;
     this.instructionInformation = more.instructionInformation;
+    this.suppressesVe = more.suppressesVe ?? false;
     this.interruption = more.interruption;
   }
 }

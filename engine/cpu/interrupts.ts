@@ -92,15 +92,18 @@ function recordDebugStatus({ state }: Processor, fault: DebugFault): void {
 
 const CONTRIBUTORY: readonly number[] = [Vector.DE, Vector.TS, Vector.NP, Vector.SS, Vector.GP, Vector.CP];
 
+/** Virtualization exceptions count as page faults here. */
+const isPageFaultLike = (vector: number): boolean => vector === Vector.PF || vector === Vector.VE;
+
 /** The event that follows a fault during delivery, by "Conditions for Generating a Double Fault"; undefined: shutdown. */
 function escalate(processor: Processor, during: CpuEvent, fault: GuestFault): CpuEvent | undefined {
   processor.intercepts?.onException?.(fault);
   const first = during.type === EventType.hardwareException ? during.vector : undefined;
   if (first === Vector.DF) return undefined;
   const contributory = CONTRIBUTORY.includes(fault.vector);
-  const second = contributory || fault.vector === Vector.PF;
+  const second = contributory || isPageFaultLike(fault.vector);
   const double =
-    first !== undefined && ((CONTRIBUTORY.includes(first) && contributory) || (first === Vector.PF && second));
+    first !== undefined && ((CONTRIBUTORY.includes(first) && contributory) || (isPageFaultLike(first) && second));
   if (!double) return faultEvent(processor, fault);
   if (fault.linear !== undefined) processor.state.cr2 = BigInt.asUintN(64, BigInt(fault.linear));
   processor.delivering = undefined;

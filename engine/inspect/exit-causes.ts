@@ -122,6 +122,8 @@ const causes: Readonly<Record<number, Cause>> = {
     `It exits because the bit of vector ${hex(qualification)} in the EOI-exit bitmaps is 1.`,
   [ExitReason['APIC write']]: (_, peek) =>
     `It exits because the controls have the register written in the virtual-APIC page at ${hex(peek('Virtual-APIC address'))}, but not its effects carried out.`,
+  [ExitReason['Page-modification log full']]: (_, peek) =>
+    `It exits because a dirty flag of EPT was to be set and logged ("enable PML"), and the PML index, ${hex(peek('PML index'))}, is beyond the 512 entries.`,
   [ExitReason.VMREAD]: shadowable,
   [ExitReason.VMWRITE]: shadowable,
   [ExitReason.VMFUNC]: (_, peek) =>

@@ -29,14 +29,19 @@ export const EptViolationBit = {
   Fetch: 1 << 2,
   /** Bits 5:3: what the EPT entries together allowed. */
   AllowedShift: 3,
+  /** … for the fetch of an instruction at a user-mode address, with mode-based execute control. */
+  AllowedExecuteUser: 1 << 6,
   GuestLinearValid: 1 << 7,
   /** Set: the access was to the translation of the linear address; clear: to a guest paging-structure entry. */
   FinalTranslation: 1 << 8,
   NmiUnblocking: 1 << 12,
 } as const;
 
-/** Rights of a mapping as EPT entries, access requests and exit qualifications hold them: bits 2:0. */
-export const EptRight = { Read: 1, Write: 2, Execute: 4, All: 7 } as const;
+/**
+ * Rights of a mapping as EPT entries, access requests and exit qualifications hold them: bits 2:0. With mode-based execute
+ * control, bit 10 of entries and requests besides: fetches from user-mode addresses, for which bit 2 does not count then.
+ */
+export const EptRight = { Read: 1, Write: 2, Execute: 4, All: 7, ExecuteUser: 1 << 10 } as const;
 
 /** What a mapping allows, in the form the TLB keeps it: the guest's rights and EPT's stay apart. */
 export const MappingFlag = {
@@ -52,6 +57,8 @@ export const MappingFlag = {
   Global: 1 << 7,
   /** Instructions were fetched through the mapping. */
   Executed: 1 << 8,
+  /** EPT's right to fetch at user-mode addresses; of guest-physical mappings only, the others have one for their page. */
+  EptExecuteUser: 1 << 13,
 } as const;
 /** Above them: the protection key of the page. */
 const KEY_SHIFT = 9;
@@ -60,6 +67,11 @@ export const KEY_FLAGS = 15 << KEY_SHIFT;
 export const KEY_HIGH = 0x7800_0000;
 export const keyFlags = (high: number): number => ((high & KEY_HIGH) >>> 27) << KEY_SHIFT;
 export const EPT_FLAGS_SHIFT = 3;
+/** EPT rights as flags of a guest-physical mapping, and back. */
+export const eptFlags = (rights: number): number =>
+  ((rights & EptRight.All) << EPT_FLAGS_SHIFT) | (rights & EptRight.ExecuteUser ? MappingFlag.EptExecuteUser : 0);
+export const eptRightsOf = (flags: number): number =>
+  ((flags >> EPT_FLAGS_SHIFT) & EptRight.All) | (flags & MappingFlag.EptExecuteUser ? EptRight.ExecuteUser : 0);
 export const ALL_GUEST_RIGHTS = MappingFlag.Write | MappingFlag.User | MappingFlag.Execute;
 export const ALL_EPT_RIGHTS = MappingFlag.EptRead | MappingFlag.EptWrite | MappingFlag.EptExecute;
 

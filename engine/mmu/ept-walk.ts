@@ -1,9 +1,9 @@
 /** The walk of the extended page tables (SDM volume 3, "EPT Translation Mechanism" and "EPT-Induced VM Exits"). */
-import { ALL_GUEST_RIGHTS, EPT_FLAGS_SHIFT, EptRight, EptViolationBit, MappingFlag } from './access.ts';
+import { ALL_GUEST_RIGHTS, EptRight, EptViolationBit, eptFlags, eptRightsOf, MappingFlag } from './access.ts';
 import { type EntryFormat, EptEntry, eptFormat, isEptMemoryType, type PagingFormat } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
 import type { MappingStore, MappingTag } from './tlb.ts';
-import { type EptContext, Outcome, type Walk } from './walk.ts';
+import { type EptContext, EptOption, Outcome, type Walk } from './walk.ts';
 
 /** Where guest-physical mappings are cached, and under which tag. */
 export interface GuestPhysicalCache {
@@ -13,6 +13,8 @@ export interface GuestPhysicalCache {
 
 export class EptWalker {
   readonly format: PagingFormat;
+  /** Enters a guest-physical address whose dirty flag is going to be set; false if the log has no room. */
+  pageModificationLog: (guestPhysical: number) => boolean = () => true;
   readonly #physical: EntryMemory;
 
   constructor(physical: EntryMemory, physicalAddressBits: number) {
@@ -32,7 +34,7 @@ export class EptWalker {
     if (found >= 0 && walk.effects) store.dropAddress(guestPhysical, tag);
     if (!this.walk(ept, guestPhysical, rights, walk)) return false;
     if (!walk.effects) return true;
-    const flags = (walk.eptRights << EPT_FLAGS_SHIFT) | ALL_GUEST_RIGHTS | (walk.eptDirty ? MappingFlag.Dirty : 0);
+    const flags = eptFlags(walk.eptRights) | ALL_GUEST_RIGHTS | (walk.eptDirty ? MappingFlag.Dirty : 0);
     const shift = walk.eptPageShift;
     store.insert(guestPhysical, walk.eptPhysical, shift, shift, flags, tag);
     return true;
@@ -42,7 +44,8 @@ export class EptWalker {
   walk(ept: EptContext, guestPhysical: number, rights: number, walk: Walk): boolean {
     walk.guestPhysical = guestPhysical;
     let table = ept.root;
-    let allowed: number = EptRight.All;
+    let allowed: number = ept.options & EptOption.ModeBased ? EptRight.All | EptRight.ExecuteUser : EptRight.All;
+    const rightsMask = allowed;
     for (const level of this.format.levels) {
       const index = Math.floor(guestPhysical / level.bytes) % 512;
       const address = table + index * 8;
@@ -50,11 +53,12 @@ export class EptWalker {
       const high = walk.read32(this.#physical, address + 4);
       walk.trace?.eptEntry(level, index, address, low, high);
       allowed &= low;
-      if ((low & EptEntry.RightsMask) === 0) return violation(walk, rights, 0);
+      if ((low & rightsMask) === 0) return violation(walk, rights, 0, high);
       if (isMisconfigured(level, low, high)) return misconfiguration(walk);
       const base = (high & this.format.addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
       if (level.isLast || (level.mayMapPage && low & EptEntry.PS)) {
-        if ((rights & ~allowed) !== 0) return violation(walk, rights, allowed);
+        if ((rights & ~allowed) !== 0) return violation(walk, rights, allowed, high);
+        if (!this.#mayBeDirtied(ept, guestPhysical, rights, walk, low)) return false;
         this.#mapped(ept, level, guestPhysical, rights, walk, address, low, base);
         walk.eptRights = allowed;
         return true;
@@ -63,6 +67,15 @@ export class EptWalker {
       table = base;
     }
     throw new Error('EPT walk ran past the last level');
+  }
+
+  /** A dirty flag is not set unless that could be logged. */
+  #mayBeDirtied(ept: EptContext, guestPhysical: number, rights: number, walk: Walk, low: number): boolean {
+    const isLogged = (ept.options & EptOption.Log) !== 0 && ept.accessedDirty && walk.effects;
+    if (!isLogged || (rights & EptRight.Write) === 0 || (low & EptEntry.D) !== 0) return true;
+    if (this.pageModificationLog(guestPhysical)) return true;
+    walk.outcome = Outcome.LogFull;
+    return false;
   }
 
   #mapped(
@@ -89,7 +102,7 @@ export class EptWalker {
 
 function fromCache(store: MappingStore, found: number, guestPhysical: number, rights: number, walk: Walk): boolean {
   const flags = store.flagsAt(found);
-  const allowed = (flags >> EPT_FLAGS_SHIFT) & EptRight.All;
+  const allowed = eptRightsOf(flags);
   if ((rights & ~allowed) !== 0) return false;
   const dirty = (flags & MappingFlag.Dirty) !== 0;
   if (rights & EptRight.Write && !dirty) return false;
@@ -110,9 +123,12 @@ function isMisconfigured(level: EntryFormat, low: number, high: number): boolean
   return !isEptMemoryType((low >> EptEntry.MemoryTypeShift) & 7);
 }
 
-function violation(walk: Walk, rights: number, allowed: number): false {
+function violation(walk: Walk, rights: number, allowed: number, high: number): false {
+  const requested = rights & EptRight.ExecuteUser ? EptRight.Execute : rights;
+  const byUser = allowed & EptRight.ExecuteUser ? EptViolationBit.AllowedExecuteUser : 0;
   walk.outcome = Outcome.EptViolation;
-  walk.eptQualification = rights | (allowed << EptViolationBit.AllowedShift);
+  walk.eptQualification = requested | ((allowed & EptRight.All) << EptViolationBit.AllowedShift) | byUser;
+  walk.eptSuppressesVe = high >>> 31 === 1;
   return false;
 }
 

@@ -29,7 +29,7 @@ import {
   XD_HIGH,
 } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
-import { type AddressSpace, type EptContext, Outcome, type Walk } from './walk.ts';
+import { type AddressSpace, type EptContext, EptOption, Outcome, type Walk } from './walk.ts';
 
 const PRESENT_ACCESSED = Entry.P | Entry.A;
 /** The low half of an entry without its low 12 bits. */
@@ -204,10 +204,13 @@ export class GuestWalker {
       return true;
     }
     walk.inPageWalk = false;
-    if (!this.ept.translate(space.ept, guestPhysical, eptRightOf[access], walk, cache)) return false;
+    const hasUserRight = (space.ept.options & EptOption.ModeBased) !== 0 && (walk.flags & MappingFlag.User) !== 0;
+    const right = hasUserRight && access === Access.Execute ? EptRight.ExecuteUser : eptRightOf[access];
+    if (!this.ept.translate(space.ept, guestPhysical, right, walk, cache)) return false;
     walk.physical = walk.eptPhysical;
     walk.pageShift = Math.min(walk.guestPageShift, walk.eptPageShift);
-    walk.flags |= (walk.eptRights << EPT_FLAGS_SHIFT) | (isDirty && walk.eptDirty ? MappingFlag.Dirty : 0);
+    const rights = hasUserRight ? userRights(walk.eptRights) : walk.eptRights & EptRight.All;
+    walk.flags |= (rights << EPT_FLAGS_SHIFT) | (isDirty && walk.eptDirty ? MappingFlag.Dirty : 0);
     return true;
   }
 
@@ -237,6 +240,10 @@ export class GuestWalker {
     return true;
   }
 }
+
+/** The rights for a page of user-mode addresses: those that bit 10 gives them count as the right to execute. */
+const userRights = (rights: number): number =>
+  (rights & (EptRight.Read | EptRight.Write)) | (rights & EptRight.ExecuteUser ? EptRight.Execute : 0);
 
 /** Base of the page directory from the PDPTE register for the address, or -1 if it is not present. */
 function fromPdpteRegister(space: AddressSpace, linear: number, walk: Walk): number {

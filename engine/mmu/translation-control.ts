@@ -173,24 +173,24 @@ export class TranslationControl extends PeekableTranslation {
 
   /**
    * The address-translation side of a VM entry, after the guest's registers are loaded: VPID (0 if the control is off)
-   * and EPTP (undefined if EPT is off). Without VPIDs all mappings of VPID 0000H go.
+   * and EPTP (undefined if EPT is off) with EptOption bits. Without VPIDs all mappings of VPID 0000H go.
    */
-  enterNonRoot(vpid: number, eptp: number | undefined): void {
+  enterNonRoot(vpid: number, eptp: number | undefined, options = 0): void {
     this.#flushVpid0(vpid);
     this.vcpu.vpid = vpid;
-    this.vcpu.ept = eptp === undefined ? undefined : this.#eptContext(eptp);
+    this.vcpu.ept = eptp === undefined ? undefined : this.#eptContext(eptp, options);
     this.worldChanged();
   }
 
   /** Other extended page tables for the guest that runs; cached translations stay, under their tags. */
   switchEptp(eptp: number): void {
-    this.vcpu.ept = this.#eptContext(eptp);
+    this.vcpu.ept = this.#eptContext(eptp, this.vcpu.ept?.options ?? 0);
     this.worldChanged();
   }
 
   /** The parts of an EPTP; one object as long as it stays the same. */
-  #eptContext(eptp: number): EptContext {
-    if (this.#lastEpt?.eptp !== eptp) this.#lastEpt = eptContext(eptp);
+  #eptContext(eptp: number, options: number): EptContext {
+    if (this.#lastEpt?.eptp !== eptp || this.#lastEpt.options !== options) this.#lastEpt = eptContext(eptp, options);
     return this.#lastEpt;
   }
 

@@ -34,6 +34,7 @@ const CANONICAL_LIMIT = 0x8000_0000_0000;
 const ALIGNMENT_CHECK = 1 << 18;
 const EXIT_EPT_VIOLATION = 48;
 const EXIT_EPT_MISCONFIGURATION = 49;
+const EXIT_LOG_FULL = 62;
 
 /** The part of a vCPU that lives in the MMU: what a run loop exchanges when it changes vCPU. */
 export class TranslationContext {
@@ -157,8 +158,9 @@ export class Translation {
   }
 
   #publishMappings(): void {
-    // Compiled code takes it that pages with key 0 are open, and leaves all others.
-    const mayRefill = this.#mayRefill && (this.#protectionKeys() & 3) === 0;
+    // Compiled code takes it that pages with key 0 are open, and leaves all others; it keeps no log either.
+    const isOrdinaryEpt = (this.#vcpu.ept?.options ?? 0) === 0;
+    const mayRefill = this.#mayRefill && isOrdinaryEpt && (this.#protectionKeys() & 3) === 0;
     this.#view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
 
@@ -341,8 +343,10 @@ export class Translation {
     if (outcome === Outcome.PageFault) return PF(errorCode, linear);
     this.#vcpu.tlb.guestPhysical.dropAddress(guestPhysical, this.#guestPhysicalTag);
     if (outcome === Outcome.EptMisconfiguration) return new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
+    if (outcome === Outcome.LogFull) return new VmExit(EXIT_LOG_FULL, BigInt(this.#nmiUnblocking()));
     const qualification = BigInt(violationQualification(this.#walk) | this.#nmiUnblocking());
-    return new VmExit(EXIT_EPT_VIOLATION, qualification, { guestLinear: linear, guestPhysical });
+    const suppressesVe = this.#walk.eptSuppressesVe;
+    return new VmExit(EXIT_EPT_VIOLATION, qualification, { guestLinear: linear, guestPhysical, suppressesVe });
   }
 
   #nmiUnblocking(): number {
@@ -363,7 +367,9 @@ export class Translation {
     if (walk.outcome === Outcome.EptMisconfiguration) {
       throw new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
     }
-    throw new VmExit(EXIT_EPT_VIOLATION, BigInt(walk.eptQualification | this.#nmiUnblocking()), { guestPhysical });
+    if (walk.outcome === Outcome.LogFull) throw new VmExit(EXIT_LOG_FULL, BigInt(this.#nmiUnblocking()));
+    const qualification = BigInt(walk.eptQualification | this.#nmiUnblocking());
+    throw new VmExit(EXIT_EPT_VIOLATION, qualification, { guestPhysical, suppressesVe: walk.eptSuppressesVe });
   }
 
   /** Policy bits for an access, from the registers as they are now. */

@@ -4,7 +4,14 @@ import type { EntryFormat, PagingMode } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
 
 /** How a walk ended. */
-export const Outcome = { Mapped: 0, PageFault: 1, EptViolation: 2, EptMisconfiguration: 3, NonCanonical: 4 } as const;
+export const Outcome = {
+  Mapped: 0,
+  PageFault: 1,
+  EptViolation: 2,
+  EptMisconfiguration: 3,
+  NonCanonical: 4,
+  LogFull: 5,
+} as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
 /** Extended page tables in use: the parts of the EPTP (SDM volume 3, "Extended-Page-Table Pointer"). */
@@ -17,12 +24,17 @@ export interface EptContext {
   readonly memoryType: number;
   /** Whether accessed and dirty flags for EPT are enabled. */
   readonly accessedDirty: boolean;
+  /** EptOption bits: what the VM-execution controls add. */
+  readonly options: number;
 }
 
+/** "Enable PML", "mode-based execute control for EPT". */
+export const EptOption = { Log: 1 << 0, ModeBased: 1 << 1 } as const;
+
 /** Decodes an EPTP, an unsigned number below 2^52. */
-export function eptContext(eptp: number): EptContext {
+export function eptContext(eptp: number, options = 0): EptContext {
   const low = eptp % 4096;
-  return { eptp, root: eptp - low, memoryType: low & 7, accessedDirty: (low & 0x40) !== 0 };
+  return { eptp, root: eptp - low, memoryType: low & 7, accessedDirty: (low & 0x40) !== 0, options };
 }
 
 /** Everything besides memory and the access itself that a guest walk depends on. */
@@ -81,6 +93,8 @@ export class Walk {
   inPageWalk = false;
   /** Exit qualification of an EPT violation, bits 5:0. */
   eptQualification = 0;
+  /** Whether the EPT entry that it is about has bit 63 (suppress #VE) set. */
+  eptSuppressesVe = false;
 
   /** Result of the last EPT translation: host-physical address, page size, rights, and whether D is (or acts) set. */
   eptPhysical = 0;

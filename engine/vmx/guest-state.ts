@@ -5,7 +5,7 @@ import { ACCESS, ACTIVITY, BLOCKING, CR0, CR4, EFER, hasBit } from '../cpu/regis
 import { type CpuState, SS } from '../cpu/state.ts';
 import { ENTRY, EXIT, SECONDARY } from './controls.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
-import { eptpUnder, hasSecondary, secondaryControls, type VmxParts, vpidUnder } from './vmx-parts.ts';
+import { eptOptionsUnder, eptpUnder, hasSecondary, secondaryControls, type VmxParts, vpidUnder } from './vmx-parts.ts';
 
 const GUEST_CR0 = offsetOf('Guest CR0');
 const GUEST_CR4 = offsetOf('Guest CR4');
@@ -60,7 +60,7 @@ export function loadGuestState(parts: VmxParts): void {
   state.nonRoot = 1;
   refreshMode(processor);
   const secondary = secondaryControls(vmcs);
-  mmu.enterNonRoot(vpidUnder(secondary, vmcs), eptpUnder(secondary, vmcs));
+  mmu.enterNonRoot(vpidUnder(secondary, vmcs), eptpUnder(secondary, vmcs), eptOptionsUnder(secondary));
   loadPdptes(parts);
   if (state.cpl !== ringBefore) processor.hooks.ringChanged(ringBefore, state.cpl);
 }

@@ -78,6 +78,7 @@ function eptViolation(q: number): QualificationPart[] {
     part('data write', (q & 2) !== 0, 'The access was a data write.'),
     part('instruction fetch', (q & 4) !== 0, 'The access was an instruction fetch.'),
     part('EPT allows', rights((q >> 3) & 7), 'Rights that the EPT entries on the way have in common.'),
+    ...(q & 64 ? [part('EPT allows user-mode fetches', true, 'By bit 10, with mode-based execute control.')] : []),
     part('guest-linear address valid', linear, 'The guest-linear address field says which address was accessed.'),
   ];
   if (linear) {

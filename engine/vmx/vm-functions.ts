@@ -9,6 +9,7 @@ import { hasSecondary, type VmxParts } from './vmx-parts.ts';
 const CONTROLS = offsetOf('VM-function controls');
 const LIST = offsetOf('EPTP-list address');
 const EPTP = offsetOf('EPT pointer');
+const EPTP_INDEX = offsetOf('EPTP index');
 
 /** IA32_VMX_VMFUNC and the VM-function controls, by leaf. */
 export const VM_FUNCTION = { EPTP_SWITCHING: 0 } as const;
@@ -35,5 +36,6 @@ function switchEptp({ vmcs, physical, mmu }: VmxParts, index: number): void {
   if (!isValidEptp(Number(eptp & 0xffff_ffffn), Number(eptp >> 32n), mmu.physicalAddressBits)) exit();
   vmcs.touch();
   vmcs.setU64(EPTP, eptp);
+  if (hasSecondary(vmcs, SECONDARY['EPT-violation #VE'])) vmcs.setU32(EPTP_INDEX, index);
   mmu.switchEptp(Number(eptp));
 }

@@ -3,6 +3,7 @@ import type { Processor } from '../cpu/processor.ts';
 import type { CpuState } from '../cpu/state.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { EptOption } from '../mmu/walk.ts';
 import { EXIT, PIN, PRIMARY, SECONDARY } from './controls.ts';
 import type { StateCopies } from './state-copies.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
@@ -40,6 +41,11 @@ export const vpidUnder = (secondary: number, vmcs: Vmcs): number =>
 /** The EPTP in force under secondary controls, undefined without "enable EPT". */
 export const eptpUnder = (secondary: number, vmcs: Vmcs): number | undefined =>
   secondary & SECONDARY['Enable EPT'] ? vmcs.number(EPTP) : undefined;
+
+/** EptOption bits that secondary controls amount to. */
+export const eptOptionsUnder = (secondary: number): number =>
+  (secondary & SECONDARY['Enable PML'] ? EptOption.Log : 0) |
+  (secondary & SECONDARY['Mode-based execute control for EPT'] ? EptOption.ModeBased : 0);
 
 /** Nanoseconds of virtual time: what the TSC counts, without what software has added to it. */
 export const virtualTimeNs = ({ tscNow, state }: Processor): number =>

@@ -26,8 +26,10 @@ import { EXIT_REASON_COUNT, ExitReason } from './exit-reasons.ts';
 import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
+import { logModification } from './page-modification-log.ts';
 import { StateCopies } from './state-copies.ts';
 import { VirtualApic } from './virtual-apic.ts';
+import { isConvertible, virtualizationException } from './virtualization-exceptions.ts';
 import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, SHADOW_VMCS, Vmcs, writeOffsets } from './vmcs.ts';
 import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts, virtualTimeNs } from './vmx-parts.ts';
 
@@ -93,6 +95,7 @@ export class Vmx {
     const vmcs = new Vmcs(state, physical);
     writeOffsets(memory.buffer);
     this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical, memory) };
+    mmu.walker.ept.pageModificationLog = (guestPhysical) => logModification(this.#parts, guestPhysical);
     this.#apic = new VirtualApic(this.#parts);
     this.#apicAccesses = new ApicAccesses(this.#parts, this.#apic, () => this.onBoundaryWanted());
     mmu.apicAccessPage = this.#apicAccesses;
@@ -154,12 +157,19 @@ export class Vmx {
   }
 
   /**
-   * Performs a VM exit. `state.rip` is the RIP to save: of the instruction that exits. Afterwards it is the host's, and
+   * Performs a VM exit, or the virtualization exception that an EPT violation becomes. `state.rip` is the RIP to save: of the instruction that exits. Afterwards it is the host's, and
    * so is everything else; the instruction counts as completed by a transfer.
    */
   exit(event: VmExit, instructionLengthBytes = 0): void {
     if (!this.#parts.state.nonRoot) throw new Error(`internal: VM exit ${event.reason} outside non-root operation`);
+    if (isConvertible(this.#parts, event)) return this.#virtualizationException(event);
     this.#left(event.reason, performExit(this.#parts, event, instructionLengthBytes));
+  }
+
+  /** The guest handles its EPT violation, unless the exception bitmap has the exception exit. */
+  #virtualizationException(event: VmExit): void {
+    const fault = virtualizationException(this.#parts, event);
+    this.#deliver(() => raiseFault(this.#parts.processor, fault), 0);
   }
 
   #left(reason: number, abort: VmxAbort | undefined): void {

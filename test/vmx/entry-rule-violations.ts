@@ -98,6 +98,7 @@ const posted: Values = {
   'Posted-interrupt descriptor address': 0x1_9040,
 };
 
+const VE_INFORMATION = 'Virtualization-exception information address';
 const eptpSwitching: Values = { ...secondary('Enable VM functions'), 'VM-function controls': 1 };
 
 const virtualApicViolations: Record<string, Violation> = {
@@ -152,6 +153,14 @@ const controlViolations: Record<string, Violation> = {
   'vmread-bitmap-width': { values: { ...secondary('VMCS shadowing'), 'VMREAD-bitmap address': BEYOND } },
   'vmwrite-bitmap-aligned': { values: { ...secondary('VMCS shadowing'), 'VMWRITE-bitmap address': 0x1800 } },
   'vmwrite-bitmap-width': { values: { ...secondary('VMCS shadowing'), 'VMWRITE-bitmap address': BEYOND } },
+  'pml-aligned': { values: { ...secondary('Enable PML'), 'PML address': 0x1800 } },
+  'pml-width': { values: { ...secondary('Enable PML'), 'PML address': BEYOND } },
+  'pml-needs-ept': { values: { [SECONDARY]: controls('secondary', 'Enable VPID', 'Enable PML') } },
+  've-information-aligned': { values: { ...secondary('EPT-violation #VE'), [VE_INFORMATION]: 0x1800 } },
+  've-information-width': { values: { ...secondary('EPT-violation #VE'), [VE_INFORMATION]: BEYOND } },
+  'mode-based-execute-needs-ept': {
+    values: { [SECONDARY]: controls('secondary', 'Enable VPID', 'Mode-based execute control for EPT') },
+  },
   'vm-functions-allowed': { values: { ...secondary('Enable VM functions'), 'VM-function controls': 2 } },
   'eptp-switching-needs-ept': {
     values: { [SECONDARY]: controls('secondary', 'Enable VPID', 'Enable VM functions'), 'VM-function controls': 1 },

@@ -33,6 +33,7 @@ const usesMsrBitmaps = (vmcs: Vmcs): boolean => hasPrimary(vmcs, PRIMARY['Use MS
 const usesEpt = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable EPT']);
 
 const shadowsVmcs = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['VMCS shadowing']);
+const logsPages = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable PML']);
 const VM_FUNCTION_CONTROLS = offsetOf('VM-function controls');
 const hasVmFunctions = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable VM functions']);
 const switchesEptp = (vmcs: Vmcs): boolean =>
@@ -109,6 +110,22 @@ export const executionControlRules: readonly EntryRule[] = [
   ...virtualApicRules,
   ...pageRules('vmread-bitmap', 'VMREAD-bitmap address', 'VMCS shadowing', shadowsVmcs),
   ...pageRules('vmwrite-bitmap', 'VMWRITE-bitmap address', 'VMCS shadowing', shadowsVmcs),
+  ...pageRules('pml', 'PML address', 'enable PML', logsPages),
+  execution(
+    'pml-needs-ept',
+    [SECONDARY_FIELD],
+    'If "enable PML" is 1, "enable EPT" must be 1.',
+    (_, vmcs) => logsPages(vmcs) && !usesEpt(vmcs),
+  ),
+  ...pageRules('ve-information', 'Virtualization-exception information address', 'EPT-violation #VE', (vmcs) =>
+    hasSecondary(vmcs, SECONDARY['EPT-violation #VE']),
+  ),
+  execution(
+    'mode-based-execute-needs-ept',
+    [SECONDARY_FIELD],
+    'If "mode-based execute control for EPT" is 1, "enable EPT" must be 1.',
+    (_, vmcs) => hasSecondary(vmcs, SECONDARY['Mode-based execute control for EPT']) && !usesEpt(vmcs),
+  ),
   execution(
     'vm-functions-allowed',
     ['VM-function controls'],
