@@ -69,6 +69,10 @@ export function stackSize(state: CpuState): 16 | 32 | 64 {
   return state.segment(SS).attributes & ACCESS.DB ? 32 : 16;
 }
 
+/** The linear address that an offset in the code segment stands for. */
+export const linearOfRip = (state: CpuState, rip: number = state.rip): number =>
+  is64Bit(state) ? rip : (state.segment(CS).base + rip) >>> 0;
+
 /** Derives `state.mode` and the fast limits anew; to be called after CR0, IA32_EFER, CS or RFLAGS.VM changed. */
 export function refreshMode(processor: Processor): void {
   const { state } = processor;

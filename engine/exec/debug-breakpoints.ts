@@ -5,9 +5,9 @@
 import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { BreakpointKind, enabledBreakpoints, hasBreakpoints, matchBreakpoints } from '../cpu/debug-registers.ts';
 import { PAGE_BYTES, WATCHED_ADDRESS, WATCHED_BY } from '../cpu/memory-map.ts';
-import { is64Bit } from '../cpu/modes.ts';
+import { linearOfRip } from '../cpu/modes.ts';
 import { ACTIVITY, DEBUGCTL, DR6, RFLAGS } from '../cpu/register-bits.ts';
-import { type CpuState, CS } from '../cpu/state.ts';
+import type { CpuState } from '../cpu/state.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
 import { Access } from '../mmu/access.ts';
 import type { DataBreakpoints, Mmu } from '../mmu/mmu.ts';
@@ -70,7 +70,7 @@ export class DebugBreakpoints implements DataBreakpoints {
   /** The exception of a breakpoint on the instruction at RIP, which comes before all other faults of it. */
   instructionFault(): DebugFault | undefined {
     const state = this.#state;
-    const linear = is64Bit(state) ? state.rip : (state.segment(CS).base + state.rip) >>> 0;
+    const linear = linearOfRip(state);
     if (!this.#marks.has(linear)) return undefined;
     const hit = matchBreakpoints(state, [BreakpointKind.Execute], linear, 1);
     return hit ? new DebugFault(hit, false) : undefined;

@@ -6,7 +6,7 @@ import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { GP, type VmExit } from '../cpu/events.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
 import { EVENTS_ADDRESS, PAGE_BYTES, SET_ASIDE_ADDRESS } from '../cpu/memory-map.ts';
-import { codeSize, is64Bit, stackSize } from '../cpu/modes.ts';
+import { codeSize, is64Bit, linearOfRip, stackSize } from '../cpu/modes.ts';
 import { MONITOR_TRAP, monitorTrapDue } from '../cpu/monitor-trap.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
@@ -354,7 +354,7 @@ export class Executor {
 
   #atMark(): RunEnd | undefined {
     const { rip } = this.#state;
-    const linear = this.#linear(rip);
+    const linear = linearOfRip(this.#state, rip);
     const isOwn = this.#cache.isMarkedBy('debugger', linear);
     const skip = !isOwn || rip === this.#skipMarkAt || !this.#owner.stopAtMark();
     if (!skip) return 'mark';
@@ -412,23 +412,17 @@ export class Executor {
     const state = this.#state;
     const { rip } = state;
     const size = codeSize(state);
-    const cs = state.segment(CS);
-    if (size !== 64 && rip > cs.limit) throw GP(0);
-    const linear = size === 64 ? rip : (cs.base + rip) >>> 0;
+    if (size !== 64 && rip > state.segment(CS).limit) throw GP(0);
+    const linear = linearOfRip(state);
     const physical = this.#mmu.translateFetch(linear);
     const pageOffset = linear & (PAGE_BYTES - 1);
     const extensions = enabledExtensions(state);
     return { physical, linear, rip, pageOffset, codeSize: size, stackSize: stackSize(state), extensions };
   }
 
-  #linear(rip: number): number {
-    const state = this.#state;
-    return is64Bit(state) ? rip : (state.segment(CS).base + rip) >>> 0;
-  }
-
   /** Host-physical address of a RIP-space address, for a fetch. */
   #translate(rip: number): number {
-    return this.#mmu.translateFetch(this.#linear(rip));
+    return this.#mmu.translateFetch(linearOfRip(this.#state, rip));
   }
 
   /** Lets the next transfer find the block without the run loop: through the asking link, and the jump cache. */

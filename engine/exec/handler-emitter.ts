@@ -1,6 +1,7 @@
 /** The interpreter's handlers: an Operation with its operands taken from the decoded record and the CPU state. */
 import { fieldAddress, gprAddress, segmentAddress, vectorAddress } from '../cpu/state-layout.ts';
 import type { InstructionForm } from '../isa/form.ts';
+import { HALF_BYTES } from '../isa/halves.ts';
 import type { OperandWidth } from '../isa/operand.ts';
 import type { AddressRef, RegisterRef, SegmentRef } from '../isa/operation.ts';
 import { FunctionBody, memoryOp, op } from '../wasm/encoder.ts';
@@ -222,7 +223,6 @@ class HandlerEmitter extends OperationEmitter {
   }
 }
 
-const HALF_BYTES = 16;
 export const halfOffset = (register: RegisterRef): number =>
   'half' in register && register.half === 1 ? HALF_BYTES : 0;
 

@@ -8,10 +8,10 @@ import { GP, GuestFault, PF, SS_, UD, Unimplemented, Vector, type VmExit } from 
 import { extensionFault } from '../cpu/extensions.ts';
 import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu/instruction.ts';
 import { PAGE_BYTES, PAGE_FAULT_ADDRESS, pageFaultField, SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
-import { is64Bit } from '../cpu/modes.ts';
+import { linearOfRip } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { CR0 } from '../cpu/register-bits.ts';
-import { CS, readSigned, SS } from '../cpu/state.ts';
+import { readSigned, SS } from '../cpu/state.ts';
 import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
 import { systemInstructionKey } from '../cpu/system-table.ts';
 import { type DecodedInstruction, isOverlong, UNAVAILABLE } from '../isa/decode.ts';
@@ -137,7 +137,7 @@ export class Runtime {
     if (decoded.mnemonic !== 'INVALID')
       return new Unimplemented(`instruction ${decoded.mnemonic.toUpperCase()} (${decoded.codeName})`);
     const { state } = this.#parts.processor;
-    const linear = is64Bit(state) ? state.rip : (state.segment(CS).base + state.rip) >>> 0;
+    const linear = linearOfRip(state);
     return isOverlong(this.#parts.mmu.peek(linear, 30), decoded.codeSize) ? GP(0) : UD();
   }
 

@@ -1,7 +1,7 @@
 /** Rounding an exact value to a format, with the responses to overflow and underflow. */
 import { exactResult, type FloatEnvironment, FloatException, type FloatResult, RoundingMode } from './environment.ts';
 import type { FloatFormat } from './format.ts';
-import { bitLength, type Finite } from './unpack.ts';
+import { bitLength, type Finite, topExponent } from './unpack.ts';
 
 const { Overflow, Underflow, Inexact } = FloatException;
 
@@ -20,14 +20,16 @@ export function roundMagnitude(magnitude: bigint, dropped: number, negative: boo
   const units = magnitude >> BigInt(dropped);
   if (below === 0n) return { units, inexact: false, roundedUp: false };
   const half = 1n << BigInt(dropped - 1);
-  const up = goesUp(units, below, half, negative, rounding);
+  const toNearest = below > half || (below === half && (units & 1n) === 1n);
+  const up = goesUp(negative, toNearest, rounding);
   return { units: up ? units + 1n : units, inexact: true, roundedUp: up };
 }
 
-function goesUp(units: bigint, below: bigint, half: bigint, negative: boolean, rounding: RoundingMode): boolean {
+/** Whether the magnitude of an inexact value grows as it is rounded; `toNearest` if it does towards the nearest, ties to even. */
+export function goesUp(negative: boolean, toNearest: boolean, rounding: RoundingMode): boolean {
   switch (rounding) {
     case RoundingMode.Nearest:
-      return below > half || (below === half && (units & 1n) === 1n);
+      return toNearest;
     case RoundingMode.Down:
       return negative;
     case RoundingMode.Up:
@@ -43,7 +45,7 @@ function goesUp(units: bigint, below: bigint, half: bigint, negative: boolean, r
  */
 export function roundAndPack(format: FloatFormat, environment: FloatEnvironment, value: Finite): FloatResult {
   const precision = precisionOf(format, environment);
-  const top = value.exponent + bitLength(value.significand) - 1;
+  const top = topExponent(value);
   // As if exponents had no limits, which is what tells tiny results and overflows.
   const unlimited = roundAt(value, top - precision + 1, environment.rounding);
   const exponent = top + (bitLength(unlimited.units) > precision ? 1 : 0);
@@ -134,7 +136,7 @@ function unmasked(
     return exactResult(0n, exception | (inexact ? Inexact : 0));
   }
   const adjustment = exception === Overflow ? -exponentAdjustment : exponentAdjustment;
-  const top = value.exponent + bitLength(value.significand) - 1 + adjustment;
+  const top = topExponent(value) + adjustment;
   const unit = top - precisionOf(format, environment) + 1;
   const roundedTop = unit + bitLength(rounded.units) - 1;
   if (roundedTop > format.maxExponent || roundedTop < format.minExponent) return undefined;

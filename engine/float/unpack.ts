@@ -57,6 +57,9 @@ export const isNotANumber = (value: Unpacked): boolean =>
 export const denormalException = (...operands: readonly Unpacked[]): number =>
   operands.some((value) => value.class === 'denormal') ? FloatException.Denormal : 0;
 
+/** The exponent of the leading bit of a number that is not 0. */
+export const topExponent = ({ exponent, significand }: Finite): number => exponent + bitLength(significand) - 1;
+
 /** Number of bits of a value that is not negative. */
 export function bitLength(value: bigint): number {
   let rest = value;

@@ -3,7 +3,8 @@ import { constant } from '../expr/expr.ts';
 import type { Operand } from './operand.ts';
 import type { AddressRef, Half } from './operation.ts';
 
-const HALF_BYTES = 16;
+/** Of a vector register of 256 bits. */
+export const HALF_BYTES = 16;
 
 export const halvesOf = ({ halves }: Operand): readonly Half[] => (halves === 2 ? [0, 1] : [0]);
 

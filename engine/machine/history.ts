@@ -85,10 +85,6 @@ export class History<S> implements MachineHistory {
   get isRepeating(): boolean {
     return this.#isReplaying || this.#machine.position.units < this.#furthest.units;
   }
-  get canGoBack(): boolean {
-    const origin = this.#checkpoints.all[0];
-    return origin !== undefined && this.#machine.position.units > origin.units;
-  }
 
   checkpoint(): void {
     const { position, canSave } = this.#machine;

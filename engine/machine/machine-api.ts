@@ -180,7 +180,6 @@ export interface MachineHistory {
   readonly isKept: boolean;
   /** Whether the machine has been further than it is now. */
   readonly isInPast: boolean;
-  readonly canGoBack: boolean;
   readonly position: Position;
   /** Goes to a place where the machine has been, back or forth; false if it has not been there. */
   goTo(position: Position): boolean;

@@ -1,7 +1,6 @@
 /** One vCPU as the outside sees it. Everything is a peek; the vCPU is loaded for the time of the question. */
 
-import { is64Bit } from '../cpu/modes.ts';
-import { CS } from '../cpu/state.ts';
+import { linearOfRip } from '../cpu/modes.ts';
 import { cpuMode } from '../inspect/cpu-mode.ts';
 import { type PagingNode, type PagingTable, pagingChildren, pagingRoots } from '../inspect/page-tables.ts';
 import { readRegister, registerGroups, registerNames, writeRegister } from '../inspect/registers.ts';
@@ -46,7 +45,7 @@ export class VcpuAccess implements Vcpu {
   get instructionAddress(): bigint {
     return this.#with(() => {
       const { state } = this.#host;
-      const linear = is64Bit(state) ? state.rip : (state.segment(CS).base + state.rip) >>> 0;
+      const linear = linearOfRip(state);
       return BigInt.asUintN(64, BigInt(linear));
     });
   }

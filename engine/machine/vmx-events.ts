@@ -55,19 +55,17 @@ export function exitEvents(info: VmExitInfo, host: Host): MachineEvent[] {
     values,
     explanation,
   });
-  const events = [event('vm-exit', title)];
-  switch (info.reason) {
-    case ExitReason['EPT violation']:
-      events.push(event('ept-violation', `EPT violation at guest-physical ${hex(info.guestPhysical)}`));
-      break;
-    case ExitReason.VMCALL:
-      events.push(event('hypercall', `Hypercall: VMCALL with RAX = ${hex(host.state.gpr(RAX))}`));
-      break;
-    case ExitReason['Triple fault']:
-      events.push({ ...event('triple-fault', 'Triple fault'), explanation: tripleFaultEvent(host).explanation });
-      break;
+  const exit = event('vm-exit', title);
+  switch (exitFilterOf(info.reason)) {
+    case 'ept-violation':
+      return [exit, event('ept-violation', `EPT violation at guest-physical ${hex(info.guestPhysical)}`)];
+    case 'hypercall':
+      return [exit, event('hypercall', `Hypercall: VMCALL with RAX = ${hex(host.state.gpr(RAX))}`)];
+    case 'triple-fault':
+      return [exit, { ...event('triple-fault', 'Triple fault'), explanation: tripleFaultEvent(host).explanation }];
+    default:
+      return [exit];
   }
-  return events;
 }
 
 export function entryEvent({ launch, rip, vmcs }: VmEntryInfo, host: Host): MachineEvent {

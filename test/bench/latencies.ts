@@ -54,8 +54,8 @@ export function latencyTable(latencies: readonly Latency[]): string {
 
 /** From the request to step to the `stopped` event, in a session that VS Code could drive; forth, and the same back. */
 async function stepLatencies(script: string, program: string): Promise<Latency[]> {
-  const forth: Latency = { what: `a step in ${SAMPLE} by the adapter, from the request to the stop`, ms: [] };
-  const back: Latency = { what: `a step back in ${SAMPLE} by the adapter`, ms: [] };
+  const forth = { what: `a step in ${SAMPLE} by the adapter, from the request to the stop`, ms: [] as number[] };
+  const back = { what: `a step back in ${SAMPLE} by the adapter`, ms: [] as number[] };
   const granularity = 'instruction';
   try {
     await inSession(script, program, async (client) => {
@@ -68,7 +68,7 @@ async function stepLatencies(script: string, program: string): Promise<Latency[]
           const stopped = client.waitForEvent('stopped');
           await client.send(command, { threadId: 1, granularity });
           await stopped;
-          (latency.ms as number[]).push(performance.now() - started);
+          latency.ms.push(performance.now() - started);
         }
       }
     });

@@ -3,10 +3,9 @@ import type { Stop } from '../../engine-target.ts';
 import type { Debuggee } from '../debuggee.ts';
 import type { Outcome } from '../outcome.ts';
 import type { Session } from '../session.ts';
-import type { Position } from '../stack/position.ts';
 import { judge } from './judge.ts';
 import type { Activity } from './runner.ts';
-import { positionNow, type Stepping } from './step-instruction.ts';
+import { isSameFrame, positionNow, type Stepping } from './step-instruction.ts';
 import type { Granularity } from './step-line.ts';
 
 /** How far back the beginning of a line is looked for instruction by instruction. */
@@ -84,9 +83,4 @@ function* lineBack(stepping: Stepping): Generator<void, Outcome | undefined, voi
   } finally {
     debuggee.stopPoints.withdraw();
   }
-}
-
-function isSameFrame(stepping: Stepping, from: Position): boolean {
-  const now = positionNow(stepping);
-  return now.ring === from.ring && now.vmx === from.vmx && now.stackPointer >= from.stackPointer;
 }

@@ -143,18 +143,22 @@ function isInterrupted(stepping: Stepping, now: Position, next: bigint, { flow }
   return bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n) === next;
 }
 
+/** In the same ring and VMX operation, with nothing more on the stack. */
+export function isSameFrame(stepping: Stepping, from: Position): boolean {
+  const now = positionNow(stepping);
+  return now.ring === from.ring && now.vmx === from.vmx && now.stackPointer >= from.stackPointer;
+}
+
 /**
  * Runs until the code at an address, in the same ring and VMX operation, and with nothing more on the stack: not in a
  * deeper call of the same function.
  */
 export function* untilAddress(stepping: Stepping, address: bigint, from: Position): Step {
-  const isReached = (stop: Stop): boolean => {
-    if (stop.kind !== 'breakpoint' || stop.vcpu !== stepping.vcpu || stop.address !== address) {
-      return false;
-    }
-    const now = positionNow(stepping);
-    return now.ring === from.ring && now.vmx === from.vmx && now.stackPointer >= from.stackPointer;
-  };
+  const isReached = (stop: Stop): boolean =>
+    stop.kind === 'breakpoint' &&
+    stop.vcpu === stepping.vcpu &&
+    stop.address === address &&
+    isSameFrame(stepping, from);
   return yield* run(stepping, { addresses: [address], isReached });
 }
 

@@ -2,7 +2,8 @@
  * Addition, subtraction and multiplication of double extended numbers with 32-bit halves instead of bigints, for what is
  * ordinary: normal operands, full precision, a result that is normal. A test holds it against engine/float.
  */
-import { RoundingMode } from '../../float/environment.ts';
+import type { RoundingMode } from '../../float/environment.ts';
+import { goesUp } from '../../float/round.ts';
 import type { CpuState } from '../state.ts';
 import { x87Address } from '../state-layout.ts';
 
@@ -56,9 +57,11 @@ const raw = { high: 0, low: 0, below: 0, sticky: false };
 
 /** Rounds `raw` and stores the result, unless it is not normal. */
 function finish(result: Parts, negative: boolean, exponent: number, rounding: RoundingMode): Outcome {
-  const inexact = raw.below !== 0 || raw.sticky;
-  const up = inexact && goesUp(negative, rounding);
+  const { below, sticky } = raw;
   let { high, low } = raw;
+  const inexact = below !== 0 || sticky;
+  const toNearest = below > TOP_BIT || (below === TOP_BIT && (sticky || (low & 1) === 1));
+  const up = inexact && goesUp(negative, toNearest, rounding);
   let power = exponent;
   if (up) {
     low = low === WORD - 1 ? 0 : low + 1;
@@ -70,20 +73,6 @@ function finish(result: Parts, negative: boolean, exponent: number, rounding: Ro
   result.high = high;
   result.low = low;
   return inexact ? (up ? Outcome.RoundedUp : Outcome.Inexact) : Outcome.Exact;
-}
-
-function goesUp(negative: boolean, rounding: RoundingMode): boolean {
-  const { low, below, sticky } = raw;
-  switch (rounding) {
-    case RoundingMode.Nearest:
-      return below > TOP_BIT || (below === TOP_BIT && (sticky || (low & 1) === 1));
-    case RoundingMode.Down:
-      return negative;
-    case RoundingMode.Up:
-      return !negative;
-    case RoundingMode.Zero:
-      return false;
-  }
 }
 
 /** The product of two 32-bit numbers: its halves. */

@@ -2,7 +2,8 @@
  * Conversions between memory's and the registers' real formats with 32-bit halves, for normal numbers and zeros. The
  * vectors hold them against silicon, and a test against engine/float.
  */
-import { RoundingMode } from '../../float/environment.ts';
+import type { RoundingMode } from '../../float/environment.ts';
+import { goesUp } from '../../float/round.ts';
 import { Outcome, type Parts } from './quick-arithmetic.ts';
 
 /** A value of 8 bytes as halves and as a whole. */
@@ -107,19 +108,6 @@ function narrow(signExponent: number, rounding: RoundingMode, format: Narrow, fr
   if (exponent > format.largestExponent) return Outcome.Other;
   const outcome = dropped === 0 ? Outcome.Exact : up ? Outcome.RoundedUp : Outcome.Inexact;
   return assemble(negative, exponent, upper, lower, format, outcome);
-}
-
-function goesUp(negative: boolean, toNearest: boolean, rounding: RoundingMode): boolean {
-  switch (rounding) {
-    case RoundingMode.Nearest:
-      return toNearest;
-    case RoundingMode.Down:
-      return negative;
-    case RoundingMode.Up:
-      return !negative;
-    case RoundingMode.Zero:
-      return false;
-  }
 }
 
 function assemble(

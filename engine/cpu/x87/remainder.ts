@@ -3,7 +3,7 @@ import { exactResult, type FloatEnvironment, type FloatResult } from '../../floa
 import { extended80 } from '../../float/format.ts';
 import { invalidOperation, propagateNaN } from '../../float/nan.ts';
 import { roundAndPack } from '../../float/round.ts';
-import { bitLength, denormalException, isNotANumber, type Unpacked, unpack } from '../../float/unpack.ts';
+import { denormalException, isNotANumber, topExponent, type Unpacked, unpack } from '../../float/unpack.ts';
 import type { SystemInstruction } from '../instruction.ts';
 import type { CpuState } from '../state.ts';
 import { fullPrecision } from './arithmetic.ts';
@@ -67,8 +67,6 @@ interface Reduced {
   readonly significand: bigint;
   readonly quotient: number | 'partial';
 }
-
-const topExponent = ({ exponent, significand }: Unpacked): number => exponent + bitLength(significand) - 1;
 
 /** Where the exponents are further apart than this, the reduction is partial (SDM volume 2, FPREM). */
 const COMPLETE_BELOW = 64;

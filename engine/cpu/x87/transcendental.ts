@@ -6,7 +6,15 @@ import { exactResult, type FloatEnvironment, FloatException, type FloatResult } 
 import { extended80 } from '../../float/format.ts';
 import { invalidOperation, propagateNaN } from '../../float/nan.ts';
 import { roundAndPack } from '../../float/round.ts';
-import { bitLength, denormalException, type Finite, isNotANumber, type Unpacked, unpack } from '../../float/unpack.ts';
+import {
+  bitLength,
+  denormalException,
+  type Finite,
+  isNotANumber,
+  topExponent,
+  type Unpacked,
+  unpack,
+} from '../../float/unpack.ts';
 import type { SystemInstruction } from '../instruction.ts';
 import { fullPrecision, unary } from './arithmetic.ts';
 import { arcTangent, ln2, logarithmOfRatio, pi, powerOfTwoLess1 } from './elementary-functions.ts';
@@ -17,8 +25,6 @@ import { hasEmpty, raise, setPointers, stackUnderflow, waiting } from './x87-ins
 const WORKING_BITS = 200;
 /** Arguments smaller than 2 to this power are taken for infinitely small: the first term of the series decides. */
 export const TINY = -140;
-
-export const topExponent = ({ exponent, significand }: Finite): number => exponent + bitLength(significand) - 1;
 
 /** Units of 2^-precision, exact where the precision reaches that far. */
 export const fixed = ({ exponent, significand, negative }: Finite, precision: number): bigint => {

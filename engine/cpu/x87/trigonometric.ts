@@ -3,13 +3,20 @@ import { exactResult, type FloatEnvironment, type FloatResult } from '../../floa
 import { extended80 } from '../../float/format.ts';
 import { invalidOperation, propagateNaN } from '../../float/nan.ts';
 import { roundAndPack } from '../../float/round.ts';
-import { denormalException, type Finite, isNotANumber, type Unpacked, unpack } from '../../float/unpack.ts';
+import {
+  denormalException,
+  type Finite,
+  isNotANumber,
+  topExponent,
+  type Unpacked,
+  unpack,
+} from '../../float/unpack.ts';
 import type { SystemInstruction } from '../instruction.ts';
 import type { Processor } from '../processor.ts';
 import { deliver, fullPrecision } from './arithmetic.ts';
 import { cosine, sine } from './elementary-functions.ts';
 import { FSW, INDEFINITE, isEmpty, readStack, writeStack } from './register-stack.ts';
-import { beside, fixed, irrational, precisionFor, TINY, topExponent } from './transcendental.ts';
+import { beside, fixed, irrational, precisionFor, TINY } from './transcendental.ts';
 import { raise, setPointers, stackOverflow, stackUnderflow, waiting } from './x87-instruction.ts';
 
 /** π/2 with the 66 bits that argument reduction uses (SDM volume 1, "Approximation of Pi"), in units of 2^-67. */

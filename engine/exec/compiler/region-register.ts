@@ -4,11 +4,11 @@
  */
 import { gprAddress, gprNames, vectorAddress } from '../../cpu/state-layout.ts';
 import type { DecodedInstruction } from '../../isa/decode.ts';
+import { HALF_BYTES } from '../../isa/halves.ts';
 import type { RegisterRef } from '../../isa/operation.ts';
 import { I64, V128, type ValueType } from '../../wasm/encoder.ts';
 
 const FIRST_VECTOR = gprNames.length;
-const HALF_BYTES = 16;
 
 const vectorHalf = (number: number, half: 0 | 1): number => FIRST_VECTOR + 2 * number + half;
 export const isVectorHalf = (register: number): boolean => register >= FIRST_VECTOR;

@@ -1,5 +1,5 @@
 /** Arithmetic of SIMD floating-point numbers (SDM volume 1, "SSE Packed Arithmetic Instructions" and their successors). */
-import { constant, type Expr, vector } from '../../expr/expr.ts';
+import { constant, type Expr } from '../../expr/expr.ts';
 import { add, divide, multiply, squareRoot, subtract } from '../../float/arithmetic.ts';
 import { maximum, minimum } from '../../float/compare.ts';
 import type { FloatEnvironment, FloatResult } from '../../float/environment.ts';
@@ -18,7 +18,7 @@ import {
 import type { Operand } from '../operand.ts';
 import type { Semantics } from '../semantics-builder.ts';
 import { callArithmetic, double, type LaneArithmetic, type LaneType, packed, scalar, single } from './simd-float.ts';
-import { readVector, splitOperands } from './vector-operands.ts';
+import { readVector, shuffleLanes, splitOperands } from './vector-operands.ts';
 
 type Binary = (format: FloatFormat, environment: FloatEnvironment, a: bigint, b: bigint) => FloatResult;
 
@@ -112,10 +112,7 @@ export const ADDSUBPD = packed(double, alternation);
 
 /** The even lanes of a, then those of b; the same of the odd ones. */
 const unzip = (type: LaneType, odd: 0 | 1, a: Expr<128>, b: Expr<128>): Expr<128> =>
-  vector('i8x16.shuffle', [a, b], bytesOf(type, type.bits === 32 ? [odd, odd + 2, odd + 4, odd + 6] : [odd, odd + 2]));
-/** Indices of the bytes of lanes. */
-const bytesOf = ({ bits }: LaneType, lanes: readonly number[]): number[] =>
-  lanes.flatMap((lane) => Array.from({ length: bits / 8 }, (_, byte) => (lane * bits) / 8 + byte));
+  shuffleLanes(type.bits / 8, a, b, type.bits === 32 ? [odd, odd + 2, odd + 4, odd + 6] : [odd, odd + 2]);
 
 /** Neighbouring lanes with each other: first those of SRC1, then those of SRC2, in each half. */
 const horizontal =
