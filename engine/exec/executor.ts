@@ -163,7 +163,8 @@ export class Executor {
         this.refreshJumpKey();
       }
       if (isInterrupted) return 'stop-requested';
-      if (this.#budgetLeft <= 0) break;
+      // Where an event has led, another may come before the first instruction.
+      if (taken > 0) continue;
       const end = this.#enter();
       if (end) return end;
     }
