@@ -57,7 +57,7 @@ export function pagingRoots(
   };
   const ept: PagingTable | undefined = space.ept && {
     structure: 'EPT',
-    level: 'PML4E',
+    level: mmu.walker.ept.formatOf(space.ept).levels[0]?.name ?? 'PML4E',
     depth: 0,
     address: space.ept.root,
     first: 0,
@@ -95,7 +95,8 @@ class TableReader {
     this.#mmu = mmu;
     this.#table = table;
     this.#space = space;
-    const format = table.structure === 'EPT' ? mmu.walker.ept.format : mmu.walker.formats[space.mode];
+    const ept = mmu.walker.ept.formatOf(space.ept ?? { levels: 4 });
+    const format = table.structure === 'EPT' ? ept : mmu.walker.formats[space.mode];
     this.#levels = format?.levels ?? [];
     const level = table.depth < 0 ? PDPTE_REGISTER : this.#levels[table.depth];
     if (!level) throw new Error(`expected a level of ${table.structure} paging, found depth ${table.depth}`);

@@ -60,6 +60,7 @@ const eptFlags: readonly FlagSpec[] = [
   { name: 'PS', first: 7, on: 'any', doc: 'page size: maps a page instead of referencing a table' },
   { name: 'A', first: 8, on: 'any', doc: 'accessed, if enabled in the EPTP' },
   { name: 'D', first: 9, on: 'page', doc: 'dirty, if enabled in the EPTP' },
+  { name: 'XU', first: 10, on: 'any', doc: 'user-mode fetches are allowed, with mode-based execute control' },
   { name: 'SVE', first: 63, on: 'page', doc: 'suppress #VE' },
 ];
 

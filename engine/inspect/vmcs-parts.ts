@@ -87,7 +87,7 @@ const eptp: Decoder = (value) => [
   part('memory type', value & 7n, memoryTypes[Number(value & 7n)] ?? 'reserved'),
   part('page-walk length', ((value >> 3n) & 7n) + 1n, 'Levels of EPT paging structures.'),
   part('accessed and dirty flags', bitOf(value, 6), 'Whether EPT entries have accessed and dirty flags.'),
-  part('EPT PML4 table', `0x${(value & ~0xfffn).toString(16)}`, 'Host-physical address of the root.'),
+  part('EPT PML4 or PML5 table', `0x${(value & ~0xfffn).toString(16)}`, 'Host-physical address of the root.'),
 ];
 
 const reasonParts: Decoder = (value) => {

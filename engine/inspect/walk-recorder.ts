@@ -57,7 +57,11 @@ export class WalkRecorder implements WalkTrace {
     const { pageSizeExtensions } = space;
     const addressMaskHigh = formats[PagingMode.Level4]?.addressMaskHigh ?? 0;
     this.#guest = { structure: 'guest', addressMaskHigh, pageSizeExtensions };
-    this.#ept = { structure: 'EPT', addressMaskHigh: mmu.walker.ept.format.addressMaskHigh, pageSizeExtensions };
+    this.#ept = {
+      structure: 'EPT',
+      addressMaskHigh: mmu.walker.ept.formatOf({ levels: 4 }).addressMaskHigh,
+      pageSizeExtensions,
+    };
   }
 
   eptEntry(format: EntryFormat, index: number, address: number, low: number, high: number): void {

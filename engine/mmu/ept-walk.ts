@@ -12,14 +12,19 @@ export interface GuestPhysicalCache {
 }
 
 export class EptWalker {
-  readonly format: PagingFormat;
+  readonly #formats: Readonly<Record<4 | 5, PagingFormat>>;
   /** Enters a guest-physical address whose dirty flag is going to be set; false if the log has no room. */
   pageModificationLog: (guestPhysical: number) => boolean = () => true;
   readonly #physical: EntryMemory;
 
   constructor(physical: EntryMemory, physicalAddressBits: number) {
     this.#physical = physical;
-    this.format = eptFormat(physicalAddressBits);
+    this.#formats = { 4: eptFormat(physicalAddressBits, 4), 5: eptFormat(physicalAddressBits, 5) };
+  }
+
+  /** The format of the structures of an EPT. */
+  formatOf({ levels }: Pick<EptContext, 'levels'>): PagingFormat {
+    return this.#formats[levels];
   }
 
   /**
@@ -46,7 +51,8 @@ export class EptWalker {
     let table = ept.root;
     let allowed: number = ept.options & EptOption.ModeBased ? EptRight.All | EptRight.ExecuteUser : EptRight.All;
     const rightsMask = allowed;
-    for (const level of this.format.levels) {
+    const { levels, addressMaskHigh } = this.#formats[ept.levels];
+    for (const level of levels) {
       const index = Math.floor(guestPhysical / level.bytes) % 512;
       const address = table + index * 8;
       const low = walk.read32(this.#physical, address);
@@ -55,7 +61,7 @@ export class EptWalker {
       allowed &= low;
       if ((low & rightsMask) === 0) return violation(walk, rights, 0, high);
       if (isMisconfigured(level, low, high)) return misconfiguration(walk);
-      const base = (high & this.format.addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
+      const base = (high & addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
       if (level.isLast || (level.mayMapPage && low & EptEntry.PS)) {
         if ((rights & ~allowed) !== 0) return violation(walk, rights, allowed, high);
         if (!this.#mayBeDirtied(ept, guestPhysical, rights, walk, low)) return false;

@@ -24,7 +24,7 @@ export const XD_HIGH = 0x8000_0000 | 0;
 /** Bits of the low half of an EPT entry. */
 export const EptEntry = { RightsMask: 7, MemoryTypeShift: 3, PS: 0x80, A: 0x100, D: 0x200 } as const;
 
-export type LevelName = 'PML4E' | 'PDPTE' | 'PDE' | 'PTE';
+export type LevelName = 'PML5E' | 'PML4E' | 'PDPTE' | 'PDE' | 'PTE';
 
 /** Format of the entries of one level. The masks are of bits that must be 0, in signed 32-bit halves. */
 export interface EntryFormat {
@@ -96,7 +96,8 @@ const LEVELS = [
   { name: 'PDE', shift: 21 },
   { name: 'PTE', shift: 12 },
 ] as const;
-type Level = (typeof LEVELS)[number];
+const LEVEL_5 = { name: 'PML5E', shift: 48 } as const;
+type Level = (typeof LEVELS)[number] | typeof LEVEL_5;
 
 /** Levels of 8-byte entries; the reserved bits of the low half are those of the level. */
 function wideLevels(
@@ -172,10 +173,11 @@ export function guestFormats(physicalAddressBits: number, pages1GB = true): read
   return [none, bits32(physicalAddressBits), pae(physicalAddressBits), level4(physicalAddressBits, pages1GB)];
 }
 
-/** EPT with a page-walk length of 4 (SDM volume 3, "EPT Translation Mechanism"). */
-export function eptFormat(physicalAddressBits: number): PagingFormat {
-  const levels = wideLevels(LEVELS, beyondPhysical(physicalAddressBits), ({ shift }) => ({
-    table: shift === 39 ? bits(7, 3) : bits(6, 3),
+/** EPT with a page-walk length of 4 or 5 (SDM volume 3, "EPT Translation Mechanism"). */
+export function eptFormat(physicalAddressBits: number, walkLength: 4 | 5): PagingFormat {
+  const names = walkLength === 5 ? [LEVEL_5, ...LEVELS] : LEVELS;
+  const levels = wideLevels(names, beyondPhysical(physicalAddressBits), ({ shift }) => ({
+    table: shift >= 39 ? bits(7, 3) : bits(6, 3),
     page: unalignedPage(shift, 12),
   }));
   return { levels, addressMaskHigh: addressMaskHigh(physicalAddressBits) };

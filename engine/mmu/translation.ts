@@ -158,8 +158,9 @@ export class Translation {
   }
 
   #publishMappings(): void {
-    // Compiled code takes it that pages with key 0 are open, and leaves all others; it keeps no log either.
-    const isOrdinaryEpt = (this.#vcpu.ept?.options ?? 0) === 0;
+    // Compiled code takes it that pages with key 0 are open, and leaves all others; it knows EPT as it mostly is.
+    const { ept } = this.#vcpu;
+    const isOrdinaryEpt = !ept || (ept.options === 0 && ept.levels === 4);
     const mayRefill = this.#mayRefill && isOrdinaryEpt && (this.#protectionKeys() & 3) === 0;
     this.#view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }

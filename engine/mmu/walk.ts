@@ -18,12 +18,14 @@ export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 export interface EptContext {
   /** The EPTP itself. */
   readonly eptp: number;
-  /** Host-physical address of the EPT PML4 table: what the TLB tags mappings with (EPTRTA). */
+  /** Host-physical address of the EPT PML4 or PML5 table: what the TLB tags mappings with (EPTRTA). */
   readonly root: number;
   /** Memory type of accesses to the EPT paging structures. */
   readonly memoryType: number;
   /** Whether accessed and dirty flags for EPT are enabled. */
   readonly accessedDirty: boolean;
+  /** Levels of EPT paging structures: the page-walk length. */
+  readonly levels: 4 | 5;
   /** EptOption bits: what the VM-execution controls add. */
   readonly options: number;
 }
@@ -31,10 +33,15 @@ export interface EptContext {
 /** "Enable PML", "mode-based execute control for EPT". */
 export const EptOption = { Log: 1 << 0, ModeBased: 1 << 1 } as const;
 
+/** Bits 5:3: one less than the page-walk length. */
+const WALK_LENGTH = 7 << 3;
+const WALK_LENGTH_5 = 4 << 3;
+
 /** Decodes an EPTP, an unsigned number below 2^52. */
 export function eptContext(eptp: number, options = 0): EptContext {
   const low = eptp % 4096;
-  return { eptp, root: eptp - low, memoryType: low & 7, accessedDirty: (low & 0x40) !== 0, options };
+  const levels = (low & WALK_LENGTH) === WALK_LENGTH_5 ? 5 : 4;
+  return { eptp, root: eptp - low, memoryType: low & 7, accessedDirty: (low & 0x40) !== 0, levels, options };
 }
 
 /** Everything besides memory and the access itself that a guest walk depends on. */

@@ -21,6 +21,7 @@ const MISC = BigInt(PREEMPTION_TIMER_RATE) | bit(5) | bit(6) | bit(7) | bit(8) |
 const eptVpidCapabilities = [
   [0, 'execute-only translations'],
   [6, 'page-walk length 4'],
+  [7, 'page-walk length 5'],
   [8, 'EPT structures in uncacheable memory'],
   [14, 'EPT structures in write-back memory'],
   [16, '2-MByte pages'],

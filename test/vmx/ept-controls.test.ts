@@ -200,3 +200,38 @@ describe('virtualization exceptions', () => {
     expect(m.read('EPTP index')).toBe(3n);
   });
 });
+
+describe('EPT with a page-walk length of 5', () => {
+  const PML5 = 0x5_2000;
+  const FIVE_LEVELS = 0x26;
+  const guest = (entry = BigInt(EPT) | 7n): VmxMachine => {
+    const m = new VmxMachine().ready({ 'EPT pointer': PML5 | FIVE_LEVELS });
+    m.u64(PML5, entry);
+    m.step(insn.vmlaunch);
+    expect(m.state.nonRoot).toBe(1);
+    return m;
+  };
+  const read = (m: VmxMachine): VmxMachine => attempt(m, () => m.mmu.readU32(PAGE));
+  it('goes by a PML5E to the PML4E', () => {
+    const m = guest();
+    m.u32(PAGE, 0x1234);
+    expect(m.mmu.readU32(PAGE)).toBe(0x1234);
+  });
+  it('the rights of the PML5E count', () => {
+    const m = guest(BigInt(EPT) | 5n);
+    expect(read(m).state.nonRoot).toBe(1);
+    expect(write(m, PAGE).exitReason).toBe(EPT_VIOLATION);
+    expect(m.read('Exit qualification') & 0x3fn).toBe(0x2an);
+  });
+  it('one that is not present is a violation', () => {
+    expect(read(guest(0n)).exitReason).toBe(EPT_VIOLATION);
+  });
+  it.each([3, 4, 5, 6, 7])('bit %i of it is reserved', (bit) => {
+    expect(read(guest(BigInt(EPT) | 7n | (1n << BigInt(bit)))).exitReason).toBe(49);
+  });
+  it('a length of 4 takes the same table for PML4Es', () => {
+    const m = new VmxMachine().inGuest({ 'EPT pointer': EPT | 0x1e });
+    m.u32(PAGE, 0x1234);
+    expect(m.mmu.readU32(PAGE)).toBe(0x1234);
+  });
+});

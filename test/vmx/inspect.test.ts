@@ -42,7 +42,7 @@ describe('the VMCS view', () => {
   it('decodes exit reason, access rights and EPTP', () => {
     expect(field('Exit reason').parts[0]).toMatchObject({ value: '10', description: 'CPUID' });
     expect(parts('Guest CS access rights')).toMatchObject({ type: '11', L: '1', DPL: '0' });
-    expect(parts('EPT pointer')).toMatchObject({ 'page-walk length': '4', 'EPT PML4 table': '0x14000' });
+    expect(parts('EPT pointer')).toMatchObject({ 'page-walk length': '4', 'EPT PML4 or PML5 table': '0x14000' });
   });
   it('is not there outside RAM', () => {
     expect(vmcsView(m.physical, 0x4000_0000)).toBeUndefined();

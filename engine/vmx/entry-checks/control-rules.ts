@@ -86,7 +86,7 @@ export const executionControlRules: readonly EntryRule[] = [
   execution(
     'eptp-walk-length',
     ['EPT pointer'],
-    'If "enable EPT" is 1, bits 5:3 of the EPT pointer must be 3: a page-walk length of 4.',
+    'If "enable EPT" is 1, bits 5:3 of the EPT pointer must be 3 or 4: a page-walk length of 4 or 5.',
     (_, vmcs) => usesEpt(vmcs) && !hasEptpWalkLength(vmcs.u32(EPTP)),
   ),
   execution(
