@@ -124,6 +124,8 @@ const causes: Readonly<Record<number, Cause>> = {
     `It exits because the controls have the register written in the virtual-APIC page at ${hex(peek('Virtual-APIC address'))}, but not its effects carried out.`,
   [ExitReason['Page-modification log full']]: (_, peek) =>
     `It exits because a dirty flag of EPT was to be set and logged ("enable PML"), and the PML index, ${hex(peek('PML index'))}, is beyond the 512 entries.`,
+  [ExitReason['SPP-related event']]: (_, peek) =>
+    `It exits because "sub-page write permissions for EPT" is 1, the EPT entry asks for them, and the table at ${hex(peek('Sub-page-permission-table pointer'))} does not answer.`,
   [ExitReason.VMREAD]: shadowable,
   [ExitReason.VMWRITE]: shadowable,
   [ExitReason.VMFUNC]: (_, peek) =>

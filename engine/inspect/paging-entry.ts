@@ -61,6 +61,7 @@ const eptFlags: readonly FlagSpec[] = [
   { name: 'A', first: 8, on: 'any', doc: 'accessed, if enabled in the EPTP' },
   { name: 'D', first: 9, on: 'page', doc: 'dirty, if enabled in the EPTP' },
   { name: 'XU', first: 10, on: 'any', doc: 'user-mode fetches are allowed, with mode-based execute control' },
+  { name: 'SPP', first: 61, on: 'page', doc: 'sub-page write permissions, if in use' },
   { name: 'SVE', first: 63, on: 'page', doc: 'suppress #VE' },
 ];
 

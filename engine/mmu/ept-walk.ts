@@ -1,7 +1,15 @@
 /** The walk of the extended page tables (SDM volume 3, "EPT Translation Mechanism" and "EPT-Induced VM Exits"). */
 import { ALL_GUEST_RIGHTS, EptRight, EptViolationBit, eptFlags, eptRightsOf, MappingFlag } from './access.ts';
-import { type EntryFormat, EptEntry, eptFormat, isEptMemoryType, type PagingFormat } from './paging-structures.ts';
+import {
+  type EntryFormat,
+  EptEntry,
+  eptFormat,
+  isEptMemoryType,
+  type PagingFormat,
+  reservedHigh,
+} from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
+import { SUB_PAGE_HIGH, subPageOutcome } from './sub-page-permissions.ts';
 import type { MappingStore, MappingTag } from './tlb.ts';
 import { type EptContext, EptOption, Outcome, type Walk } from './walk.ts';
 
@@ -15,10 +23,14 @@ export class EptWalker {
   readonly #formats: Readonly<Record<4 | 5, PagingFormat>>;
   /** Enters a guest-physical address whose dirty flag is going to be set; false if the log has no room. */
   pageModificationLog: (guestPhysical: number) => boolean = () => true;
+  /** The sub-page-permission-table pointer in use. */
+  subPageTable: () => number = () => 0;
   readonly #physical: EntryMemory;
+  readonly #reservedHigh: number;
 
   constructor(physical: EntryMemory, physicalAddressBits: number) {
     this.#physical = physical;
+    this.#reservedHigh = reservedHigh(physicalAddressBits);
     this.#formats = { 4: eptFormat(physicalAddressBits, 4), 5: eptFormat(physicalAddressBits, 5) };
   }
 
@@ -58,12 +70,18 @@ export class EptWalker {
       const low = walk.read32(this.#physical, address);
       const high = walk.read32(this.#physical, address + 4);
       walk.trace?.eptEntry(level, index, address, low, high);
+      const before = allowed;
       allowed &= low;
       if ((low & rightsMask) === 0) return violation(walk, rights, 0, high);
       if (isMisconfigured(level, low, high)) return misconfiguration(walk);
       const base = (high & addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
       if (level.isLast || (level.mayMapPage && low & EptEntry.PS)) {
-        if ((rights & ~allowed) !== 0) return violation(walk, rights, allowed, high);
+        const isDenied = (rights & ~allowed) !== 0;
+        const asks = isDenied && isEligible(ept, level, rights, before, low, high, walk);
+        if (asks && !this.#mayWriteSubPage(guestPhysical, walk)) {
+          return walk.outcome === Outcome.EptViolation ? violation(walk, rights, allowed, high) : false;
+        }
+        if (isDenied && !asks) return violation(walk, rights, allowed, high);
         if (!this.#mayBeDirtied(ept, guestPhysical, rights, walk, low)) return false;
         this.#mapped(ept, level, guestPhysical, rights, walk, address, low, base);
         walk.eptRights = allowed;
@@ -73,6 +91,14 @@ export class EptWalker {
       table = base;
     }
     throw new Error('EPT walk ran past the last level');
+  }
+
+  /** Asks the sub-page-permission table; the outcome of the walk says why not. */
+  #mayWriteSubPage(guestPhysical: number, walk: Walk): boolean {
+    const outcome = subPageOutcome(this.#physical, walk, this.subPageTable(), guestPhysical, this.#reservedHigh);
+    if (outcome === Outcome.Mapped) return true;
+    walk.outcome = outcome;
+    return false;
   }
 
   /** A dirty flag is not set unless that could be logged. */
@@ -127,6 +153,21 @@ function isMisconfigured(level: EntryFormat, low: number, high: number): boolean
   if (!mapsPage) return (low & level.tableReservedLow) !== 0 || (high & level.tableReservedHigh) !== 0;
   if ((low & level.pageReservedLow) !== 0 || (high & level.pageReservedHigh) !== 0) return true;
   return !isEptMemoryType((low >> EptEntry.MemoryTypeShift) & 7);
+}
+
+/** A write to a page of 4 KBytes that only its last entry denies, and for whose sub-pages that entry asks. */
+function isEligible(
+  ept: EptContext,
+  level: EntryFormat,
+  rights: number,
+  before: number,
+  low: number,
+  high: number,
+  walk: Walk,
+): boolean {
+  if ((ept.options & EptOption.SubPages) === 0 || !level.isLast || walk.inPageWalk) return false;
+  if (rights !== EptRight.Write || (high & SUB_PAGE_HIGH) === 0) return false;
+  return (before & EptRight.Write) !== 0 && (low & EptRight.Read) !== 0;
 }
 
 function violation(walk: Walk, rights: number, allowed: number, high: number): false {

@@ -6,7 +6,7 @@ import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
 import type { SavedTranslations } from './translation.ts';
 import { TranslationControl } from './translation-control.ts';
-import { Outcome } from './walk.ts';
+import { EptOption, Outcome } from './walk.ts';
 
 /** CS.L in the access-rights format of the VMCS. */
 const CODE_64 = 1 << 13;
@@ -128,6 +128,10 @@ export class Mmu extends TranslationControl {
       return physical;
     }
     if (isApic) return physical;
+    if (access === Access.Write && this.#hasSubPages()) {
+      if ((linear & 127) + lengthBytes > 128) this.translate(linear + lengthBytes - 1, access, privilege);
+      return physical;
+    }
     const { ramBytes } = this.physical;
     if (physical >= ramBytes) return physical;
     const page = Math.floor(physical / PAGE_BYTES);
@@ -147,12 +151,18 @@ export class Mmu extends TranslationControl {
     const physical = this.tryTranslate(linear, access);
     if (physical < 0) return FillResult.Failed;
     if (this.#dataBreakpoints?.watchesPage(linear) || this.apicAccessPage?.covers(physical)) return FillResult.Slow;
+    if (access === Access.Write && this.#hasSubPages()) return FillResult.Slow;
     const page = Math.floor(physical / PAGE_BYTES);
     if ((page + 1) * PAGE_BYTES > this.physical.ramBytes) return FillResult.Slow;
     const watched = this.#watched[page] as number;
     if (watched !== 0 || (access === Access.Write && this.physical.codePages[page] !== 0)) return FillResult.Slow;
     this.#fillFast(this.fastSet(), linear, physical, page, access, watched);
     return FillResult.Filled;
+  }
+
+  /** A right to write may be one to a sub-page, which nothing remembers. */
+  #hasSubPages(): boolean {
+    return ((this.vcpu.ept?.options ?? 0) & EptOption.SubPages) !== 0;
   }
 
   #fillFast(set: number, linear: number, physical: number, page: number, access: Access, watched: number): void {

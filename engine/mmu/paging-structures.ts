@@ -190,6 +190,9 @@ export const pdpteReservedHigh = (physicalAddressBits: number): number => bits(6
 /** Memory types of EPT entries that are not a misconfiguration: UC, WC, WT, WP, WB. */
 export const isEptMemoryType = (type: number): boolean => type === 0 || type === 1 || (type >= 4 && type <= 6);
 
+/** Reserved bits in the high half of entries that reference a table. */
+export const reservedHigh = beyondPhysical;
+
 /** The paging mode that control registers select (SDM volume 3, "Paging Modes and Control Bits"). */
 export function pagingMode(cr0: number, cr4: number, efer: number): PagingMode {
   if (!(cr0 & Cr0.PG)) return PagingMode.None;

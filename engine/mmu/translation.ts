@@ -35,6 +35,9 @@ const ALIGNMENT_CHECK = 1 << 18;
 const EXIT_EPT_VIOLATION = 48;
 const EXIT_EPT_MISCONFIGURATION = 49;
 const EXIT_LOG_FULL = 62;
+const EXIT_SUB_PAGE = 66;
+/** Exit qualification of sub-page events: an entry is missing, not misconfigured. */
+const SUB_PAGE_MISS = 1 << 11;
 
 /** The part of a vCPU that lives in the MMU: what a run loop exchanges when it changes vCPU. */
 export class TranslationContext {
@@ -345,6 +348,10 @@ export class Translation {
     this.#vcpu.tlb.guestPhysical.dropAddress(guestPhysical, this.#guestPhysicalTag);
     if (outcome === Outcome.EptMisconfiguration) return new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
     if (outcome === Outcome.LogFull) return new VmExit(EXIT_LOG_FULL, BigInt(this.#nmiUnblocking()));
+    if (outcome === Outcome.SubPageMiss || outcome === Outcome.SubPageMisconfiguration) {
+      const miss = outcome === Outcome.SubPageMiss ? SUB_PAGE_MISS : 0;
+      return new VmExit(EXIT_SUB_PAGE, BigInt(miss | this.#nmiUnblocking()), { guestLinear: linear, guestPhysical });
+    }
     const qualification = BigInt(violationQualification(this.#walk) | this.#nmiUnblocking());
     const suppressesVe = this.#walk.eptSuppressesVe;
     return new VmExit(EXIT_EPT_VIOLATION, qualification, { guestLinear: linear, guestPhysical, suppressesVe });

@@ -11,6 +11,8 @@ export const Outcome = {
   EptMisconfiguration: 3,
   NonCanonical: 4,
   LogFull: 5,
+  SubPageMiss: 6,
+  SubPageMisconfiguration: 7,
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
@@ -30,8 +32,8 @@ export interface EptContext {
   readonly options: number;
 }
 
-/** "Enable PML", "mode-based execute control for EPT". */
-export const EptOption = { Log: 1 << 0, ModeBased: 1 << 1 } as const;
+/** "Enable PML", "mode-based execute control for EPT", "sub-page write permissions for EPT". */
+export const EptOption = { Log: 1 << 0, ModeBased: 1 << 1, SubPages: 1 << 2 } as const;
 
 /** Bits 5:3: one less than the page-walk length. */
 const WALK_LENGTH = 7 << 3;

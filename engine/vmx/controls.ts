@@ -75,7 +75,7 @@ const secondaryControls = [
   yes(20, 'Enable XSAVES/XRSTORS', 'XSAVES and XRSTORS work; otherwise they are #UD.'),
   no(21, 'PASID translation', 'ENQCMD and ENQCMDS translate PASIDs.'),
   yes(22, 'Mode-based execute control for EPT', 'EPT has execute rights for user and supervisor pages.'),
-  no(23, 'Sub-page write permissions for EPT', 'EPT write rights go down to 128 bytes.'),
+  yes(23, 'Sub-page write permissions for EPT', 'EPT write rights go down to 128 bytes.'),
   no(24, 'Intel PT uses guest physical addresses', 'Output addresses of Intel Processor Trace are translated.'),
   yes(25, 'Use TSC scaling', 'The TSC that the guest reads is scaled.'),
   no(26, 'Enable user wait and pause', 'TPAUSE, UMONITOR and UMWAIT work.'),

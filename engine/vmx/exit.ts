@@ -127,6 +127,7 @@ const faultLike: ReadonlySet<number> = new Set([
   ExitReason['EPT misconfiguration'],
   ExitReason['APIC access'],
   ExitReason['Page-modification log full'],
+  ExitReason['SPP-related event'],
 ]);
 
 /** RFLAGS.RF as it is saved (SDM volume 3, "Saving RIP, RSP, RFLAGS, and SSP"); undefined: as it is. */

@@ -137,6 +137,8 @@ export function decodeQualification(reason: number, qualification: bigint, vecto
       return taskSwitch(q);
     case ExitReason['EPT violation']:
       return eptViolation(q);
+    case ExitReason['SPP-related event']:
+      return [part('entry', q & 0x800 ? 'missing' : 'misconfigured', 'What is wrong with the sub-page permissions.')];
     case ExitReason['APIC access']:
       return apicAccess(q & 0xffff);
     case ExitReason['APIC write']:

@@ -64,6 +64,7 @@ export type InterruptOutcome = 'blocked' | 'delivered' | 'vm-exit';
 const isShadowVmcs = ({ state, physical }: VmxParts): boolean =>
   (physical.readU32(state.currentVmcs) & SHADOW_VMCS) !== 0;
 
+const SUB_PAGE_TABLE = offsetOf('Sub-page-permission-table pointer');
 const ENTRY_INTERRUPTION = offsetOf('VM-entry interruption-information field');
 const SHADOW = BLOCKING.STI | BLOCKING.MOV_SS;
 
@@ -96,6 +97,7 @@ export class Vmx {
     writeOffsets(memory.buffer);
     this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical, memory) };
     mmu.walker.ept.pageModificationLog = (guestPhysical) => logModification(this.#parts, guestPhysical);
+    mmu.walker.ept.subPageTable = () => vmcs.number(SUB_PAGE_TABLE);
     this.#apic = new VirtualApic(this.#parts);
     this.#apicAccesses = new ApicAccesses(this.#parts, this.#apic, () => this.onBoundaryWanted());
     mmu.apicAccessPage = this.#apicAccesses;

@@ -99,6 +99,8 @@ const posted: Values = {
 };
 
 const VE_INFORMATION = 'Virtualization-exception information address';
+const SUB_PAGE_TABLE = 'Sub-page-permission-table pointer';
+const subPages = secondary('Sub-page write permissions for EPT');
 const eptpSwitching: Values = { ...secondary('Enable VM functions'), 'VM-function controls': 1 };
 
 const virtualApicViolations: Record<string, Violation> = {
@@ -160,6 +162,11 @@ const controlViolations: Record<string, Violation> = {
   've-information-width': { values: { ...secondary('EPT-violation #VE'), [VE_INFORMATION]: BEYOND } },
   'mode-based-execute-needs-ept': {
     values: { [SECONDARY]: controls('secondary', 'Enable VPID', 'Mode-based execute control for EPT') },
+  },
+  'sub-page-table-aligned': { values: { ...subPages, [SUB_PAGE_TABLE]: 0x1800 } },
+  'sub-page-table-width': { values: { ...subPages, [SUB_PAGE_TABLE]: BEYOND } },
+  'sub-pages-need-ept': {
+    values: { [SECONDARY]: controls('secondary', 'Enable VPID', 'Sub-page write permissions for EPT') },
   },
   'vm-functions-allowed': { values: { ...secondary('Enable VM functions'), 'VM-function controls': 2 } },
   'eptp-switching-needs-ept': {

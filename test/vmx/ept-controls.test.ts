@@ -235,3 +235,59 @@ describe('EPT with a page-walk length of 5', () => {
     expect(m.mmu.readU32(PAGE)).toBe(0x1234);
   });
 });
+
+describe('sub-page write permissions', () => {
+  const TABLE = 0x5_2000;
+  const SUB_PAGES = 1n << 61n;
+  const SPP = 66;
+  const MISS = 0x800n;
+  const vectorAt = TABLE + 0x3000 + (PAGE / 4096) * 8;
+  /** The page can be read; of its sub-pages, those of the vector can be written. */
+  const guest = (vector: bigint, entry = BigInt(PAGE) | 0x35n | SUB_PAGES): VmxMachine => {
+    const names = ['Sub-page write permissions for EPT'];
+    const m = new VmxMachine().inGuest({ ...secondary(...names), 'Sub-page-permission-table pointer': TABLE });
+    for (const at of [0, 0x1000, 0x2000]) m.u64(TABLE + at, BigInt(TABLE + at + 0x1000) | 1n);
+    m.u64(vectorAt, vector);
+    m.u64(m.eptEntry(PAGE), entry);
+    return m;
+  };
+  it('a write to a sub-page whose bit is 1 is made, again and again', () => {
+    const m = guest(1n << 6n);
+    m.mmu.readU32(PAGE);
+    for (const value of [1, 2, 3]) {
+      m.mmu.writeU32(PAGE + 3 * 128 + 4, value);
+      expect(m.physical.readU32(PAGE + 3 * 128 + 4)).toBe(value);
+    }
+  });
+  it.each([
+    ['the sub-page below', 2 * 128 + 124],
+    ['the sub-page above', 4 * 128],
+  ])('%s is not', (_, offset) => {
+    const m = write(guest(1n << 6n), PAGE + offset);
+    expect(m.exitReason).toBe(EPT_VIOLATION);
+    expect(m.read('Exit qualification') & 0x3fn).toBe(0x2an);
+  });
+  it('the last sub-page has bit 62', () => {
+    expect(write(guest(1n << 62n), PAGE + 31 * 128).state.nonRoot).toBe(1);
+  });
+  it('a write across the end needs both', () => {
+    const across = (vector: bigint) => attempt(guest(vector), () => {}).mmu;
+    expect(() => across(1n << 6n).writeU32(PAGE + 3 * 128 + 126, 1)).toThrow(VmExit);
+    expect(() => across((1n << 6n) | (1n << 8n)).writeU32(PAGE + 3 * 128 + 126, 1)).not.toThrow();
+  });
+  it('without bit 61 of the entry, or the control, a write is a violation', () => {
+    expect(write(guest(-1n, BigInt(PAGE) | 0x35n), PAGE).exitReason).toBe(EPT_VIOLATION);
+  });
+  it.each([
+    ['an entry that is not valid: a miss', (m: VmxMachine) => m.u64(TABLE + 0x1000, 0n), MISS],
+    ['a reserved bit of an entry', (m: VmxMachine) => m.u64(TABLE + 0x1000, BigInt(TABLE + 0x2000) | 3n), 0n],
+    ['a reserved bit of the vector', (m: VmxMachine) => m.u64(vectorAt, 3n), 0n],
+  ])('%s', (_, change, qualification) => {
+    const m = guest(1n);
+    change(m);
+    expect(write(m, PAGE).exitReason).toBe(SPP);
+    expect(m.read('Exit qualification')).toBe(qualification);
+    expect(m.read('Guest-physical address')).toBe(BigInt(PAGE));
+    expect(m.read('Guest-linear address')).toBe(BigInt(PAGE));
+  });
+});

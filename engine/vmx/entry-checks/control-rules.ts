@@ -34,6 +34,8 @@ const usesEpt = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable EP
 
 const shadowsVmcs = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['VMCS shadowing']);
 const logsPages = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable PML']);
+const SUB_PAGES = 'sub-page write permissions for EPT';
+const hasSubPages = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Sub-page write permissions for EPT']);
 const VM_FUNCTION_CONTROLS = offsetOf('VM-function controls');
 const hasVmFunctions = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable VM functions']);
 const switchesEptp = (vmcs: Vmcs): boolean =>
@@ -125,6 +127,13 @@ export const executionControlRules: readonly EntryRule[] = [
     [SECONDARY_FIELD],
     'If "mode-based execute control for EPT" is 1, "enable EPT" must be 1.',
     (_, vmcs) => hasSecondary(vmcs, SECONDARY['Mode-based execute control for EPT']) && !usesEpt(vmcs),
+  ),
+  ...pageRules('sub-page-table', 'Sub-page-permission-table pointer', SUB_PAGES, hasSubPages),
+  execution(
+    'sub-pages-need-ept',
+    [SECONDARY_FIELD],
+    `If "${SUB_PAGES}" is 1, "enable EPT" must be 1.`,
+    (_, vmcs) => hasSubPages(vmcs) && !usesEpt(vmcs),
   ),
   execution(
     'vm-functions-allowed',
