@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { exitCause } from '../../engine/inspect/exit-causes.ts';
 import { explainEntryFailure, explainExit } from '../../engine/inspect/explain-exit.ts';
 import { findVmcsField, pokeVmcsField, vmcsView } from '../../engine/inspect/vmcs.ts';
 import type { VmExitInfo } from '../../engine/vmx/exit.ts';
+import { exitReasonTable } from '../../engine/vmx/exit-reasons.ts';
 import type { VmEntryFailure } from '../../engine/vmx/vmx.ts';
 import { controls, insn, type Values, VMCS_REGION, VmxMachine } from './machine.ts';
 
@@ -137,4 +139,35 @@ describe('exits by controls that came later, in words', () => {
     const { explanation } = lastExit({ 'Secondary processor-based VM-execution controls': secondary }, '0f c7 f1');
     expect(explanation.join('\n')).toContain('"RDRAND exiting" is 1');
   });
+});
+
+it('every exit reason says what causes it, but for signals, entry failures and what the CPU has no way to cause', () => {
+  const info = { qualification: 0n, interruptionInformation: 0, interruptionErrorCode: 0, entryFailure: false };
+  const without = exitReasonTable.filter(({ number, name }) => {
+    const exit = { ...info, reason: number, name } as VmExitInfo;
+    return exitCause(exit, () => 0n) === undefined;
+  });
+  expect(without.map(({ name }) => name)).toEqual([
+    'INIT signal',
+    'Start-up IPI (SIPI)',
+    'I/O system-management interrupt (SMI)',
+    'Other SMI',
+    'GETSEC',
+    'RSM',
+    'VM-entry failure due to invalid guest state',
+    'VM-entry failure due to MSR loading',
+    'VM-entry failure due to machine-check event',
+    'ENCLS',
+    'XSAVES',
+    'XRSTORS',
+    'PCONFIG',
+    'UMWAIT',
+    'TPAUSE',
+    'LOADIWKEY',
+    'ENCLV',
+    'ENQCMD PASID translation failure',
+    'ENQCMDS PASID translation failure',
+    'Bus lock',
+    'Instruction timeout',
+  ]);
 });

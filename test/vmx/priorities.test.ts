@@ -128,11 +128,28 @@ describe('interrupts', () => {
   });
 });
 
-it('in wait-for-SIPI state not even the preemption timer exits', async () => {
+describe('wait-for-SIPI state', () => {
+  const STARTUP = 6;
   const fields = { 'Guest activity state': 3, 'VMX-preemption timer value': 5 };
-  const { machine, exits } = await bareHypervisor({ pin: timer, fields, guest: 'nop' });
-  expect(machine.run({ instructions: 100_000 })).toMatchObject({ kind: 'halted' });
-  expect(exits()).toEqual([]);
+  it('not even the preemption timer exits', async () => {
+    const { machine, exits } = await bareHypervisor({ pin: timer, fields, guest: 'nop' });
+    expect(machine.run({ instructions: 100_000 })).toMatchObject({ kind: 'halted' });
+    expect(exits()).toEqual([]);
+  });
+  it('a start-up IPI exits with its vector, and the state saved', async () => {
+    const { machine, exits } = await bareHypervisor({ fields, guest: 'nop' });
+    machine.run({ instructions: 100_000 });
+    machine.platform.apics?.of(0).receive(STARTUP, 0x9a);
+    machine.run({ instructions: 100_000 });
+    expect(exits()).toMatchObject([{ reason: 4, qualification: 0x9an, activity: 3, rip: 0 }]);
+  });
+  it('INIT is blocked', async () => {
+    const { machine, exits } = await bareHypervisor({ fields, guest: 'nop' });
+    machine.run({ instructions: 100_000 });
+    machine.platform.apics?.of(0).receive(5, 0, true);
+    expect(machine.run({ instructions: 100_000 })).toMatchObject({ kind: 'halted' });
+    expect(exits()).toEqual([]);
+  });
 });
 
 it('without any of them nothing comes', async () => {
