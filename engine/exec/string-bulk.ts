@@ -1,8 +1,9 @@
 /**
- * Many iterations of a repeated string instruction at once: those that the count, the slice's budget, the segments and
- * the pages under the pointers cover, but for the last, which the instruction's own handler carries out. As the pages
- * are in the fast TLB, none of these iterations can fault, be watched, or change code; and as the last is left,
- * what it alone determines (flags, RAX of LODS, the end of REPE and REPNE) need not be known here.
+ * Many iterations of a repeated string instruction at once: those that the count and the slice's budget cover but for
+ * the last, page by page, as far as segments and pages allow; the instruction's own handler goes on from there. As the
+ * pages are in the fast TLB, none of these iterations can fault, be watched, or change code; and as the last is left,
+ * what it alone determines (the end of REPE and REPNE) need not be known here. Where an iteration leaves more than moved
+ * pointers (flags, RAX of LODS), the last of each page is left too, as the one behind it may fault.
  */
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { fieldAddress, gprAddress, segmentLayout } from '../cpu/state-layout.ts';
@@ -27,8 +28,8 @@ export interface SegmentOperands {
 }
 
 /**
- * Emits the iterations before the last of those that are covered; none, if there are fewer than two. Registers and
- * budget are in the CPU state, and are left there as after so many iterations.
+ * Emits the iterations before the last of those that are covered. Registers and budget are in the CPU state, and are
+ * left there as after so many iterations.
  */
 export function emitStringBulk(
   body: FunctionBody,
@@ -48,6 +49,10 @@ interface Pointer {
   readonly host: number;
 }
 
+/** Depths of branches out of the loop over the pages, and to its next turn. */
+const LEAVE = 1;
+const AGAIN = 0;
+
 class StringBulkEmitter {
   readonly #body: FunctionBody;
   readonly #instruction: InstructionForm;
@@ -55,9 +60,10 @@ class StringBulkEmitter {
   readonly #segments: SegmentOperands;
   readonly #width: OperandWidth;
   readonly #pointers: readonly Pointer[];
-  /** Locals, i64: RCX, the budget that is left, the iterations that are covered, later those to do here. */
+  /** Locals, i64: RCX, the budget that is left, the iterations to do here, those of them in the pages under the pointers. */
   readonly #count: number;
   readonly #budget: number;
+  readonly #remaining: number;
   readonly #iterations: number;
   /** Local, i32: whether DF is set. */
   readonly #backward: number;
@@ -79,6 +85,7 @@ class StringBulkEmitter {
     }));
     this.#count = body.local(I64);
     this.#budget = body.local(I64);
+    this.#remaining = body.local(I64);
     this.#iterations = body.local(I64);
     this.#backward = body.local(I32);
     this.#step = body.local(I32);
@@ -98,11 +105,14 @@ class StringBulkEmitter {
     const body = this.#body.block();
     this.#countAndBudget();
     this.#direction();
+    const left = this.#stores.length > 0 ? 0n : 1n;
+    body.loop().get(this.#remaining).i64(left).emit(op.i64Add).set(this.#iterations);
     for (const pointer of this.#pointers) this.#cover(pointer);
-    this.#leaveUnlessTwo();
-    body.get(this.#iterations).i64(1n).emit(op.i64Sub).set(this.#iterations);
+    body.get(this.#iterations).i64(left).emit(op.i64Sub).tee(this.#iterations);
+    body.i64(1n).emit(op.i64LtS).branchIf(LEAVE);
     this.#emitWork();
     this.#advance();
+    body.get(this.#remaining).i64(0n).emit(op.i64GtS).branchIf(AGAIN).end();
     body.end();
   }
 
@@ -116,18 +126,14 @@ class StringBulkEmitter {
 
   // ---- how many iterations -----------------------------------------------------------------------------------------
 
-  /** The block's budget has been taken already, so one more iteration than the rest allows is covered. */
+  /** The block's budget has been taken already, so one more iteration than the rest allows is covered: the last. */
   #countAndBudget(): void {
     const body = this.#body;
     this.#emitRegister(RCX).set(this.#count);
     body.i32(fieldAddress.budget).memory(memoryOp.i64Load).tee(this.#budget);
-    body.i64(1n).emit(op.i64Add).get(this.#count);
-    body.get(this.#budget).get(this.#count).emit(op.i64LtU, op.select).set(this.#iterations);
-    this.#leaveUnlessTwo();
-  }
-
-  #leaveUnlessTwo(): void {
-    this.#body.get(this.#iterations).i64(2n).emit(op.i64LtS).branchIf(0);
+    body.get(this.#count).i64(1n).emit(op.i64Sub);
+    body.get(this.#budget).get(this.#count).emit(op.i64LtU, op.select).tee(this.#remaining);
+    body.i64(1n).emit(op.i64LtS).branchIf(0);
   }
 
   #direction(): void {
@@ -148,7 +154,7 @@ class StringBulkEmitter {
     if (this.#isLegacy) body.i64(0xffff_ffffn).emit(op.i64And);
     body.set(linear);
     emitFastTlbLookup(body, linear, host, { bytes: this.#bytes, write: statement.kind === 'store' });
-    body.emit(op.i32Eqz).branchIf(0);
+    body.emit(op.i32Eqz).branchIf(LEAVE);
     emitHostAddress(body, linear, host);
     body.set(host);
     this.#cutToRoom(statement, offset, linear);
@@ -296,6 +302,8 @@ class StringBulkEmitter {
     });
     body.end();
     body.get(this.#iterations).get(left).emit(op.i64ExtendI32U, op.i64Sub).set(this.#iterations);
+    // Where the rest of the page was not needed, no page after it is.
+    body.get(this.#iterations).get(this.#remaining).get(left).emit(op.select).set(this.#remaining);
   }
 
   /** A loop over the elements, moving the hosts on. Returns the local that tells how many elements are left. */
@@ -329,8 +337,11 @@ class StringBulkEmitter {
         body.get(this.#step).emit(op.i64ExtendI32S).get(this.#iterations).emit(op.i64Mul).get(offset).emit(op.i64Add);
       });
     }
-    this.#setRegister(RCX, () => body.get(this.#count).get(this.#iterations).emit(op.i64Sub));
-    body.i32(fieldAddress.budget).get(this.#budget).get(this.#iterations).emit(op.i64Sub).memory(memoryOp.i64Store);
+    const lessIterations = (value: number) => body.get(value).get(this.#iterations).emit(op.i64Sub).tee(value);
+    this.#setRegister(RCX, () => lessIterations(this.#count));
+    body.i32(fieldAddress.budget);
+    lessIterations(this.#budget).memory(memoryOp.i64Store);
+    lessIterations(this.#remaining).emit(op.drop);
   }
 
   /** Pushes a register, cut to the address size (i64). */
@@ -339,11 +350,12 @@ class StringBulkEmitter {
     const opcode = { 16: memoryOp.i64Load16U, 32: memoryOp.i64Load32U, 64: memoryOp.i64Load }[addressSize];
     return this.#body.i32(gprAddress(register)).memory(opcode);
   }
-  /** The value does not wrap, as there is one more iteration to do. */
   #setRegister(register: number, emitValue: () => void): void {
+    const { addressSize } = this.#addressing;
     const body = this.#body.i32(gprAddress(register));
     emitValue();
-    if (this.#addressing.addressSize === 16) body.emit(op.i32WrapI64).memory(memoryOp.i32Store16);
+    if (addressSize === 16) body.emit(op.i32WrapI64).memory(memoryOp.i32Store16);
+    else if (addressSize === 32) body.i64(0xffff_ffffn).emit(op.i64And).memory(memoryOp.i64Store);
     else body.memory(memoryOp.i64Store);
   }
 }

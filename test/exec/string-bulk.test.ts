@@ -148,12 +148,17 @@ describe('many iterations at once leave what as many single ones leave', () => {
 
 describe('iterations done at once', () => {
   const DATA = 0x8000;
+  /** Two pages that may be written, and the last byte of the second. */
+  const MORE = 0xb000;
+  const LAST = MORE + 2 * PAGE_BYTES - 1;
   const memory = new WebAssembly.Memory({ initial: RAM_ADDRESS / 0x1_0000 + 1 });
   const state = new CpuState(memory.buffer);
   const ram = new Uint8Array(memory.buffer, RAM_ADDRESS, 0x1_0000);
   const tlb = new FastTlb(memory.buffer);
   tlb.fill(0, DATA, DATA, true, true);
   tlb.fill(0, DATA + PAGE_BYTES, DATA + PAGE_BYTES, true, false);
+  tlb.fill(0, MORE, MORE, true, true);
+  tlb.fill(0, MORE + PAGE_BYTES, MORE + PAGE_BYTES, true, true);
 
   /** A function of nothing but the bulk iterations of the instruction. */
   function bulkOf(...bytes: number[]): () => void {
@@ -182,7 +187,40 @@ describe('iterations done at once', () => {
     { what: 'none of none', code: [REP, 0xaa], rcx: 0, rdi: DATA, budget: 1000, done: 0 },
     { what: 'as many as the budget has', code: [REP, 0xaa], rcx: 100, rdi: DATA, budget: 7, done: 7 },
     { what: 'none without budget', code: [REP, 0xaa], rcx: 100, rdi: DATA, budget: 0, done: 0 },
-    { what: 'to the end of the page', code: [REP, REX_W, 0xab], rcx: -1, rdi: DATA + 0xf00, budget: 1e9, done: 31 },
+    { what: 'to the end of the page', code: [REP, REX_W, 0xab], rcx: -1, rdi: DATA + 0xf00, budget: 1e9, done: 32 },
+    {
+      what: 'but the last of the page, if they leave flags',
+      code: [REP, 0xae],
+      rcx: -1,
+      rdi: LAST - 9,
+      budget: 1e9,
+      done: 9,
+    },
+    { what: 'on several pages', code: [REP, 0xaa], rcx: 9000, rdi: MORE, budget: 1e9, done: 8192 },
+    {
+      what: 'on several pages, to the end of the count',
+      code: [REP, 0xaa],
+      rcx: 8000,
+      rdi: MORE + 9,
+      budget: 1e9,
+      done: 7999,
+    },
+    {
+      what: 'on several pages, as the budget has',
+      code: [REP, 0xaa],
+      rcx: 8000,
+      rdi: MORE + 9,
+      budget: 5000,
+      done: 5000,
+    },
+    {
+      what: 'as long as REPE goes on, no page further',
+      code: [REP, 0xae],
+      rcx: -1,
+      rdi: DATA + 0x1000,
+      budget: 1e9,
+      done: 30,
+    },
     { what: 'none on a page without the right', code: [REP, 0xaa], rcx: 100, rdi: DATA + 0x1000, budget: 99, done: 0 },
     {
       what: 'reads from such a page',
@@ -194,7 +232,15 @@ describe('iterations done at once', () => {
       done: 99,
     },
     { what: 'none on a page not known', code: [REP, 0xaa], rcx: 100, rdi: DATA + 0x2000, budget: 99, done: 0 },
-    { what: 'down to the start of the page', code: [REP, 0xaa], rcx: 99, rdi: DATA + 9, budget: 99, done: 9, df: true },
+    {
+      what: 'down to the start of the page',
+      code: [REP, 0xaa],
+      rcx: 99,
+      rdi: DATA + 9,
+      budget: 99,
+      done: 10,
+      df: true,
+    },
     { what: 'as long as REPE goes on', code: [REP, 0xae], rcx: 100, rdi: DATA + 0x1000, budget: 99, done: 30 },
     { what: 'as long as REPNE goes on', code: [0xf2, 0xae], rcx: 100, rdi: DATA + 0x101e, budget: 99, done: 12 },
   ])('$what', ({ code, rcx, rsi = DATA, rdi, budget, done, df }) => {
