@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+/** `npm run lockstep -- [--guest NAME] [--steps N] [--record]`, from the project's folder. */
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+
+const { values } = parseArgs({
+  options: {
+    guest: { type: 'string', multiple: true, default: [] },
+    steps: { type: 'string', default: '10000' },
+    record: { type: 'boolean', default: false },
+  },
+});
+const limit = Number(values.steps);
+if (!Number.isInteger(limit) || limit < 1) {
+  console.error(`--steps: expected a number above 0, found ${values.steps}`);
+  process.exit(2);
+}
+const outfile = new URL('../../node_modules/.cache/ringside-lockstep/live.mjs', import.meta.url);
+await build({
+  entryPoints: [new URL('live.ts', import.meta.url).pathname],
+  outfile: outfile.pathname,
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  external: ['iced-x86'],
+  logLevel: 'error',
+});
+const { runLive } = await import(outfile.href);
+process.exitCode = runLive({ guests: values.guest, limit, recorded: values.record }) ? 0 : 1;
