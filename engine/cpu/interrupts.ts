@@ -26,13 +26,18 @@ export function raiseFault(processor: Processor, fault: GuestFault): void {
 
 /** Delivers an external interrupt; the caller has decided that it is not blocked. Clears the STI and MOV SS shadow. */
 export function deliverExternalInterrupt(processor: Processor, vector: number): void {
-  deliverEvent(processor, { type: EventType.externalInterrupt, vector, returnIp: processor.state.rip });
+  deliverEvent(processor, betweenInstructions(processor, EventType.externalInterrupt, vector));
 }
 
 /** Delivers an NMI and blocks further ones until IRET. */
 export function deliverNmi(processor: Processor): void {
   processor.state.interruptibility |= BLOCKING.NMI;
-  deliverEvent(processor, { type: EventType.nmi, vector: Vector.NMI, returnIp: processor.state.rip });
+  deliverEvent(processor, betweenInstructions(processor, EventType.nmi, Vector.NMI));
+}
+
+/** Between two iterations RF is saved as 1 (SDM volume 3, "Instruction-Breakpoint Exception Condition"). */
+function betweenInstructions({ state }: Processor, type: EventType, vector: number): CpuEvent {
+  return { type, vector, returnIp: state.rip, resume: state.repeating !== 0 };
 }
 
 /**
@@ -68,6 +73,7 @@ function tryDelivery(processor: Processor, event: CpuEvent): GuestFault | undefi
   }
   processor.state.interruptibility &= ~(BLOCKING.STI | BLOCKING.MOV_SS);
   processor.state.monitorArmed = 0;
+  processor.state.repeating = 0;
   monitorTrapDue(processor.state);
   processor.hooks.eventDelivered(event);
   return undefined;
@@ -79,8 +85,9 @@ function faultEvent(processor: Processor, fault: GuestFault): CpuEvent {
   if (fault.linear !== undefined) state.cr2 = BigInt.asUintN(64, BigInt(fault.linear));
   if (isDebugFault(fault)) recordDebugStatus(processor, fault);
   const { vector, errorCode } = fault;
-  // An instruction breakpoint (B0 to B3) leaves RF to its handler; every other fault saves it as 1.
-  const resume = isDebugFault(fault) ? !fault.trap && (fault.dr6 & DR6.B) === 0 : true;
+  // An instruction breakpoint (B0 to B3) leaves RF to its handler, a trap too unless it comes between two iterations.
+  const saves = (debug: DebugFault) => (debug.trap ? state.repeating !== 0 : (debug.dr6 & DR6.B) === 0);
+  const resume = isDebugFault(fault) ? saves(fault) : true;
   return { type: EventType.hardwareException, vector, errorCode, returnIp: state.rip, resume };
 }
 

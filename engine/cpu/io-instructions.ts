@@ -97,6 +97,7 @@ interface StringIo {
 function stringIo(cpu: Processor, insn: DecodedInstruction, { sizeBytes, direction }: StringIo): void {
   const bits = insn.addressSize;
   const rep = insn.repPrefix !== undefined;
+  cpu.state.repeating = 0;
   if (rep && readIndex(cpu, RCX, bits) === 0) return;
   const port = cpu.state.gpr32(RDX) & 0xffff;
   checkIoPermission(cpu, port, sizeBytes);
@@ -107,7 +108,9 @@ function stringIo(cpu: Processor, insn: DecodedInstruction, { sizeBytes, directi
   meetPortBreakpoints(cpu, port, sizeBytes);
   if (!rep) return;
   addToIndex(cpu, RCX, bits, -1);
-  if (readIndex(cpu, RCX, bits) !== 0) cpu.jump(insn.ip);
+  if (readIndex(cpu, RCX, bits) === 0) return;
+  cpu.state.repeating = 1;
+  cpu.jump(insn.ip);
 }
 
 const step = (cpu: Processor, sizeBytes: number): number => (cpu.state.flagsOther & RFLAGS.DF ? -sizeBytes : sizeBytes);

@@ -127,6 +127,7 @@ function resetRegisters(processor: Processor): void {
   state.activityState = ACTIVITY.ACTIVE;
   state.interruptibility = 0;
   state.pendingDebug = 0;
+  state.repeating = 0;
   processor.tlb.reset();
   refreshMode(processor);
 }

@@ -121,6 +121,7 @@ export const fieldTable = {
   activityState: u32('VMX encoding: 0 active, 1 HLT, 2 shutdown, 3 wait-for-SIPI'),
   interruptibility: u32('VMX encoding: bit 0 blocking by STI, 1 by MOV SS, 2 by SMI, 3 by NMI'),
   pendingDebug: u32('trap-like debug exceptions to deliver at the next boundary, DR6 format: bits 3:0 and 14'),
+  repeating: u32('1 between two iterations of a repeated string instruction'),
   vmxOperation: u32('1 in VMX operation (between VMXON and VMXOFF)'),
   nonRoot: u32('1 in VMX non-root operation'),
   monitorTrap: u32('monitor trap flag: 0 off, 1 after the next instruction or event, 2 a VM exit is pending'),

@@ -127,6 +127,7 @@ function deliver(t: TransitionEmitter): void {
     .emit(op.i32And, op.select);
   t.field('flagsOther').emit(op.i32And).set(flags);
   t.commitPrivilege(cpl, flags);
+  t.setField('repeating', () => f.i32(0));
   t.setField64('rip', () => f.get(gate.offset));
   f.i32(1).emit(op.return);
 }

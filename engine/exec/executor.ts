@@ -3,15 +3,16 @@
  * deals with what brings it back. What an event means (delivery, VM exit, stop) is decided by the owner.
  */
 import { DebugFault } from '../cpu/debug-exceptions.ts';
-import { GP, type VmExit } from '../cpu/events.ts';
+import { GP, GuestFault, Vector, type VmExit } from '../cpu/events.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
 import { EVENTS_ADDRESS, PAGE_BYTES, SET_ASIDE_ADDRESS } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, linearOfRip, stackSize } from '../cpu/modes.ts';
 import { MONITOR_TRAP, monitorTrapDue } from '../cpu/monitor-trap.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
+import { BLOCKING, CR0, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
+import { FSW, updateErrorSummary } from '../cpu/x87/register-stack.ts';
 import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { type Block, type CodeLocation, endOfFirst } from './block.ts';
@@ -282,6 +283,7 @@ export class Executor {
   /** Enters a block, for at most so many instructions, those of the block at least. */
   #enterFor(at: number, instructions: number): number {
     const left = this.#budgetLeft;
+    this.#state.repeating = 0;
     this.#reserve = Math.max(left - instructions, 0);
     this.#budgetLeft = left;
     const exit = this.#library.enter(at);
@@ -299,6 +301,7 @@ export class Executor {
       case Exit.Mark:
         return this.#debug.onInstructions ? undefined : this.#atMark();
       case Exit.Event:
+        this.#state.repeating = 0;
         this.#retireTo(this.#state.exitRecord, 0);
         this.#event();
         return undefined;
@@ -326,7 +329,28 @@ export class Executor {
   }
 
   #event(): void {
-    this.#deal(this.#runtime.takeEvent());
+    const event = this.#runtime.takeEvent();
+    const isMmx = event instanceof GuestFault && event.vector === Vector.MF && (this.#state.cr0 & CR0.NE) === 0;
+    if (isMmx) this.#mmxWithPendingException();
+    else this.#deal(event);
+  }
+
+  /**
+   * An MMX instruction met a pending x87 exception, and CR0.NE = 0: as the x87's own instructions it is begun again until
+   * the interrupt that FERR# asks for has been taken, or executes all the same while IGNNE# is asserted.
+   */
+  #mmxWithPendingException(): void {
+    const state = this.#state;
+    this.#elsewhere();
+    if (!this.#processor.fpuErrors?.ignoresErrors()) {
+      this.#budgetLeft--;
+      state.interruptibility &= ~SHADOWS;
+      return;
+    }
+    state.fsw &= ~FSW.ES;
+    const block = this.#fetch(1);
+    if (block) this.#execute(block.record, block.single);
+    updateErrorSummary(state);
   }
 
   /**

@@ -45,8 +45,8 @@ class HandlerEmitter extends OperationEmitter {
     const { transfer } = operation;
     if (!transfer) this.#next();
     else if (transfer.kind === 'indirect') this.#indirect(target as number);
-    else if (transfer.kind === 'repeat') this.#conditional(condition as number, false);
-    else if (condition !== undefined) this.#conditional(condition, true);
+    else if (transfer.kind === 'repeat') this.#repeat(condition as number);
+    else if (condition !== undefined) this.#conditional(condition);
     else this.#follow(record.taken, () => this.#emitBranchTarget(true));
     return this.body.bytes();
   }
@@ -201,11 +201,26 @@ class HandlerEmitter extends OperationEmitter {
     this.body.get(REC).returnCall(SharedFunction.dispatch);
   }
 
-  #conditional(condition: number, branches: boolean): void {
+  #conditional(condition: number): void {
     this.body.get(condition).if();
-    this.#follow(record.taken, () => this.#emitBranchTarget(branches));
+    this.#follow(record.taken, () => this.#emitBranchTarget(true));
     this.body.end();
     this.#follow(record.fallThrough, () => this.emitNextIp());
+  }
+
+  /** Who leaves with RIP at an instruction that goes on says so: an interrupt that is taken there saves RF as 1. */
+  #repeat(condition: number): void {
+    this.body.get(condition).if();
+    this.#follow(record.taken, () => {
+      this.#setRepeating(1);
+      this.#emitBranchTarget(false);
+    });
+    this.body.end();
+    this.#setRepeating(0);
+    this.#follow(record.fallThrough, () => this.emitNextIp());
+  }
+  #setRepeating(value: 0 | 1): void {
+    this.#state('repeating').i32(value).memory(memoryOp.i32Store);
   }
 
   /** Goes to a direct successor: by its link if it is resolved, else through the jump cache or the run loop. */

@@ -10,7 +10,6 @@ import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu
 import { PAGE_BYTES, PAGE_FAULT_ADDRESS, pageFaultField, SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
 import { linearOfRip } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { CR0 } from '../cpu/register-bits.ts';
 import { readSigned, SS } from '../cpu/state.ts';
 import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
 import { systemInstructionKey } from '../cpu/system-table.ts';
@@ -94,9 +93,6 @@ export class Runtime {
   }
 
   #raised(vector: number, errorCode: number): GuestFault | Unimplemented {
-    // Operations know #MF only, which is what MMX instructions raise while an x87 exception is pending.
-    const byInterrupt = vector === Vector.MF && (this.#parts.processor.state.cr0 & CR0.NE) === 0;
-    if (byInterrupt) return new Unimplemented('an MMX instruction while an x87 exception is pending and CR0.NE = 0');
     return new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
   }
 

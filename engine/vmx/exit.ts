@@ -3,6 +3,7 @@ import { GuestFault, Vector, type VmExit } from '../cpu/events.ts';
 import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
 import { type CpuEvent, EventType } from '../cpu/processor.ts';
 import { BLOCKING, CR0 } from '../cpu/register-bits.ts';
+import type { CpuState } from '../cpu/state.ts';
 import { ENTRY_FAILURE, ExitReason, exitReason } from './exit-reasons.ts';
 import { saveGuestState } from './guest-state.ts';
 import { loadHostState } from './host-state.ts';
@@ -49,7 +50,7 @@ export function performExit(parts: VmxParts, event: VmExit, instructionLengthByt
   const { delivering } = processor;
   vmcs.touch();
   writeExitInformation(parts, event, delivering, instructionLengthBytes);
-  saveGuestState(parts, savedResumeFlag(event, delivering));
+  saveGuestState(parts, savedResumeFlag(parts.state, event, delivering));
   stopPreemptionTimer(parts);
   state.monitorTrap = MONITOR_TRAP.OFF;
   state.virtualInterrupt = 0;
@@ -131,15 +132,21 @@ const faultLike: ReadonlySet<number> = new Set([
 ]);
 
 /** RFLAGS.RF as it is saved (SDM volume 3, "Saving RIP, RSP, RFLAGS, and SSP"); undefined: as it is. */
-function savedResumeFlag(event: VmExit, delivering: CpuEvent | undefined): boolean | undefined {
+function savedResumeFlag(
+  { repeating }: CpuState,
+  event: VmExit,
+  delivering: CpuEvent | undefined,
+): boolean | undefined {
   if (delivering) return delivering.resume ? true : undefined;
   const { reason, interruption } = event;
   if (faultLike.has(reason)) return true;
   if (reason === 0 && interruption) {
     const { information } = interruption;
     const isFault = interruptionType(information) === EventType.hardwareException;
-    return isFault && (information & 0xff) !== Vector.DB ? true : undefined;
+    const isInstead = isFault ? (information & 0xff) !== Vector.DB : repeating !== 0;
+    return isInstead ? true : undefined;
   }
+  if (reason === ExitReason['External interrupt'] && repeating !== 0) return true;
   return exitReason(reason)?.skips ? false : undefined;
 }
 

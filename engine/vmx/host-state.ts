@@ -38,6 +38,7 @@ export function loadHostState(parts: VmxParts): void {
   state.cpl = 0;
   state.activityState = ACTIVITY.ACTIVE;
   state.pendingDebug = 0;
+  state.repeating = 0;
   state.nonRoot = 0;
   refreshMode(processor);
   mmu.enterRoot();

@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest';
 import { bootSource } from '../support/source-guests.ts';
 
-const SOURCE = `
+/** `instruction` meets the pending exception, first outside of the handler and then in it. */
+const source = (instruction: string): string => `
 bits 16
 org 0x7c00
   xor ax, ax
@@ -37,7 +38,7 @@ wait_here:
   dec cx
   jnz wait_here
   sti
-  fld1                ; waits for the handler
+  ${instruction}      ; waits for the handler
   fnstsw ax
   shr ax, 11
   and al, 7           ; four values on the stack: TOP is 4
@@ -49,7 +50,7 @@ count: db 0
 handler:
   inc byte [count]
   out 0xf0, al
-  fld1                ; IGNNE# lets it execute
+  ${instruction}      ; IGNNE# lets it execute
   fnclex
   mov al, 0x20
   out 0xa0, al
@@ -58,8 +59,22 @@ handler:
 `;
 
 test('IRQ 13 comes once, the instruction after the failed one waits for it, and the handler may use the FPU', () => {
-  const { machine } = bootSource(SOURCE, { mode: 'real' });
+  const { machine } = bootSource(source('fld1'), { mode: 'real' });
   const stop = machine.run({ instructions: 100_000 });
   // Two values before, one pushed by the handler, one by the instruction that waited.
   expect(stop).toMatchObject({ kind: 'exited', code: 0x41 });
+});
+
+test('an MMX instruction waits for the handler too, and executes in it', () => {
+  const { machine } = bootSource(source('paddb mm0, mm1'), { mode: 'real' });
+  // MMX instructions leave TOP at 0.
+  expect(machine.run({ instructions: 100_000 })).toMatchObject({ kind: 'exited', code: 1 });
+});
+
+test('while no interrupt can come, an MMX instruction is begun again and time passes', () => {
+  const text = source('paddb mm0, mm1').replace('sti', 'cli');
+  const { machine, label } = bootSource(text, { mode: 'real' });
+  expect(machine.run({ instructions: 10_000 })).toEqual({ kind: 'limit' });
+  expect(machine.instructionCount).toBe(10_000);
+  expect(machine.vcpus[0]?.peek('linear', label('count'), 1)[0]).toBe(0);
 });

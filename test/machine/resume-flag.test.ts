@@ -1,0 +1,119 @@
+/** RFLAGS.RF as interrupts and traps save it in the middle of a repeated string instruction, and elsewhere. */
+import { describe, expect, test } from 'vitest';
+import { bootSource, type SourceGuest } from '../support/source-guests.ts';
+
+/** A timer interrupt every 10 microseconds; the handlers gather the saved RFLAGS, until twenty interrupts have come. */
+const guest = (work: string): SourceGuest =>
+  bootSource(
+    `bits 64
+org 0x100000
+start:
+  mov edi, idt + 0x20 * 16
+  mov eax, on_timer
+  call gate
+  mov edi, idt + 16
+  mov eax, on_debug
+  call gate
+  lidt [idtr]
+  mov al, 0x11
+  out 0x20, al
+  mov al, 0x20
+  out 0x21, al
+  mov al, 4
+  out 0x21, al
+  mov al, 1
+  out 0x21, al
+  mov al, 0xfe
+  out 0x21, al
+  mov al, 0x34
+  out 0x43, al
+  mov al, 12
+  out 0x40, al
+  mov al, 0
+  out 0x40, al
+.again:
+  mov edi, buffer
+  mov esi, buffer
+  mov edx, 0xe9
+  mov ecx, 100000
+  ${work}
+  jmp .again
+gate:
+  mov [rdi], ax
+  mov word [rdi + 2], 8
+  mov word [rdi + 4], 0x8e00
+  shr eax, 16
+  mov [rdi + 6], ax
+  ret
+on_timer:
+  push rax
+  mov rax, [rsp + 24]
+  or [any], rax
+  and [all], rax
+  mov al, 0x20
+  out 0x20, al
+  inc dword [counter]
+  cmp dword [counter], 20
+  je end
+  pop rax
+  iretq
+on_debug:
+  push rax
+  mov rax, [rsp + 24]
+  or [any], rax
+  and [all], rax
+  pop rax
+end:
+  mov al, 0
+  out 0xf4, al
+idtr: dw 0x21 * 16 - 1
+  dq idt
+align 16
+idt: times 0x21 * 16 db 0
+counter: dq 0
+any: dq 0
+all: dq -1
+align 4096
+buffer: times 100000 * 8 db 0`,
+    { mode: 'long' },
+  );
+
+const RF = 1n << 16n;
+
+function run({ machine, label }: SourceGuest, slice: number) {
+  let stop = machine.run({ instructions: slice });
+  while (stop.kind === 'limit') stop = machine.run({ instructions: slice });
+  expect(stop).toEqual({ kind: 'exited', code: 0, how: 'debug exit' });
+  const flag = (name: string) => {
+    const bytes = machine.vcpus[0]?.peek('linear', label(name), 8) as Uint8Array;
+    return (new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true) & RF) !== 0n;
+  };
+  return { sometimes: flag('any'), always: flag('all'), hash: machine.stateHash() };
+}
+
+describe('RF as it is saved', () => {
+  test.each([
+    ['between two iterations of REP STOSQ', 'sti \n rep stosq', true],
+    ['between two iterations of REPE SCASB', 'sti \n mov al, 0 \n repe scasb', true],
+    ['between two iterations of REP OUTSB', 'sti \n rep outsb', true],
+    ['in a loop', 'sti \n jmp $', false],
+    [
+      'at a string instruction that has not begun',
+      'sti \n mov ecx, 1 \n.next: jmp .first \n.first: rep lodsb \n mov ecx, 1 \n jmp .next',
+      false,
+    ],
+  ])('by an interrupt %s', (_name, work, expected) => {
+    const whole = run(guest(work), 10_000_000);
+    expect(whole.sometimes).toBe(expected);
+    expect(run(guest(work), 7)).toEqual(whole);
+  });
+  test.each([
+    ['of an iteration that is not the last', 'rep stosb', true],
+    ['of the last iteration', 'mov ecx, 4 \n rep stosb', false],
+    ['of a store', 'mov [buffer + 3], al', false],
+  ])('by a data breakpoint %s', (_name, work, expected) => {
+    const arm = 'mov rax, buffer + 3 \n mov dr0, rax \n mov eax, 0x10001 \n mov dr7, rax';
+    const { always, sometimes } = run(guest(`${arm} \n ${work}`), 10_000_000);
+    expect([always, sometimes]).toEqual([expected, expected]);
+  });
+});
