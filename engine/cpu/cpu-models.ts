@@ -96,9 +96,6 @@ export const cpuModels: readonly CpuModelSpec[] = [
   },
 ];
 
-/** Not whole yet, so that a model has them only where they are asked for: PKRU is no component of XSAVE. */
-const ON_REQUEST: readonly string[] = ['PKU'];
-
 /** What a feature cannot be without. */
 const prerequisites: Readonly<Record<string, readonly string[]>> = {
   SSE: ['FXSR'],
@@ -209,5 +206,5 @@ function checkPrerequisites(
 /** Whether the model has a feature by its name, whether or not the engine implements it. */
 export function nominalFeatures(model: CpuModelSpec, { features = {} }: CpuConfig): (feature: string) => boolean {
   const own = model.features && new Set(model.features);
-  return (feature) => features[feature] ?? own?.has(feature) ?? !ON_REQUEST.includes(feature);
+  return (feature) => features[feature] ?? own?.has(feature) ?? true;
 }

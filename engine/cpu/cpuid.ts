@@ -2,7 +2,16 @@
 import { type CpuModelSpec, cpuModels } from './cpu-models.ts';
 import { APIC_BASE, CR4, MISC_ENABLE } from './register-bits.ts';
 import type { CpuState } from './state.ts';
-import { AVX_BYTES, AVX_OFFSET, areaBytes, COMPONENT, supportedComponents } from './xsave/components.ts';
+import {
+  AVX_BYTES,
+  AVX_OFFSET,
+  areaBytes,
+  COMPONENT,
+  compactedBytes,
+  PKRU_BYTES,
+  PKRU_OFFSET,
+  supportedComponents,
+} from './xsave/components.ts';
 
 export interface CpuidResult {
   readonly eax: number;
@@ -278,8 +287,10 @@ function extendedStateLeaf(options: CpuOptions, state: CpuState, subleaf: number
   const supported = supportedComponents({ model: features });
   if (subleaf === 0) return registers(supported, areaBytes(state.xcr0), areaBytes(supported));
   // Bits of subleaf 1.
-  if (subleaf === 1) return registers(featureBits(options, 0xd, 'eax'), areaBytes(state.xcr0));
-  return subleaf === 2 && supported & COMPONENT.AVX ? registers(AVX_BYTES, AVX_OFFSET) : registers();
+  if (subleaf === 1) return registers(featureBits(options, 0xd, 'eax'), compactedBytes(state.xcr0));
+  // A component of user state (ECX = 0), which the compacted format does not align.
+  if (subleaf === 2 && supported & COMPONENT.AVX) return registers(AVX_BYTES, AVX_OFFSET);
+  return subleaf === 9 && supported & COMPONENT.PKRU ? registers(PKRU_BYTES, PKRU_OFFSET) : registers();
 }
 
 function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {

@@ -131,6 +131,48 @@ describe('the area', () => {
   });
 });
 
+describe('PKRU as component 9', () => {
+  /** All of the area is zero, and PKRU asked for beside the others in `components`. */
+  function withPkru(components: number): TestMachine {
+    const m = enabled();
+    m.physical.bytes.fill(0, AREA, AREA + 4096);
+    m.state.xcr0 = 0x207;
+    m.state.setGpr32(RAX, components | 0x200);
+    m.state.pkru = 0x5555_5554;
+    return m;
+  }
+  test.each([
+    ['XSAVE', '0f ae 26', 7, 2688],
+    ['XSAVEOPT', '0f ae 36', 7, 2688],
+    ['XSAVEC with AVX', '0f c7 26', 7, 832],
+    ['XSAVEC without AVX', '0f c7 26', 3, 576],
+    ['XSAVES', '0f c7 2e', 3, 576],
+  ])('%s saves it whatever CR4.PKE is, and XRSTOR restores it', (_name, save, components, offset) => {
+    const m = withPkru(components);
+    m.run(save);
+    expect([qword(m, offset), qword(m, 512) & 0x200n]).toEqual([0x5555_5554n, 0x200n]);
+    m.state.pkru = 3;
+    m.run('0f ae 2e');
+    expect(m.state.pkru).toBe(0x5555_5554);
+  });
+  test('is 0 in its initial configuration, which XSAVEOPT leaves out and XRSTOR gives back', () => {
+    const m = withPkru(7);
+    m.state.pkru = 0;
+    m.u32(AREA + 2688, 77);
+    m.run('0f ae 36');
+    expect([qword(m, 2688), qword(m, 512) & 0x200n]).toEqual([77n, 0n]);
+    m.state.pkru = 3;
+    m.run('0f ae 2e');
+    expect(m.state.pkru).toBe(0);
+  });
+  test('is in use if it is not 0, for XGETBV', () => {
+    const m = withPkru(7);
+    m.state.setGpr32(RCX, 1);
+    m.run(XGETBV);
+    expect(m.state.gpr32(RAX) & 0x200).toBe(0x200);
+  });
+});
+
 describe('XSAVES and XRSTORS', () => {
   test('are for ring 0, and XRSTORS takes the compacted format only', () => {
     const user = enabled(3);
@@ -157,11 +199,18 @@ describe('CPUID leaf 0DH', () => {
     const m = enabled();
     const { eax: supported, ecx: largest } = m.model.cpuid(m.state, 0xd, 0);
     expect(supported & 3).toBe(3);
-    expect(largest).toBe(supported & 4 ? 832 : 576);
+    expect(supported & ~7).toBe(0x200);
+    expect(largest).toBe(2696);
     expect(m.model.cpuid(m.state, 0xd, 0).ebx).toBe(832);
     m.state.xcr0 = 1;
     expect(m.model.cpuid(m.state, 0xd, 0).ebx).toBe(576);
     expect(m.model.cpuid(m.state, 0xd, 1)).toEqual({ eax: 15, ebx: 576, ecx: 0, edx: 0 });
+    expect(m.model.cpuid(m.state, 0xd, 9)).toEqual({ eax: 8, ebx: 2688, ecx: 0, edx: 0 });
+    m.state.xcr0 = 0x203;
+    expect(m.model.cpuid(m.state, 0xd, 0).ebx).toBe(2696);
+    expect(m.model.cpuid(m.state, 0xd, 1).ebx, 'without room for AVX').toBe(584);
+    m.state.xcr0 = 0x207;
+    expect(m.model.cpuid(m.state, 0xd, 1).ebx).toBe(840);
     expect(m.model.cpuid(m.state, 0xd, 3)).toEqual({ eax: 0, ebx: 0, ecx: 0, edx: 0 });
   });
 });

@@ -106,7 +106,7 @@ idtr: dw 15 * 16 - 1
   dq idt
 align 16
 idt: times 15 * 16 db 0`,
-      { mode: 'long', cpu: { features: { PKU: true } } },
+      { mode: 'long' },
     );
     const stop = machine.run({ instructions: 1_000_000 });
     if (stop.kind !== 'exited') throw new Error(`expected the guest to exit, found ${JSON.stringify(stop)}`);
@@ -123,6 +123,21 @@ idt: times 15 * 16 db 0`,
       1,
       `mov ecx, 200000\n.l: inc byte [rbx]\nloop .l\n${wrpkru(2 << 2)}\ninc byte [rbx]`,
       0x80 + 0x23,
+    ],
+    [
+      'a page that XRSTOR closes',
+      1,
+      `mov rax, cr4
+  bts eax, 18
+  mov cr4, rax
+  mov eax, 0x207
+  xsetbv
+  mov qword [rbx + 0x1200], 0x200
+  mov dword [rbx + 0x1000 + 2688], 1 << 2
+  mov eax, 0x200
+  xrstor [rbx + 0x1000]
+  mov al, [rbx]`,
+      0x80 + 0x21,
     ],
     ['RDPKRU', 1, `${wrpkru(0x54)}\nmov edx, -1\nrdpkru\nadd al, dl`, 0x54],
     ['OSPKE in CPUID', 1, 'mov eax, 7\nxor ecx, ecx\ncpuid\nmov eax, ecx\nshr eax, 3\nand al, 3', 3],

@@ -4,31 +4,44 @@ import { VECTOR_REGISTERS, vectorAddress, X87_REGISTERS, x87Address } from '../s
 import { FCW_INITIAL, initialize } from '../x87/register-stack.ts';
 
 /** Bits of XCR0, XSTATE_BV, XCOMP_BV and of EDX:EAX. */
-export const COMPONENT = { X87: 1, SSE: 2, AVX: 4 } as const;
+export const COMPONENT = { X87: 1, SSE: 2, AVX: 4, PKRU: 1 << 9 } as const;
 export const MXCSR_INITIAL = 0x1f80;
 /** Bits that MXCSR has. */
 export const MXCSR_MASK = 0xffff;
 
-/** Offset of the upper halves of the YMM registers, in the standard and, as there is no other, in the compacted format. */
+/** Offset of the upper halves of the YMM registers, in the standard and, as nothing can come before, in the compacted format. */
 export const AVX_OFFSET = 576;
 export const AVX_BYTES = 256;
+/** Offset of PKRU in the standard format: where Intel's processors have it, behind components that there are not. */
+export const PKRU_OFFSET = 2688;
+export const PKRU_BYTES = 8;
 /** Legacy region and header. */
 export const HEADER_END = 576;
 
 /** Every bit that XCR0 may have. */
 export const supportedComponents = ({ model }: { model: { has(feature: string): boolean } }): number =>
-  COMPONENT.X87 | COMPONENT.SSE | (model.has('AVX') ? COMPONENT.AVX : 0);
+  COMPONENT.X87 | COMPONENT.SSE | (model.has('AVX') ? COMPONENT.AVX : 0) | (model.has('PKU') ? COMPONENT.PKRU : 0);
 
-/** Bytes of an area that holds these components. */
-export const areaBytes = (components: number): number =>
+/** Where PKRU is in the compacted format, of an area that has room for these components. */
+export const compactedPkruOffset = (components: number): number =>
   components & COMPONENT.AVX ? AVX_OFFSET + AVX_BYTES : HEADER_END;
+
+/** Bytes of an area that holds these components, in the standard format. */
+export function areaBytes(components: number): number {
+  if (components & COMPONENT.PKRU) return PKRU_OFFSET + PKRU_BYTES;
+  return components & COMPONENT.AVX ? AVX_OFFSET + AVX_BYTES : HEADER_END;
+}
+/** The same in the compacted format. */
+export const compactedBytes = (components: number): number =>
+  compactedPkruOffset(components) + (components & COMPONENT.PKRU ? PKRU_BYTES : 0);
 
 /** XINUSE: the components that are not in their initial configuration, told by what they hold. */
 export function componentsInUse(state: CpuState): number {
   return (
     (isX87Initial(state) ? 0 : COMPONENT.X87) |
     (isHalfZero(state, 0) ? 0 : COMPONENT.SSE) |
-    (isHalfZero(state, 16) ? 0 : COMPONENT.AVX)
+    (isHalfZero(state, 16) ? 0 : COMPONENT.AVX) |
+    (state.pkru === 0 ? 0 : COMPONENT.PKRU)
   );
 }
 

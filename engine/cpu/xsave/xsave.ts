@@ -7,11 +7,15 @@ import {
   AVX_OFFSET,
   areaBytes,
   COMPONENT,
+  compactedBytes,
+  compactedPkruOffset,
   componentsInUse,
   HEADER_END,
   initializeX87,
   MXCSR_INITIAL,
   MXCSR_MASK,
+  PKRU_BYTES,
+  PKRU_OFFSET,
 } from './components.ts';
 import { areaAddress } from './fxsave.ts';
 import {
@@ -30,7 +34,7 @@ import {
 import { checkEnabled } from './xcr0.ts';
 
 const [RAX] = [0];
-const { X87, SSE, AVX } = COMPONENT;
+const { X87, SSE, AVX, PKRU } = COMPONENT;
 const HEADER = { XSTATE_BV: 512, XCOMP_BV: 520, REST: 528 } as const;
 /** XCOMP_BV of an area in the compacted format. */
 const COMPACTED = 1n << 63n;
@@ -52,15 +56,20 @@ function checkSupervisor(cpu: Processor): void {
   if (cpu.state.cr0 & CR0.TS) throw NM();
 }
 
-/** Writes the components of `written`, to an area that will accept it. */
-function saveComponents(cpu: Processor, linear: number, written: number, pointers: Pointers): void {
+/** Writes the components of `written`, to an area that will accept it and has PKRU at an offset. */
+function saveComponents(
+  cpu: Processor,
+  linear: number,
+  { written, pkruOffset }: { written: number; pkruOffset: number },
+  pointers: Pointers,
+): void {
   if (written & X87) saveX87(cpu, linear, pointers);
   if (written & SSE) saveXmm(cpu, linear);
   if (written & AVX) saveHalves(cpu, linear + AVX_OFFSET, 16);
+  if (written & PKRU) cpu.memory.writeU64(linear + pkruOffset, BigInt(cpu.state.pkru), Privilege.Current);
 }
 
-function writableArea(cpu: Processor, insn: DecodedInstruction, components: number): number {
-  const bytes = areaBytes(components);
+function writableArea(cpu: Processor, insn: DecodedInstruction, bytes: number): number {
   const linear = areaAddress(cpu, insn, { bytes, alignment: ALIGNMENT, access: 'write' });
   cpu.memory.probeWrite(linear, bytes, Privilege.Current);
   return linear;
@@ -73,10 +82,11 @@ const standard =
     check(cpu);
     const { state, memory } = cpu;
     const asked = requested(cpu);
-    const linear = writableArea(cpu, insn, asked);
+    const linear = writableArea(cpu, insn, areaBytes(asked));
     const inUse = componentsInUse(state);
     const before = memory.readU64(linear + HEADER.XSTATE_BV, Privilege.Current);
-    saveComponents(cpu, linear, leavesOutInitial ? asked & inUse : asked, pointers);
+    const written = leavesOutInitial ? asked & inUse : asked;
+    saveComponents(cpu, linear, { written, pkruOffset: PKRU_OFFSET }, pointers);
     if (asked & (SSE | AVX)) saveMxcsr(cpu, linear);
     const after = (before & ~BigInt(asked)) | BigInt(asked & inUse);
     memory.writeU64(linear + HEADER.XSTATE_BV, after, Privilege.Current);
@@ -86,9 +96,9 @@ const standard =
 function saveCompacted(cpu: Processor, insn: DecodedInstruction, pointers: Pointers): void {
   const { state, memory } = cpu;
   const asked = requested(cpu);
-  const linear = writableArea(cpu, insn, asked);
+  const linear = writableArea(cpu, insn, compactedBytes(asked));
   const written = asked & (componentsInUse(state) | (state.mxcsr === MXCSR_INITIAL ? 0 : SSE));
-  saveComponents(cpu, linear, written, pointers);
+  saveComponents(cpu, linear, { written, pkruOffset: compactedPkruOffset(asked) }, pointers);
   if (written & SSE) saveMxcsr(cpu, linear);
   memory.writeU64(linear + HEADER.XSTATE_BV, BigInt(written), Privilege.Current);
   memory.writeU64(linear + HEADER.XCOMP_BV, COMPACTED | BigInt(asked), Privilege.Current);
@@ -121,6 +131,8 @@ interface Header {
   /** Components that the area holds; the others it says to be in their initial configuration. */
   readonly held: number;
   readonly isCompacted: boolean;
+  /** Where it has PKRU. */
+  readonly pkruOffset: number;
 }
 
 /** Reads the header, with the checks that both formats ask for. */
@@ -134,18 +146,21 @@ function readHeader(cpu: Processor, linear: number): Header {
   if ((allowed & ~enabled) !== 0n || (held & ~allowed) !== 0n) throw GP(0);
   const reserved = isCompacted ? rest : [compaction, rest[0]];
   if (reserved.some((value) => value !== 0n)) throw GP(0);
-  return { held: Number(held), isCompacted };
+  const pkruOffset = isCompacted ? compactedPkruOffset(Number(allowed)) : PKRU_OFFSET;
+  return { held: Number(held), isCompacted, pkruOffset };
 }
 
 function restoreFrom(cpu: Processor, insn: DecodedInstruction, pointers: Pointers, onlyCompacted: boolean): void {
   const { state } = cpu;
   const asked = requested(cpu);
   const linear = areaAddress(cpu, insn, { bytes: HEADER_END, alignment: ALIGNMENT, access: 'read' });
-  const { held, isCompacted } = readHeader(cpu, linear);
+  const { held, isCompacted, pkruOffset } = readHeader(cpu, linear);
   if (onlyCompacted && !isCompacted) throw GP(0);
-  areaAddress(cpu, insn, { bytes: areaBytes(asked & held), alignment: ALIGNMENT, access: 'read' });
+  const read = asked & held;
+  const bytes = read & PKRU ? pkruOffset + PKRU_BYTES : areaBytes(read);
+  areaAddress(cpu, insn, { bytes, alignment: ALIGNMENT, access: 'read' });
   const commits = [
-    ...loadComponents(cpu, linear, { asked, held }, pointers),
+    ...loadComponents(cpu, linear, { asked, held, pkruOffset }, pointers),
     loadMxcsr(cpu, linear, asked, { held, isCompacted }),
   ];
   for (const commit of commits) commit(state);
@@ -155,18 +170,34 @@ function restoreFrom(cpu: Processor, insn: DecodedInstruction, pointers: Pointer
 function loadComponents(
   cpu: Processor,
   linear: number,
-  { asked, held }: { asked: number; held: number },
+  { asked, held, pkruOffset }: { asked: number; held: number; pkruOffset: number },
   pointers: Pointers,
 ): Commit[] {
   const commits: Commit[] = [];
   if (asked & X87) commits.push(held & X87 ? loadX87(cpu, linear, pointers) : initializeX87);
   if (asked & SSE) commits.push(held & SSE ? loadXmm(cpu, linear) : clearHalves(cpu, 0));
   if (asked & AVX) commits.push(held & AVX ? loadHalves(cpu, linear + AVX_OFFSET, 16) : clearHalves(cpu, 16));
+  if (asked & PKRU) commits.push(loadPkru(cpu, held & PKRU ? linear + pkruOffset : undefined));
   return commits;
 }
 
+/** The bits of the component above PKRU are reserved, and not looked at. */
+function loadPkru({ memory, tlb }: Processor, linear: number | undefined): Commit {
+  const pkru = linear === undefined ? 0 : memory.readU32(linear, Privilege.Current);
+  return (state) => {
+    if (state.pkru === pkru) return;
+    state.pkru = pkru;
+    tlb.keyRightsChanged();
+  };
+}
+
 /** The standard format has MXCSR for SSE and AVX, whatever the area holds; the compacted one for an SSE that it holds. */
-function loadMxcsr(cpu: Processor, linear: number, asked: number, { held, isCompacted }: Header): Commit {
+function loadMxcsr(
+  cpu: Processor,
+  linear: number,
+  asked: number,
+  { held, isCompacted }: Pick<Header, 'held' | 'isCompacted'>,
+): Commit {
   if ((asked & (isCompacted ? SSE : SSE | AVX)) === 0) return () => {};
   const mxcsr = isCompacted && !(held & SSE) ? MXCSR_INITIAL : readMxcsr(cpu, linear);
   if (mxcsr & ~MXCSR_MASK) throw GP(0);
