@@ -1,6 +1,6 @@
 /**
  * MONITOR and MWAIT (SDM volume 2). A wait may end at any time for reasons of the implementation's own: this one ends at the
- * next thing that any device does, or at once where several processors run, so that no store to the monitored line can be
+ * next thing that any device does, or at once while another processor runs, so that no store to the monitored line can be
  * missed.
  */
 import { checkSegment } from './access.ts';

@@ -416,18 +416,14 @@ export class Machine implements MachineControl, ExecutorOwner {
   // ---- running -----------------------------------------------------------------------------------------------------
 
   #turns(): Turns {
-    const { host, platform, virtualizer } = this;
+    const { host, virtualizer } = this;
     return {
       count: this.config.cpus,
       get loaded() {
         return host.loaded;
       },
       load: (vcpu) => host.load(vcpu),
-      mayRun: (vcpu) =>
-        host.activityState(vcpu) === ACTIVITY.ACTIVE ||
-        this.#signals.isPending(vcpu) ||
-        virtualizer.mayLeaveGuest(vcpu) ||
-        platform.interruptPendingFor(vcpu),
+      mayRun: (vcpu) => this.#mayRun(vcpu),
       wake: () => {
         if (host.state.activityState === ACTIVITY.ACTIVE && !this.#signals.isPending(host.loaded)) return true;
         this.#takeBeforeTraps();
@@ -439,6 +435,14 @@ export class Machine implements MachineControl, ExecutorOwner {
         return true;
       },
     };
+  }
+
+  /** False if the vCPU certainly cannot run now. */
+  #mayRun(vcpu: number): boolean {
+    const { host, platform, virtualizer } = this;
+    const isActive = host.activityState(vcpu) === ACTIVITY.ACTIVE;
+    const isSignalled = this.#signals.isPending(vcpu) || platform.interruptPendingFor(vcpu);
+    return isActive || isSignalled || virtualizer.mayLeaveGuest(vcpu);
   }
 
   /** Runs the loaded vCPU for a slice; returns how many events were dealt with in it. */
@@ -473,13 +477,17 @@ export class Machine implements MachineControl, ExecutorOwner {
     if (deadline !== undefined && deadline <= this.host.clock.nowNs) this.platform.service();
   }
 
-  /** MWAIT, where no other processor could store to what it waits for: what a device does is all that can happen. */
+  /** MWAIT, while no other processor could store to what it waits for: what a device does is all that can happen. */
   #waitForDevices(): void {
     const deadline = this.platform.nextDeadlineNs();
-    if (deadline === undefined || this.config.cpus > 1 || this.platform.interruptPending) return;
+    if (deadline === undefined || this.platform.interruptPending || this.#mayAnotherRun()) return;
     this.host.clock.skipTo(deadline);
     this.#sliceIsOver = true;
     this.host.runtime.stopRequested = true;
+  }
+
+  #mayAnotherRun(): boolean {
+    return this.vcpus.some((_, vcpu) => vcpu !== this.currentVcpu && this.#mayRun(vcpu));
   }
 
   /** Ends the slice where a device is due earlier than when it began. */
