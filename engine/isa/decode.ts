@@ -131,13 +131,36 @@ const withoutMeaning = (instruction: DecodedInstruction): DecodedInstruction => 
 
 const LEGACY_PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
 
-/** Whether bytes that do not decode are a valid instruction but for redundant prefixes that exceed 15 bytes (#GP). */
+/**
+ * Whether bytes that do not decode exceed 15 bytes by redundant prefixes (#GP). That comes before what else is wrong with
+ * them, a LOCK prefix that is not allowed for instance.
+ */
 export function isOverlong(bytes: Uint8Array, codeSize: CodeSize): boolean {
   let prefixes = 0;
   while (LEGACY_PREFIXES.has(bytes[prefixes] ?? 0)) prefixes++;
+  if (prefixes >= MAX_LENGTH) return true;
   const distinct = new Set(bytes.subarray(0, prefixes));
-  if (distinct.size === prefixes) return false;
-  return decodeOne(Uint8Array.from([...distinct, ...bytes.subarray(prefixes)]), codeSize, 0) !== undefined;
+  const rest = bytes.subarray(prefixes);
+  const kept = lengthOf(Uint8Array.from([...distinct, ...rest]), codeSize);
+  // Some prefixes do not go with VEX.
+  const length = kept > 0 ? kept - distinct.size : lengthOf(rest, codeSize) || (LEAST_BYTES[rest[0] ?? 0] ?? 0);
+  return length > 0 && prefixes + length > MAX_LENGTH;
+}
+
+const MAX_LENGTH = 15;
+/** How many bytes must be read, from the escape on, before it is clear that they are no instruction. */
+const LEAST_BYTES: Readonly<Record<number, number>> = { 15: 2, 98: 5, 196: 4, 197: 3 };
+
+/** Length of the first instruction, whether or not its prefixes allow it; 0 if there is none. */
+function lengthOf(bytes: Uint8Array, codeSize: CodeSize): number {
+  const decoder = new Decoder(codeSize, bytes, DecoderOptions.NoInvalidCheck);
+  const instruction = decoder.decode();
+  try {
+    return instruction.isInvalid ? 0 : instruction.length;
+  } finally {
+    instruction.free();
+    decoder.free();
+  }
 }
 
 /** Properties that depend on the Code alone; asking iced-x86 for them allocates. */
@@ -165,7 +188,7 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number, byte
   const operands: DecodedOperand[] = [];
   for (let i = 0; i < instruction.opCount; i++) operands.push(describeOperand(instruction, i));
   const memory = operands.some((o) => o.kind === 'memory' || o.kind === 'string')
-    ? describeMemory(instruction)
+    ? describeMemory(instruction, codeSize)
     : monitoredMemory(instruction);
   const mnemonic = Mnemonic[instruction.mnemonic] as string;
   return {
@@ -284,13 +307,20 @@ function monitoredMemory({ mnemonic, segmentPrefix }: Instruction): MemoryOperan
   return { segment, base: 0, index: undefined, shift: 0, displacement: 0n, sizeBytes: 1 };
 }
 
-function describeMemory(instruction: Instruction): MemoryOperand {
+/** In 64-bit mode prefixes for ES, CS, SS and DS are ignored (SDM volume 1, "Segmentation in 64-Bit Mode"). */
+function segmentOf({ memorySegment, memoryBase }: Instruction, codeSize: CodeSize): Register {
+  if (codeSize !== 64 || memorySegment === Register.FS || memorySegment === Register.GS) return memorySegment;
+  const base = RegisterExt.isGPR(memoryBase) ? RegisterExt.fullRegister(memoryBase) : Register.None;
+  return base === Register.RSP || base === Register.RBP ? Register.SS : Register.DS;
+}
+
+function describeMemory(instruction: Instruction, codeSize: CodeSize): MemoryOperand {
   const { memoryBase: base, memoryIndex: index } = instruction;
   const ipRelative = base === Register.RIP || base === Register.EIP;
   const displacement = BigInt.asIntN(64, instruction.memoryDisplacement);
   const nextIp = BigInt.asIntN(64, instruction.nextIP);
   return {
-    segment: RegisterExt.number(instruction.memorySegment),
+    segment: RegisterExt.number(segmentOf(instruction, codeSize)),
     base: ipRelative ? 'ip' : numberOf(base),
     index: numberOf(index),
     shift: Math.log2(instruction.memoryIndexScale || 1),

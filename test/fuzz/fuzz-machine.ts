@@ -1,0 +1,143 @@
+/** Runs a case on the engine's interpreter to its end, and notes what would make another processor's result differ. */
+import { type Instruction, Mnemonic, RflagsBits } from 'iced-x86';
+import { Unimplemented } from '../../engine/cpu/events.ts';
+import { SoftwareException } from '../../engine/cpu/interrupt-instructions.ts';
+import { CS } from '../../engine/cpu/state.ts';
+import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
+import { type Mode, STATUS_FLAGS } from '../vectors/layout.ts';
+import { definedFlags, isResultUndefined } from '../vectors/record/defined-flags.ts';
+import { codeOf, type FuzzCase, withInstruction } from './fuzz-case.ts';
+import { CHANGES_MORE, decodesOtherwise, reasonNotHeld } from './not-held.ts';
+
+const NEVER = { hotAfter: Number.POSITIVE_INFINITY, watchedBlocks: 1 };
+const INT3 = 0xcc;
+/** Instructions, and iterations of REP, after which a case is given up. */
+const MAX_STEPS = 300;
+const MAX_ITERATIONS = 70_000;
+/** There are so many handlers for forms of instructions only: a new machine begins anew. */
+const CASES_OF_A_MACHINE = 6000;
+
+/** `system`: at an instruction that would change more of the machine than a case starts from. */
+type End = 'ended' | 'endless' | 'unimplemented' | 'system';
+
+/** What came of a case. */
+export interface Run {
+  readonly outcome: VectorOutcome;
+  /** `ended`: at INT3 or with a fault, so that it can be held against a real CPU. */
+  readonly end: End;
+  /** What is not implemented, by its name. */
+  readonly what?: string;
+  /** Why the result may not be held against another processor's. */
+  readonly notHeld: string | undefined;
+  /** The status flags that are defined at the end. */
+  readonly flagsMask: number;
+  /** Mnemonics and forms, in the order of execution. */
+  readonly executed: readonly string[];
+}
+
+/** iced-x86's bits of the status flags, and RFLAGS's. */
+const FLAG_BITS: readonly (readonly [number, number])[] = [
+  [RflagsBits.CF, 1],
+  [RflagsBits.PF, 4],
+  [RflagsBits.AF, 0x10],
+  [RflagsBits.ZF, 0x40],
+  [RflagsBits.SF, 0x80],
+  [RflagsBits.DF, 0x400],
+  [RflagsBits.OF, 0x800],
+];
+const rflags = (bits: number): number => FLAG_BITS.reduce((all, [bit, flag]) => all | (bits & bit ? flag : 0), 0);
+
+/** What is undefined after the instructions so far, and whether one of them asked for it. */
+class Definedness {
+  undefinedFlags = 0;
+  /** Before the last instruction: what holds if that faulted. */
+  undefinedBefore = 0;
+  notHeld: string | undefined;
+  readonly executed: string[] = [];
+
+  before(instruction: Instruction, mode: Mode, gpr: readonly bigint[], input: FuzzCase['input']): void {
+    const mnemonic = Mnemonic[instruction.mnemonic] as string;
+    this.executed.push(mnemonic);
+    this.notHeld ??= reasonNotHeld(instruction, mode);
+    const state = { ...input, gpr: [...gpr] };
+    if (isResultUndefined(instruction, state)) this.notHeld ??= 'the result is undefined';
+    if (rflags(instruction.rflagsRead) & this.undefinedFlags) this.notHeld ??= 'reads flags that are undefined';
+    this.undefinedBefore = this.undefinedFlags;
+    const defined = definedFlags(mode, instruction, state) & STATUS_FLAGS;
+    // A shift by 0 changes no flag.
+    const modified = /^(R|S)[hoca][lr]d?$/.test(mnemonic) ? 0 : rflags(instruction.rflagsModified);
+    this.undefinedFlags = (this.undefinedFlags & ~modified) | (STATUS_FLAGS & ~defined);
+  }
+}
+
+export class FuzzMachines {
+  readonly #machines = new Map<Mode, { machine: VectorMachine; cases: number }>();
+
+  #machine(mode: Mode): VectorMachine {
+    let entry = this.#machines.get(mode);
+    if (!entry || entry.cases >= CASES_OF_A_MACHINE)
+      this.#machines.set(mode, (entry = { machine: new VectorMachine(mode, NEVER), cases: 0 }));
+    entry.cases++;
+    return entry.machine;
+  }
+
+  run(fuzzCase: FuzzCase): Run {
+    const machine = this.#machine(fuzzCase.mode);
+    const definedness = new Definedness();
+    const stop: { end: End; what?: string } = { end: 'ended' };
+    const outcome = machine.execute(fuzzCase.input, codeOf(fuzzCase), () => {
+      try {
+        stop.end = interpret(machine, fuzzCase, definedness);
+      } catch (event) {
+        if (!(event instanceof Unimplemented)) throw event;
+        Object.assign(stop, { end: 'unimplemented', what: event.what });
+      }
+    });
+    // An instruction that stopped the run was not taken back as a fault is: begin anew.
+    if (stop.end === 'unimplemented') this.#machines.delete(fuzzCase.mode);
+    return {
+      outcome: withoutTrap(outcome),
+      ...stop,
+      notHeld: definedness.notHeld,
+      flagsMask: flagsMask(definedness, outcome),
+      executed: definedness.executed,
+    };
+  }
+}
+
+/** A divide error leaves the flags undefined as a division does; another fault leaves them as they were. */
+function flagsMask({ undefinedFlags, undefinedBefore }: Definedness, { exception }: VectorOutcome): number {
+  const ofDivision = exception?.vector === 0 ? STATUS_FLAGS & ~0x400 : 0;
+  return STATUS_FLAGS & ~undefinedFlags & ~(exception ? undefinedBefore : 0) & ~ofDivision;
+}
+
+/** INT3 with prefixes ends a case as the bare one does, behind its prefixes; INTO's #OF is a trap. */
+function withoutTrap(outcome: VectorOutcome): VectorOutcome {
+  const { exception, rip } = outcome;
+  if (!(exception instanceof SoftwareException)) return outcome;
+  const next = rip + BigInt(exception.instructionLengthBytes);
+  return exception.vector === 3 ? { ...outcome, exception: undefined, rip: next - 1n } : { ...outcome, rip: next };
+}
+
+function interpret(machine: VectorMachine, fuzzCase: FuzzCase, definedness: Definedness): End {
+  const { state, executor, mmu } = machine.host;
+  let [steps, iterations, last] = [0, 0, -1];
+  while (!machine.faulted) {
+    const { rip } = state;
+    const linear = fuzzCase.mode === 64 ? rip : (state.segment(CS).base + rip) >>> 0;
+    if (rip !== last) {
+      const bytes = mmu.peek(linear, 15);
+      if (bytes[0] === INT3) break;
+      if (++steps > MAX_STEPS) return 'endless';
+      const gpr = Array.from({ length: 16 }, (_, n) => state.gpr(n));
+      if (decodesOtherwise(bytes, fuzzCase.mode)) definedness.notHeld ??= 'AMD processors decode it in another way';
+      withInstruction(bytes, fuzzCase.mode, (instruction) => {
+        if (!instruction.isInvalid) definedness.before(instruction, fuzzCase.mode, gpr, fuzzCase.input);
+      });
+      if (definedness.notHeld && CHANGES_MORE.has(definedness.notHeld)) return 'system';
+      last = rip;
+    } else if (++iterations > MAX_ITERATIONS) return 'endless';
+    executor.run(1);
+  }
+  return 'ended';
+}

@@ -1,0 +1,75 @@
+/** What the fuzzer does not hold against the real CPU, and why: CPUs differ, or the operating system has a say. */
+import { Code, CpuidFeature, DecoderOptions, type Instruction, Mnemonic, OpKind, Register } from 'iced-x86';
+import type { Mode } from '../vectors/layout.ts';
+import { withInstruction } from './fuzz-case.ts';
+
+/** By mnemonic. */
+const MNEMONICS: readonly (readonly [RegExp, string])[] = [
+  [/^(Int|Int1|Syscall|Sysenter|Sysexit|Sysexitq|Sysret|Sysretq)$/, 'enters the kernel'],
+  [/^(Cpuid|Rdtscp?|Rdrand|Rdseed|Rdpid|Rdpmc|Rdpru|Xgetbv)$/, 'tells of the machine'],
+  [/^(S[gil]dt|Smsw|Str|Lar|Lsl|Ver[rw]|Lldt|Ltr)$/, 'depends on descriptor tables'],
+  [/^(L[defgs]s|Retf|Iret[dq]?|Arpl)$/, 'depends on descriptor tables'],
+  [/^(Wr|Rd)[fg]sbase$/, 'moves the data of the recorder'],
+  [/^(Monitorx?|Mwaitx?|Wrpkru|Rdpkru|Umonitor|Umwait|Tpause|Rdssp.|Clzero|Mcommit)$/, 'depends on the processor'],
+  [/^V?R(cp|sqrt)[ps]s$/, 'approximations differ within the bound that the manual gives'],
+  [/^F(2xm1|yl2x|yl2xp1|ptan)$/, 'the last bit may differ'],
+  [
+    /^(Fn?(stenv|save)|Fldenv|Frstor|Fxsave(64)?|Fxrstor(64)?|Xsave.*|Xrstor.*)$/,
+    'AMD processors save the pointers of the x87 only sometimes',
+  ],
+  [/^Bs[fr]$/, 'a source of zero leaves more or less of the destination'],
+  [/^Enter/, 'what is stored before a fault differs'],
+  [/^Reservednop|^Prefetch/, 'AMD processors have no form with a register'],
+  [/^Popf[dq]?$/, 'may set TF and AC'],
+  [/^Sha/, 'AMD processors do not ask for alignment'],
+];
+const STRING = /^(Movs|Stos|Lods|Scas|Cmps)[bwdq]$/;
+/** Present in AMD processors only. */
+const AMD_ONLY = /^(SSE4A|SVM|SKINIT|SEV.*|SNP|INVLPGB|VAES|VPCLMULQDQ|CET.*|PKU|OSPKE|MONITORX)$/;
+
+/** Undefined if the result may be held against another processor's. */
+export function reasonNotHeld(instruction: Instruction, mode: Mode): string | undefined {
+  const mnemonic = Mnemonic[instruction.mnemonic] as string;
+  const form = Code[instruction.code] as string;
+  const byName = MNEMONICS.find(([pattern]) => pattern.test(mnemonic));
+  if (byName) return byName[1];
+  if (form === 'Bswap_r16') return 'the result is undefined';
+  if (/Sreg|^Pop[wdq]_[DEFGS]S$|^Push[wdq]_[CDEFGS]S$|ptr16|_m16(16|32|64)$/.test(form))
+    return 'depends on descriptor tables';
+  if (/_(cr|dr)/.test(form)) return 'is privileged';
+  if (mode === 16 && (instruction.isPrivileged || /^(VEX|EVEX|XOP)_/.test(form)))
+    return 'was recorded in protected mode';
+  if (mode === 16 && /^(Cli|Sti|Pushf|Pushfd|In.*|Out.*)$/.test(mnemonic)) return 'was recorded in protected mode';
+  if (mode === 64 && STRING.test(mnemonic) && hasSmallAddresses(instruction))
+    return 'without an iteration, upper halves differ';
+  if (mode === 16 && instruction.memorySegment === Register.CS) return 'only real-address mode writes through CS';
+  if (mode !== 16 && usesOtherBase(instruction)) return 'FS and GS are the recorder’s';
+  if (features(instruction).some((feature) => AMD_ONLY.test(feature))) return 'AMD processors have it';
+  return undefined;
+}
+
+const SMALL = new Set([OpKind.MemorySegESI, OpKind.MemoryESEDI]);
+const hasSmallAddresses = (instruction: Instruction): boolean =>
+  SMALL.has(instruction.op0Kind) || SMALL.has(instruction.op1Kind);
+
+const usesOtherBase = ({ memorySegment, segmentPrefix }: Instruction): boolean =>
+  [memorySegment, segmentPrefix].some((register) => register === Register.FS || register === Register.GS);
+
+const features = (instruction: Instruction): string[] =>
+  Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string);
+
+/** Whether AMD's processors decode the bytes in another way. */
+export const decodesOtherwise = (bytes: Uint8Array, mode: Mode): boolean =>
+  withInstruction(bytes, mode, identity) !== withInstruction(bytes, mode, identity, DecoderOptions.AMD);
+const identity = ({ code, length, isInvalid }: Instruction): string => `${code} ${length} ${isInvalid}`;
+
+/** The reasons of instructions that a machine does not come back from to how it was. */
+export const CHANGES_MORE: ReadonlySet<string> = new Set([
+  'enters the kernel',
+  'depends on descriptor tables',
+  'moves the data of the recorder',
+  'depends on the processor',
+  'is privileged',
+  'may set TF and AC',
+  'was recorded in protected mode',
+]);
