@@ -68,7 +68,7 @@ export class Runtime {
       segmentCheck: (at: number, offset: number, segment: number, size: number) =>
         this.#checkedSegment(at, offset, segment, size),
       raise: (_record: number, vector: number, errorCode: number) => {
-        this.pendingEvent = this.#raised(vector, errorCode);
+        this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
       },
       system: (recordAddress: number) => this.#system(recordAddress),
       enterRegion: (at: number) => (this.mayEnterRegion(at) ? 1 : 0),
@@ -90,10 +90,6 @@ export class Runtime {
     view.setUint32(PAGE_FAULT_ADDRESS + pageFaultField.isPending, 0, true);
     const errorCode = view.getUint32(PAGE_FAULT_ADDRESS + pageFaultField.errorCode, true);
     return PF(errorCode, readSigned(view, PAGE_FAULT_ADDRESS + pageFaultField.linear));
-  }
-
-  #raised(vector: number, errorCode: number): GuestFault | Unimplemented {
-    return new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
   }
 
   #checkedSegment(recordAddress: number, offset: number, segment: number, size: number): number {

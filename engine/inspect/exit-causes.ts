@@ -1,4 +1,5 @@
 /** Which control made the guest exit, by exit reason, from the VMCS as it is. */
+import { controlGroups, PRIMARY, SECONDARY } from '../vmx/controls.ts';
 import type { VmExitInfo } from '../vmx/exit.ts';
 import { ExitReason } from '../vmx/exit-reasons.ts';
 import type { VmcsFieldName } from '../vmx/fields.ts';
@@ -6,8 +7,10 @@ import type { VmcsFieldName } from '../vmx/fields.ts';
 type Peek = (name: VmcsFieldName) => bigint;
 type Cause = (info: VmExitInfo, peek: Peek) => string;
 
-const PRIMARY = 'Primary processor-based VM-execution controls';
-const hasPrimary = (peek: Peek, bit: number): boolean => ((peek(PRIMARY) >> BigInt(bit)) & 1n) === 1n;
+const hasPrimary = (peek: Peek, mask: number): boolean => (Number(peek(controlGroups.primary.field)) & mask) !== 0;
+const hasSecondary = (peek: Peek, mask: number): boolean =>
+  hasPrimary(peek, PRIMARY['Activate secondary controls']) &&
+  (Number(peek(controlGroups.secondary.field)) & mask) !== 0;
 const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 const control =
@@ -15,19 +18,12 @@ const control =
   () =>
     `It exits because "${name}" is 1 in the ${group}.`;
 const always: Cause = ({ name }) => `${name} exits unconditionally: no control can turn that off.`;
-const SECONDARY = 'secondary processor-based controls';
-const PIN = 'pin-based controls';
-
-const SECONDARY_CONTROLS = 31;
-const VMCS_SHADOWING = 14n;
-const USE_IO_BITMAPS = 25;
-const MONITOR_TRAP_FLAG = 27;
-const PAUSE_EXITING = 30;
-const USE_MSR_BITMAPS = 28;
+const SECONDARY_GROUP = 'secondary processor-based controls';
+const PIN_GROUP = 'pin-based controls';
 
 const io: Cause = ({ qualification }, peek) => {
   const port = Number((qualification >> 16n) & 0xffffn);
-  if (!hasPrimary(peek, USE_IO_BITMAPS)) {
+  if (!hasPrimary(peek, PRIMARY['Use I/O bitmaps'])) {
     return 'It exits because "unconditional I/O exiting" is 1 and I/O bitmaps are not used.';
   }
   const bitmap = port < 0x8000 ? 'A' : 'B';
@@ -36,7 +32,7 @@ const io: Cause = ({ qualification }, peek) => {
 };
 
 const msr: Cause = (_, peek) =>
-  hasPrimary(peek, USE_MSR_BITMAPS)
+  hasPrimary(peek, PRIMARY['Use MSR bitmaps'])
     ? `It exits because the MSR’s bit in the MSR bitmaps at ${hex(peek('Address of MSR bitmaps'))} is 1, or the MSR is outside their ranges.`
     : 'It exits because "use MSR bitmaps" is 0: then every RDMSR and WRMSR exits.';
 
@@ -66,17 +62,14 @@ const exception: Cause = ({ interruptionInformation, interruptionErrorCode }, pe
   return `It exits because bit 14 of the exception bitmap is ${bit} and the error code ${hex(interruptionErrorCode)} AND the mask ${hex(mask)} is ${matches ? '' : 'not '}the match ${hex(match)}.`;
 };
 
-const shadowable: Cause = ({ name }, peek) => {
-  const hasSecondary = hasPrimary(peek, SECONDARY_CONTROLS);
-  const isShadowing = hasSecondary && (peek('Secondary processor-based VM-execution controls') >> VMCS_SHADOWING) & 1n;
-  return isShadowing
+const shadowable: Cause = ({ name }, peek) =>
+  hasSecondary(peek, SECONDARY['VMCS shadowing'])
     ? `It exits because the bit of the field in the ${name} bitmap at ${hex(peek(name === 'VMREAD' ? 'VMREAD-bitmap address' : 'VMWRITE-bitmap address'))} is 1, or the encoding has more than 15 bits.`
     : `It exits because "VMCS shadowing" is 0: then every ${name} of the guest exits.`;
-};
 
 const causes: Readonly<Record<number, Cause>> = {
   [ExitReason['Exception or non-maskable interrupt (NMI)']]: exception,
-  [ExitReason['External interrupt']]: control('external-interrupt exiting', PIN),
+  [ExitReason['External interrupt']]: control('external-interrupt exiting', PIN_GROUP),
   [ExitReason['Triple fault']]: always,
   [ExitReason['Interrupt window']]: control('interrupt-window exiting'),
   [ExitReason['NMI window']]: control('NMI-window exiting'),
@@ -97,23 +90,23 @@ const causes: Readonly<Record<number, Cause>> = {
   [ExitReason.WRMSR]: msr,
   [ExitReason.MWAIT]: control('MWAIT exiting'),
   [ExitReason.MONITOR]: control('MONITOR exiting'),
-  [ExitReason.PAUSE]: (_, peek) =>
-    hasPrimary(peek, PAUSE_EXITING)
-      ? 'It exits because "PAUSE exiting" is 1 in the primary processor-based controls.'
+  [ExitReason.PAUSE]: (info, peek) =>
+    hasPrimary(peek, PRIMARY['PAUSE exiting'])
+      ? control('PAUSE exiting')(info, peek)
       : `It exits because a loop of PAUSEs, no two of them more than ${peek('PLE_Gap')} apart, has taken longer than ${peek('PLE_Window')} units of the TSC ("PAUSE-loop exiting").`,
-  [ExitReason['Access to GDTR or IDTR']]: control('descriptor-table exiting', SECONDARY),
-  [ExitReason['Access to LDTR or TR']]: control('descriptor-table exiting', SECONDARY),
+  [ExitReason['Access to GDTR or IDTR']]: control('descriptor-table exiting', SECONDARY_GROUP),
+  [ExitReason['Access to LDTR or TR']]: control('descriptor-table exiting', SECONDARY_GROUP),
   [ExitReason['EPT violation']]: (_, peek) =>
     `It exits because "enable EPT" is 1 and the tables at EPTP ${hex(peek('EPT pointer'))} do not allow the access.`,
   [ExitReason['EPT misconfiguration']]: (_, peek) =>
     `It exits because an entry of the tables at EPTP ${hex(peek('EPT pointer'))} is not legal.`,
-  [ExitReason['WBINVD or WBNOINVD']]: control('WBINVD exiting', SECONDARY),
+  [ExitReason['WBINVD or WBNOINVD']]: control('WBINVD exiting', SECONDARY_GROUP),
   [ExitReason.XSETBV]: always,
-  [ExitReason['Monitor trap flag']]: (_, peek) =>
-    hasPrimary(peek, MONITOR_TRAP_FLAG)
-      ? 'It exits because "monitor trap flag" is 1 in the primary processor-based controls.'
+  [ExitReason['Monitor trap flag']]: (info, peek) =>
+    hasPrimary(peek, PRIMARY['Monitor trap flag'])
+      ? control('monitor trap flag')(info, peek)
       : 'It exits because VM entry injected a pending MTF VM exit (type 7).',
-  [ExitReason['VMX-preemption timer expired']]: control('activate VMX-preemption timer', PIN),
+  [ExitReason['VMX-preemption timer expired']]: control('activate VMX-preemption timer', PIN_GROUP),
   [ExitReason['TPR below threshold']]: (_, peek) =>
     `It exits because the virtual task priority (bits 7:4 at 80H of the virtual-APIC page at ${hex(peek('Virtual-APIC address'))}) is below the TPR threshold, ${peek('TPR threshold')}.`,
   [ExitReason['APIC access']]: (_, peek) =>
@@ -130,8 +123,8 @@ const causes: Readonly<Record<number, Cause>> = {
   [ExitReason.VMWRITE]: shadowable,
   [ExitReason.VMFUNC]: (_, peek) =>
     `It exits because the function in EAX is not enabled (VM-function controls ${hex(peek('VM-function controls'))}), or ECX names no valid EPTP of the list at ${hex(peek('EPTP-list address'))}.`,
-  [ExitReason.RDRAND]: control('RDRAND exiting', SECONDARY),
-  [ExitReason.RDSEED]: control('RDSEED exiting', SECONDARY),
+  [ExitReason.RDRAND]: control('RDRAND exiting', SECONDARY_GROUP),
+  [ExitReason.RDSEED]: control('RDSEED exiting', SECONDARY_GROUP),
 };
 
 for (const name of [

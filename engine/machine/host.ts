@@ -41,6 +41,7 @@ import { VirtualClock } from './clock.ts';
 const WASM_PAGE_BYTES = 0x1_0000;
 
 /** Offset of a field in the copy of a state. */
+const readU32 = (view: DataView, at: number): number => view.getUint32(at, true);
 const parkedAt = (field: FieldName): number => fieldAddress[field] - STATE_ADDRESS;
 
 /** Where the linear mappings of a vCPU lie; undefined: outside of the wasm memory. */
@@ -218,25 +219,26 @@ export class Host {
 
   /** Activity state of a vCPU, which need not be loaded. */
   activityState(index: number): number {
-    if (index === this.#loaded) return this.state.activityState;
+    return this.#fieldOf(index, 'activityState');
+  }
+
+  /** A field of 32 bits or, as a signed number, of 64 of a vCPU's state. */
+  #fieldOf(index: number, field: FieldName, read = readU32): number {
+    if (index === this.#loaded) return read(this.state.view, fieldAddress[field]);
     const { state } = this.#parked[index] as Parked;
-    return new DataView(state.buffer).getUint32(parkedAt('activityState'), true);
+    return read(new DataView(state.buffer), parkedAt(field));
   }
 
   /** Whether a vCPU waits in VMX non-root operation, halted or in shutdown. */
   waitsInGuest(index: number): boolean {
     const activityState = this.activityState(index);
-    if (activityState !== ACTIVITY.HLT && activityState !== ACTIVITY.SHUTDOWN) return false;
-    if (index === this.#loaded) return this.state.nonRoot !== 0;
-    const { state } = this.#parked[index] as Parked;
-    return new DataView(state.buffer).getUint32(parkedAt('nonRoot'), true) !== 0;
+    const waits = activityState === ACTIVITY.HLT || activityState === ACTIVITY.SHUTDOWN;
+    return waits && this.#fieldOf(index, 'nonRoot') !== 0;
   }
 
   /** When the VMX-preemption timer of a vCPU expires, in nanoseconds; undefined while it is not active. */
   preemptionDeadline(index = this.#loaded): number | undefined {
-    if (index === this.#loaded) return this.state.preemptionDeadline || undefined;
-    const { state } = this.#parked[index] as Parked;
-    return readSigned(new DataView(state.buffer), parkedAt('preemptionDeadline')) || undefined;
+    return this.#fieldOf(index, 'preemptionDeadline', readSigned) || undefined;
   }
 
   /** The state of every vCPU, in order; that of the loaded one is live. */

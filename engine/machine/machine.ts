@@ -405,7 +405,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       state.pendingDebug !== 0 ||
       state.monitorTrap !== MONITOR_TRAP.OFF ||
       state.apicEvent !== 0 ||
-      this.#isDueEarlier(state.preemptionDeadline || undefined) ||
+      this.#endSliceBefore(state.preemptionDeadline || undefined) ||
       (state.flagsOther & (RFLAGS.TF | RFLAGS.RF)) !== 0 ||
       this.virtualizer.handling ||
       this.#signals.isPending(this.currentVcpu) ||
@@ -492,10 +492,10 @@ export class Machine implements MachineControl, ExecutorOwner {
 
   /** Ends the slice where a device is due earlier than when it began. */
   #deviceAccessed(): void {
-    this.#isDueEarlier(this.platform.nextDeadlineNs());
+    this.#endSliceBefore(this.platform.nextDeadlineNs());
   }
-  /** Ends the slice if a deadline comes before its end. */
-  #isDueEarlier(deadline: number | undefined): boolean {
+  /** Ends the slice if a deadline comes before its end; whether it does. */
+  #endSliceBefore(deadline: number | undefined): boolean {
     if (deadline === undefined || deadline >= this.#sliceEndNs) return false;
     this.#sliceIsOver = true;
     this.host.runtime.stopRequested = true;

@@ -1,12 +1,12 @@
 /** The walk of the extended page tables (SDM volume 3, "EPT Translation Mechanism" and "EPT-Induced VM Exits"). */
 import { ALL_GUEST_RIGHTS, EptRight, EptViolationBit, eptFlags, eptRightsOf, MappingFlag } from './access.ts';
 import {
+  beyondPhysical,
   type EntryFormat,
   EptEntry,
   eptFormat,
   isEptMemoryType,
   type PagingFormat,
-  reservedHigh,
 } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
 import { SUB_PAGE_HIGH, subPageOutcome } from './sub-page-permissions.ts';
@@ -30,7 +30,7 @@ export class EptWalker {
 
   constructor(physical: EntryMemory, physicalAddressBits: number) {
     this.#physical = physical;
-    this.#reservedHigh = reservedHigh(physicalAddressBits);
+    this.#reservedHigh = beyondPhysical(physicalAddressBits);
     this.#formats = { 4: eptFormat(physicalAddressBits, 4), 5: eptFormat(physicalAddressBits, 5) };
   }
 

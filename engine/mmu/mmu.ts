@@ -4,6 +4,7 @@ import { PAGE_BYTES, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { CS } from '../cpu/state.ts';
 import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
+import { SUB_PAGE_BYTES } from './sub-page-permissions.ts';
 import type { SavedTranslations } from './translation.ts';
 import { TranslationControl } from './translation-control.ts';
 import { EptOption, Outcome } from './walk.ts';
@@ -129,7 +130,8 @@ export class Mmu extends TranslationControl {
     }
     if (isApic) return physical;
     if (access === Access.Write && this.#hasSubPages()) {
-      if ((linear & 127) + lengthBytes > 128) this.translate(linear + lengthBytes - 1, access, privilege);
+      const end = (linear & (SUB_PAGE_BYTES - 1)) + lengthBytes;
+      if (end > SUB_PAGE_BYTES) this.translate(linear + lengthBytes - 1, access, privilege);
       return physical;
     }
     const { ramBytes } = this.physical;

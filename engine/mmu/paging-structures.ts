@@ -61,7 +61,7 @@ function bits(last: number, first: number): number {
 }
 
 /** Address bits 51:MAXPHYADDR, in the high half. */
-const beyondPhysical = (physicalAddressBits: number): number => bits(51 - 32, physicalAddressBits - 32);
+export const beyondPhysical = (physicalAddressBits: number): number => bits(51 - 32, physicalAddressBits - 32);
 
 /** Page-address bits of a large page that must be 0, down to and including bit `first`. */
 const unalignedPage = (shift: number, first: number): number => bits(shift - 1, first);
@@ -189,9 +189,6 @@ export const pdpteReservedHigh = (physicalAddressBits: number): number => bits(6
 
 /** Memory types of EPT entries that are not a misconfiguration: UC, WC, WT, WP, WB. */
 export const isEptMemoryType = (type: number): boolean => type === 0 || type === 1 || (type >= 4 && type <= 6);
-
-/** Reserved bits in the high half of entries that reference a table. */
-export const reservedHigh = beyondPhysical;
 
 /** The paging mode that control registers select (SDM volume 3, "Paging Modes and Control Bits"). */
 export function pagingMode(cr0: number, cr4: number, efer: number): PagingMode {

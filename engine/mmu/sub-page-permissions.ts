@@ -8,7 +8,7 @@ export const SUB_PAGE_HIGH = 1 << 29;
 const SHIFTS = [39, 30, 21] as const;
 const VALID = 1;
 const RESERVED_LOW = 0xffe;
-const SUB_PAGE_BYTES = 128;
+export const SUB_PAGE_BYTES = 128;
 /** Of the vector in the last level's entry every other bit is a right; the ones between are reserved. */
 const RESERVED_IN_VECTOR = 0xaaaa_aaaa | 0;
 const VECTOR_SHIFT = 12;

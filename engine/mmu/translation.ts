@@ -346,8 +346,8 @@ export class Translation {
     const { outcome, errorCode, guestPhysical } = this.#walk;
     if (outcome === Outcome.PageFault) return PF(errorCode, linear);
     this.#vcpu.tlb.guestPhysical.dropAddress(guestPhysical, this.#guestPhysicalTag);
-    if (outcome === Outcome.EptMisconfiguration) return new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
-    if (outcome === Outcome.LogFull) return new VmExit(EXIT_LOG_FULL, BigInt(this.#nmiUnblocking()));
+    const plain = this.#exitOfAnyAccess(guestPhysical);
+    if (plain) return plain;
     if (outcome === Outcome.SubPageMiss || outcome === Outcome.SubPageMisconfiguration) {
       const miss = outcome === Outcome.SubPageMiss ? SUB_PAGE_MISS : 0;
       return new VmExit(EXIT_SUB_PAGE, BigInt(miss | this.#nmiUnblocking()), { guestLinear: linear, guestPhysical });
@@ -355,6 +355,14 @@ export class Translation {
     const qualification = BigInt(violationQualification(this.#walk) | this.#nmiUnblocking());
     const suppressesVe = this.#walk.eptSuppressesVe;
     return new VmExit(EXIT_EPT_VIOLATION, qualification, { guestLinear: linear, guestPhysical, suppressesVe });
+  }
+
+  /** The exit of a walk of EPT that tells nothing of the access it was made for; undefined if it ended otherwise. */
+  #exitOfAnyAccess(guestPhysical: number): VmExit | undefined {
+    const { outcome } = this.#walk;
+    if (outcome === Outcome.EptMisconfiguration) return new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
+    if (outcome === Outcome.LogFull) return new VmExit(EXIT_LOG_FULL, BigInt(this.#nmiUnblocking()));
+    return undefined;
   }
 
   #nmiUnblocking(): number {
@@ -372,10 +380,8 @@ export class Translation {
     if (!ept) return guestPhysical;
     const walk = this.#walk;
     if (this.walker.ept.translate(ept, guestPhysical, rights, walk, this.cache())) return walk.eptPhysical;
-    if (walk.outcome === Outcome.EptMisconfiguration) {
-      throw new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
-    }
-    if (walk.outcome === Outcome.LogFull) throw new VmExit(EXIT_LOG_FULL, BigInt(this.#nmiUnblocking()));
+    const plain = this.#exitOfAnyAccess(guestPhysical);
+    if (plain) throw plain;
     const qualification = BigInt(walk.eptQualification | this.#nmiUnblocking());
     throw new VmExit(EXIT_EPT_VIOLATION, qualification, { guestPhysical, suppressesVe: walk.eptSuppressesVe });
   }

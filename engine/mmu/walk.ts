@@ -35,14 +35,13 @@ export interface EptContext {
 /** "Enable PML", "mode-based execute control for EPT", "sub-page write permissions for EPT". */
 export const EptOption = { Log: 1 << 0, ModeBased: 1 << 1, SubPages: 1 << 2 } as const;
 
-/** Bits 5:3: one less than the page-walk length. */
-const WALK_LENGTH = 7 << 3;
-const WALK_LENGTH_5 = 4 << 3;
+/** Page-walk length of an EPTP, from its low bits: bits 5:3 are one less. */
+export const eptWalkLength = (low: number): number => ((low >> 3) & 7) + 1;
 
 /** Decodes an EPTP, an unsigned number below 2^52. */
 export function eptContext(eptp: number, options = 0): EptContext {
   const low = eptp % 4096;
-  const levels = (low & WALK_LENGTH) === WALK_LENGTH_5 ? 5 : 4;
+  const levels = eptWalkLength(low) === 5 ? 5 : 4;
   return { eptp, root: eptp - low, memoryType: low & 7, accessedDirty: (low & 0x40) !== 0, levels, options };
 }
 

@@ -1,5 +1,6 @@
 /** Accesses to the APIC-access page (SDM volume 3, "Virtualizing Memory-Mapped APIC Accesses"). */
 import { VmExit } from '../cpu/events.ts';
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { Access } from '../mmu/access.ts';
 import type { ApicAccessPage } from '../mmu/mmu.ts';
 import { SECONDARY } from './controls.ts';
@@ -9,7 +10,6 @@ import { offsetOf } from './vmcs.ts';
 import { hasSecondary, type VmxParts } from './vmx-parts.ts';
 
 const ADDRESS = offsetOf('APIC-access address');
-const PAGE_BYTES = 4096;
 
 /** Access types in bits 15:12 of the exit qualification. */
 export const ApicAccessType = { dataRead: 0, dataWrite: 1, fetch: 2, eventDelivery: 3 } as const;

@@ -1,13 +1,12 @@
 /** What makes an EPT pointer valid (SDM volume 3, "Extended-Page-Table Pointer (EPTP)"). */
+import { eptWalkLength } from '../mmu/walk.ts';
+
 const RESERVED_LOW = 0xf80;
-const WALK_LENGTH_4 = 3 << 3;
-const WALK_LENGTH_5 = 4 << 3;
 const UNCACHEABLE = 0;
 const WRITE_BACK = 6;
 
 export const hasEptpMemoryType = (low: number): boolean => (low & 7) === UNCACHEABLE || (low & 7) === WRITE_BACK;
-export const hasEptpWalkLength = (low: number): boolean =>
-  (low & 0x38) === WALK_LENGTH_4 || (low & 0x38) === WALK_LENGTH_5;
+export const hasEptpWalkLength = (low: number): boolean => eptWalkLength(low) === 4 || eptWalkLength(low) === 5;
 /** Bits 11:7 and those beyond the physical-address width are 0. */
 export const hasEptpReservedClear = (low: number, high: number, physicalAddressBits: number): boolean =>
   (low & RESERVED_LOW) === 0 && high < 2 ** (physicalAddressBits - 32);

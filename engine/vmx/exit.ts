@@ -50,7 +50,7 @@ export function performExit(parts: VmxParts, event: VmExit, instructionLengthByt
   const { delivering } = processor;
   vmcs.touch();
   writeExitInformation(parts, event, delivering, instructionLengthBytes);
-  saveGuestState(parts, savedResumeFlag(parts.state, event, delivering));
+  saveGuestState(parts, savedResumeFlag(state, event, delivering));
   stopPreemptionTimer(parts);
   state.monitorTrap = MONITOR_TRAP.OFF;
   state.virtualInterrupt = 0;

@@ -30,7 +30,7 @@ const identities: Readonly<Record<string, number>> = {
 const secondRegister: Readonly<Record<string, number>> = { Vmread: 1, Vmwrite: 0, Invept: 0, Invvpid: 0, Invpcid: 0 };
 const tableLoads = new Set(['Sgdt', 'Sidt', 'Lgdt', 'Lidt']);
 
-const addressSizeCode = (bits: 16 | 32 | 64): number => (bits === 64 ? 2 : bits === 32 ? 1 : 0);
+const sizeCode = (bits: 16 | 32 | 64): number => (bits === 64 ? 2 : bits === 32 ? 1 : 0);
 
 function memoryBits({ base, index, scale, segment }: MemoryOperand): number {
   const baseBits = base === undefined || base === RIP_NUMBER ? NO_BASE : base << BASE;
@@ -49,7 +49,7 @@ function mainOperand(insn: DecodedInstruction): DecodedOperand | undefined {
 export function instructionInformation(insn: DecodedInstruction): number {
   const operand = mainOperand(insn);
   if (!operand) return 0;
-  let value = addressSizeCode(insn.addressSize) << ADDRESS_SIZE;
+  let value = sizeCode(insn.addressSize) << ADDRESS_SIZE;
   if (operand.kind === 'memory') value |= memoryBits(operand);
   else if (operand.kind === 'register') value |= REGISTER_FORM | (operand.index << REG1);
   const second = secondRegister[insn.mnemonic];
@@ -64,13 +64,13 @@ export function instructionInformation(insn: DecodedInstruction): number {
 
 /** INS and OUTS report only the address size and the segment. */
 export const stringIoInformation = (addressSize: 16 | 32 | 64, segment: number): number =>
-  (addressSizeCode(addressSize) << ADDRESS_SIZE) | (segment << SEGMENT);
+  (sizeCode(addressSize) << ADDRESS_SIZE) | (segment << SEGMENT);
 
 /** RDRAND and RDSEED report the destination and, in bits 12:11, its size. */
 export function randomInformation(insn: DecodedInstruction): number {
   const destination = insn.operand(0);
-  const size = insn.operandSize === 64 ? 2 : insn.operandSize === 32 ? 1 : 0;
-  return (destination.kind === 'register' ? destination.index << REG1 : 0) | (size << OPERAND_SIZE);
+  const size = sizeCode(insn.operandSize) << OPERAND_SIZE;
+  return (destination.kind === 'register' ? destination.index << REG1 : 0) | size;
 }
 
 /** The exit qualification: the displacement of the memory operand, with RIP added if relative to it; else 0. */

@@ -1,4 +1,5 @@
 /** The page-modification log (SDM volume 3, "Page-Modification Logging"). */
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { offsetOf } from './vmcs.ts';
 import type { VmxParts } from './vmx-parts.ts';
 
@@ -10,7 +11,7 @@ const ENTRIES = 512;
 export function logModification({ vmcs, physical }: VmxParts, guestPhysical: number): boolean {
   const index = vmcs.u32(INDEX) & 0xffff;
   if (index >= ENTRIES) return false;
-  physical.writeU64(vmcs.number(ADDRESS) + index * 8, BigInt(guestPhysical - (guestPhysical % 4096)));
+  physical.writeU64(vmcs.number(ADDRESS) + index * 8, BigInt(guestPhysical - (guestPhysical % PAGE_BYTES)));
   vmcs.touch();
   vmcs.setU32(INDEX, (index - 1) & 0xffff);
   return true;

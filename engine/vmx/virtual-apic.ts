@@ -73,8 +73,6 @@ export class VirtualApic {
 
   entered(): void {
     const { state, vmcs } = this.#parts;
-    state.virtualInterrupt = 0;
-    state.apicEvent = 0;
     if (!this.shadowsTpr) return;
     if (this.deliversInterrupts) this.#virtualizeTpr();
     else if (state.activityState <= ACTIVITY.HLT && hasSecondary(vmcs, SECONDARY['Virtualize APIC accesses']))
@@ -118,10 +116,8 @@ export class VirtualApic {
     if (offset === VIRTUAL_APIC.ICR_HIGH) return;
     if (this.deliversInterrupts) {
       if (offset === VIRTUAL_APIC.EOI) return this.#virtualizeEoi();
-      if (offset === VIRTUAL_APIC.ICR_LOW && isSelfIpi(this.read(offset)))
-        return this.#virtualizeSelfIpi(this.read(offset));
-      if (offset === VIRTUAL_APIC.SELF_IPI && this.read(offset) & PRIORITY)
-        return this.#virtualizeSelfIpi(this.read(offset));
+      const value = this.read(offset);
+      if (isSelfIpi(offset, value)) return this.#virtualizeSelfIpi(value & 0xff);
     }
     this.#exitAtBoundary(ExitReason['APIC write'], offset);
   }
@@ -182,8 +178,7 @@ export class VirtualApic {
     else this.#evaluate();
   }
 
-  #virtualizeSelfIpi(value: number): void {
-    const vector = value & 0xff;
+  #virtualizeSelfIpi(vector: number): void {
     this.#setBit(VIRTUAL_APIC.IRR, vector, true);
     this.#setStatus(Math.max(this.#rvi, vector), this.#svi);
     this.#evaluate();
@@ -244,4 +239,9 @@ export class VirtualApic {
   }
 }
 
-const isSelfIpi = (icr: number): boolean => (icr & SELF_IPI_MASK) === SELF_IPI && (icr & PRIORITY) !== 0;
+/** Whether what was written to a register asks for a self-IPI that can be virtualized. */
+function isSelfIpi(offset: number, value: number): boolean {
+  const asks =
+    offset === VIRTUAL_APIC.ICR_LOW ? (value & SELF_IPI_MASK) === SELF_IPI : offset === VIRTUAL_APIC.SELF_IPI;
+  return asks && (value & PRIORITY) !== 0;
+}

@@ -159,8 +159,9 @@ export class Vmx {
   }
 
   /**
-   * Performs a VM exit, or the virtualization exception that an EPT violation becomes. `state.rip` is the RIP to save: of the instruction that exits. Afterwards it is the host's, and
-   * so is everything else; the instruction counts as completed by a transfer.
+   * Performs a VM exit, or the virtualization exception that an EPT violation becomes. `state.rip` is the RIP to save: of
+   * the instruction that exits. After an exit it is the host's, and so is everything else; the instruction counts as
+   * completed by a transfer.
    */
   exit(event: VmExit, instructionLengthBytes = 0): void {
     if (!this.#parts.state.nonRoot) throw new Error(`internal: VM exit ${event.reason} outside non-root operation`);

@@ -1,6 +1,6 @@
 // npm run fuzz -- [--minutes N] [--count C] [--seed S]: instructions and states of consecutive seeds against this CPU.
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { importBundled } from '../support/bundled.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -15,17 +15,7 @@ for (const [name, value] of Object.entries(values)) {
   process.exit(2);
 }
 const cache = new URL('../../node_modules/.cache/ringside-vectors/', import.meta.url);
-const outfile = new URL('fuzz.mjs', cache);
-await build({
-  entryPoints: [new URL('main.ts', import.meta.url).pathname],
-  outfile: outfile.pathname,
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  external: ['iced-x86'],
-  logLevel: 'error',
-});
-const { fuzz, recorder } = await import(outfile.href);
+const { fuzz, recorder } = await importBundled(new URL('main.ts', import.meta.url), cache);
 const judge = recorder(cache, new URL('../vectors/record/', import.meta.url));
 if (judge.modes.length === 0) console.log('no gcc on x86-64 Linux: nothing to hold the engine against');
 const numbers = { minutes: Number(values.minutes), count: Number(values.count), seed: Number(values.seed) };

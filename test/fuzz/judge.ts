@@ -48,7 +48,7 @@ export function compare(fuzzCase: FuzzCase, run: Run, expected: Outcome): string
 const faultAddress = ({ linear }: NonNullable<VectorOutcome['exception']>): bigint | undefined =>
   linear === undefined ? undefined : BigInt.asUintN(64, BigInt(linear));
 
-/** A row for found.txt. */
+/** The case as a row in the vectors' text. */
 export const rowOf = (fuzzCase: FuzzCase, expected: Outcome, flagsMask: number): string =>
   writeVectors('', [toVector(fuzzCase, expected, flagsMask, `Seed_${fuzzCase.seed}`)])
     .split('\n')

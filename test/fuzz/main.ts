@@ -72,8 +72,8 @@ function holdBatch({ program, machines, tally }: Judge, mode: Mode, batch: reado
   tally.held += chosen.length;
   for (const [n, { one, run }] of chosen.entries()) {
     const outcome = outcomes[n];
-    if (outcome && compare(one, run, outcome).length > 0)
-      tally.findings.push(tell(program, machines, one, compare(one, run, outcome).join('; ')));
+    const found = outcome ? compare(one, run, outcome) : [];
+    if (found.length > 0) tally.findings.push(tell(program, machines, one, found.join('; ')));
   }
 }
 

@@ -1,6 +1,5 @@
 /** Holds Ringside's machine against the steps of another one; the first difference with what led to it. */
-import { codeSize, is64Bit } from '../../engine/cpu/modes.ts';
-import { CS } from '../../engine/cpu/state.ts';
+import { codeSize, linearOfRip } from '../../engine/cpu/modes.ts';
 import { DEFAULT_EXTENDED_STATE } from '../vectors/extended-state.ts';
 import { STATUS_FLAGS } from '../vectors/layout.ts';
 import { definedFlags } from '../vectors/record/defined-flags.ts';
@@ -74,9 +73,7 @@ function stepAs(machine: LockstepMachine, theirs: Step): Step {
 
 function nextInstruction(machine: LockstepMachine, before: State): Executed {
   const { state, mmu } = machine.host;
-  const base = is64Bit(state) ? 0 : state.segment(CS).base;
-  const linear = is64Bit(state) ? state.rip : (base + state.rip) >>> 0;
-  const bytes = mmu.peek(linear, 15);
+  const bytes = mmu.peek(linearOfRip(state), 15);
   const instruction = decode(bytes, codeSize(state));
   const place = `${registerOf(before, 'cs').toString(16)}:${registerOf(before, 'rip').toString(16)}`;
   const text = `${place} ${instruction.isInvalid ? '(bad)' : format(instruction)}`;

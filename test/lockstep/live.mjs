@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** `npm run lockstep -- [--guest NAME] [--steps N] [--record]`, from the project's folder. */
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { importBundled } from '../support/bundled.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -15,15 +15,6 @@ if (!Number.isInteger(limit) || limit < 1) {
   console.error(`--steps: expected a number above 0, found ${values.steps}`);
   process.exit(2);
 }
-const outfile = new URL('../../node_modules/.cache/ringside-lockstep/live.mjs', import.meta.url);
-await build({
-  entryPoints: [new URL('live.ts', import.meta.url).pathname],
-  outfile: outfile.pathname,
-  bundle: true,
-  platform: 'node',
-  format: 'esm',
-  external: ['iced-x86'],
-  logLevel: 'error',
-});
-const { runLive } = await import(outfile.href);
+const cache = new URL('../../node_modules/.cache/ringside-lockstep/', import.meta.url);
+const { runLive } = await importBundled(new URL('live.ts', import.meta.url), cache);
 process.exitCode = runLive({ guests: values.guest, limit, recorded: values.record }) ? 0 : 1;

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { Position } from '../../engine/machine/machine-api.ts';
 import { architecturalState } from '../../engine/machine/platform.ts';
+import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { random } from '../support/random.ts';
 import { type GuestRun, guestFromFile, guestFromSource, MIB } from '../vmm/run-guest.ts';
 
@@ -22,16 +23,7 @@ org 0x100000
   mov word [rdi + 4], 0x8e00
   shr eax, 16
   mov [rdi + 6], ax
-  mov al, 0x11
-  out 0x20, al
-  mov al, 0x20
-  out 0x21, al
-  mov al, 4
-  out 0x21, al
-  mov al, 1
-  out 0x21, al
-  mov al, 0xfe
-  out 0x21, al
+${TIMER_INTERRUPTS}
   mov al, 0x34
   out 0x43, al
   mov al, 0x10

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
 /** Waits for five ticks of the timer, 10 ms each, with `wait`; RBX counts how often it woke. */
@@ -14,16 +15,7 @@ start:
   shr eax, 16
   mov [idt + 0x20 * 16 + 6], ax
   lidt [idtr]
-  mov al, 0x11
-  out 0x20, al
-  mov al, 0x20
-  out 0x21, al
-  mov al, 4
-  out 0x21, al
-  mov al, 1
-  out 0x21, al
-  mov al, 0xfe
-  out 0x21, al
+${TIMER_INTERRUPTS}
   mov al, 0x34
   out 0x43, al
   mov al, 11932 & 255

@@ -1,5 +1,6 @@
 /** RFLAGS.RF as interrupts and traps save it in the middle of a repeated string instruction, and elsewhere. */
 import { describe, expect, test } from 'vitest';
+import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
 /** A timer interrupt every 10 microseconds; the handlers gather the saved RFLAGS, until twenty interrupts have come. */
@@ -15,16 +16,7 @@ start:
   mov eax, on_debug
   call gate
   lidt [idtr]
-  mov al, 0x11
-  out 0x20, al
-  mov al, 0x20
-  out 0x21, al
-  mov al, 4
-  out 0x21, al
-  mov al, 1
-  out 0x21, al
-  mov al, 0xfe
-  out 0x21, al
+${TIMER_INTERRUPTS}
   mov al, 0x34
   out 0x43, al
   mov al, 12

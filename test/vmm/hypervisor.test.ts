@@ -1,5 +1,6 @@
 /** Guests of the built-in hypervisor: what each kind of VM exit does for them. */
 import { describe, expect, test } from 'vitest';
+import { interruptGate, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { type GuestRun, guestFromSource, MIB, runToEnd } from './run-guest.ts';
 
 const PREAMBLE = 'bits 64\norg 0x100000\n';
@@ -17,25 +18,8 @@ const exits = ({ machine }: GuestRun) => machine.statistics().exitsByReason;
 /** An IDT with one handler, 64-bit code at ring 0, and the PIC programmed to vector 20h for IRQ 0. */
 const INTERRUPTS = `
   lidt [idtr]
-  mov al, 0x11
-  out 0x20, al
-  mov al, 0x20
-  out 0x21, al
-  mov al, 4
-  out 0x21, al
-  mov al, 1
-  out 0x21, al
-  mov al, 0xfe
-  out 0x21, al
-  mov rdi, idt + 0x20 * 16
-  mov rax, handler
-  mov [rdi], ax
-  mov word [rdi + 2], 8
-  mov word [rdi + 4], 0x8e00
-  shr rax, 16
-  mov [rdi + 6], ax
-  shr rax, 16
-  mov [rdi + 8], eax
+  ${TIMER_INTERRUPTS}
+  ${interruptGate(0x20, 'handler')}
 `;
 const IDT = `
 align 8

@@ -4,6 +4,7 @@
  */
 import { EXIT } from '../../engine/vmx/controls.ts';
 import { fieldByName } from '../../engine/vmx/vmcs.ts';
+import { interruptGate, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { type GuestOptions, type GuestRun, guestFromSource } from '../vmm/run-guest.ts';
 
 const LOG = 0x20_0000;
@@ -95,23 +96,8 @@ const source = (program: BareHypervisor): string => {
   return `
 bits 64
 org 0x100000
-  mov al, 0x11                  ; 8259: vectors from 20h, IRQ 0 only
-  out 0x20, al
-  mov al, 0x20
-  out 0x21, al
-  mov al, 4
-  out 0x21, al
-  mov al, 1
-  out 0x21, al
-  mov al, 0xfe
-  out 0x21, al
-  mov rdi, idt + 0x20 * 16
-  mov rax, handler
-  mov [rdi], ax
-  mov word [rdi + 2], 8
-  mov word [rdi + 4], 0x8e00
-  shr rax, 16
-  mov [rdi + 6], ax
+${TIMER_INTERRUPTS}
+${interruptGate(0x20, 'handler')}
   lidt [idtr]
   lgdt [gdtr]
   mov ax, 0x18

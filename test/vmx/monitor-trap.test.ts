@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { PIN, PRIMARY } from '../../engine/vmx/controls.ts';
+import { interruptGate } from '../support/interrupt-controller.ts';
 import { type BareHypervisor, bareHypervisor, encoding, exitsOf, write } from './bare-hypervisor.ts';
 
 const MTF = 37;
+const DIVIDE_ERROR = 0;
 const HLT = 1;
 const INJECT = 'VM-entry interruption-information field';
 const primary = PRIMARY['Monitor trap flag'];
@@ -30,10 +32,14 @@ describe('monitor trap flag', () => {
     expect(ripsOf(await traps({ guest })).slice(0, 3)).toEqual([5, 10, 10]);
   });
   it('exits before the handler of an exception', async () => {
-    const idt =
-      'mov rax, handler\n mov [idt], ax\n mov word [idt + 2], 8\n mov word [idt + 4], 0x8e00\n shr rax, 16\n mov [idt + 6], ax';
     const guest = 'xor ecx, ecx\n div ecx\n nop';
-    const run = await bareHypervisor({ primary, handlers, data, setUp: `${idt}\n ${setUp}`, guest });
+    const run = await bareHypervisor({
+      primary,
+      handlers,
+      data,
+      setUp: `${interruptGate(DIVIDE_ERROR, 'handler')}\n ${setUp}`,
+      guest,
+    });
     run.machine.run({ instructions: 2000 });
     const [first, second] = run.exits();
     expect(first?.rip).toBe(2);

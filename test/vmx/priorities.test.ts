@@ -1,6 +1,7 @@
 /** What comes first at an instruction boundary (SDM volume 3, "Priority Among Concurrent Events" and chapter "VM Exits"). */
 import { describe, expect, it } from 'vitest';
 import { PIN, PRIMARY, SECONDARY } from '../../engine/vmx/controls.ts';
+import { interruptGate } from '../support/interrupt-controller.ts';
 import { type BareHypervisor, bareHypervisor, exitsOf } from './bare-hypervisor.ts';
 
 const [EVENT, INIT, INTERRUPT_WINDOW, NMI_WINDOW, MTF, TIMER, VMCALL] = [0, 3, 7, 8, 37, 52, 18];
@@ -25,8 +26,7 @@ const NMI_COMMAND = 0x4400;
 const INIT_COMMAND = 0x4500;
 
 /** What exits leave pending is the host's then, which has a handler for NMIs. */
-const nmiGate =
-  'mov rax, handler\n mov [idt + 32], ax\n mov word [idt + 34], 8\n mov word [idt + 36], 0x8e00\n shr rax, 16\n mov [idt + 38], ax';
+const nmiGate = interruptGate(2, 'handler');
 
 const first = async (program: BareHypervisor) => (await exitsOf(program))[0];
 

@@ -15,14 +15,15 @@ import {
   isUnrestricted,
   isWithinPhysicalWidth,
   msrAreaRules,
+  OTHER_EVENT,
+  PIN_FIELD,
+  PRIMARY_FIELD,
   pageRules,
   rulesOf,
+  SECONDARY_FIELD,
 } from './rule-helpers.ts';
 import { virtualApicRules } from './virtual-apic-rules.ts';
 
-const PIN_FIELD = 'Pin-based VM-execution controls';
-const PRIMARY_FIELD = 'Primary processor-based VM-execution controls';
-const SECONDARY_FIELD = 'Secondary processor-based VM-execution controls';
 const INFORMATION = 'VM-entry interruption-information field';
 
 const exit = rulesOf('VM-Exit Control Fields');
@@ -181,7 +182,6 @@ const GUEST_CR0 = offsetOf('Guest CR0');
 const NMI = 2;
 const HARDWARE_EXCEPTION = 3;
 const SOFTWARE_INTERRUPT = 4;
-const OTHER_EVENT = 7;
 const DELIVER_ERROR_CODE = 1 << 11;
 const vectorsWithErrorCode = new Set([8, 10, 11, 12, 13, 14, 17]);
 

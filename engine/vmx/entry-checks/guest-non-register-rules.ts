@@ -8,7 +8,15 @@ import { PIN, SECONDARY } from '../controls.ts';
 import { offsetOf, SHADOW_VMCS, VMCS_BYTES, VMCS_REVISION, type Vmcs } from '../vmcs.ts';
 import { hasPin, hasSecondary, type VmxParts } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
-import { injectedType, injectedVector, isIa32eGuest, isWithinPhysicalWidth, rulesOf } from './rule-helpers.ts';
+import {
+  injectedType,
+  injectedVector,
+  isIa32eGuest,
+  isWithinPhysicalWidth,
+  OTHER_EVENT,
+  rulesOf,
+  SECONDARY_FIELD,
+} from './rule-helpers.ts';
 
 const nonRegister = rulesOf('Checks on Guest Non-Register State');
 const pdptes = rulesOf('Checks on Guest Page-Directory-Pointer-Table Entries');
@@ -38,7 +46,6 @@ const PDPTE_LOADING = 2;
 const EXTERNAL_INTERRUPT = 0;
 const NMI = 2;
 const HARDWARE_EXCEPTION = 3;
-const OTHER_EVENT = 7;
 const DB = 1;
 const MC = 18;
 
@@ -203,7 +210,7 @@ export const guestNonRegisterRules: readonly EntryRule[] = [
   ),
   nonRegister(
     'link-pointer-shadow-indicator',
-    ['VMCS link pointer', 'Secondary processor-based VM-execution controls'],
+    ['VMCS link pointer', SECONDARY_FIELD],
     'Bit 31 of the region that the VMCS link pointer names, the shadow-VMCS indicator, must equal "VMCS shadowing".',
     (parts, vmcs) =>
       hasLink(vmcs) &&

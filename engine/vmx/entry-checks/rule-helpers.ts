@@ -2,7 +2,7 @@
 import { cr4Allowed } from '../../cpu/control-registers.ts';
 import type { CpuModel } from '../../cpu/model.ts';
 import { hasBit } from '../../cpu/register-bits.ts';
-import { allowedSettings, type ControlGroupName, ENTRY, EXIT, SECONDARY } from '../controls.ts';
+import { allowedSettings, type ControlGroupName, controlGroups, ENTRY, EXIT, SECONDARY } from '../controls.ts';
 import type { VmcsFieldName } from '../fields.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
 import { hasExit, hasSecondary, type VmxParts } from '../vmx-parts.ts';
@@ -27,6 +27,10 @@ export const rulesOf =
   });
 
 export type MakeRule = ReturnType<typeof rulesOf>;
+
+export const PIN_FIELD = controlGroups.pin.field;
+export const PRIMARY_FIELD = controlGroups.primary.field;
+export const SECONDARY_FIELD = controlGroups.secondary.field;
 
 /** Rules about the execution control fields. */
 export const execution = rulesOf('VM-Execution Control Fields');
@@ -98,6 +102,9 @@ export const isIa32eGuest = (vmcs: Vmcs): boolean => hasEntry(vmcs, ENTRY['IA-32
 export const isLongHost = (vmcs: Vmcs): boolean => hasExit(vmcs, EXIT['Host address-space size']);
 export const isUnrestricted = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Unrestricted guest']);
 export const isVirtual8086Guest = (vmcs: Vmcs): boolean => vmcs.bits(GUEST_RFLAGS, 1 << 17) !== 0;
+
+/** Interruption type of an event that is none of the others: a pending MTF VM exit. */
+export const OTHER_EVENT = 7;
 
 /** Type of the event that VM entry is to inject, or -1 if there is none. */
 export function injectedType(vmcs: Vmcs): number {

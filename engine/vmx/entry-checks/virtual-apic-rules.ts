@@ -4,11 +4,15 @@ import { VIRTUAL_APIC } from '../virtual-apic.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
 import { hasExit, hasPin, hasPrimary, hasSecondary } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
-import { execution, isWithinPhysicalWidth, pageRules } from './rule-helpers.ts';
+import {
+  execution,
+  isWithinPhysicalWidth,
+  PIN_FIELD,
+  PRIMARY_FIELD,
+  pageRules,
+  SECONDARY_FIELD,
+} from './rule-helpers.ts';
 
-const PIN_FIELD = 'Pin-based VM-execution controls';
-const PRIMARY_FIELD = 'Primary processor-based VM-execution controls';
-const SECONDARY_FIELD = 'Secondary processor-based VM-execution controls';
 const VIRTUAL_APIC_ADDRESS = offsetOf('Virtual-APIC address');
 const THRESHOLD = offsetOf('TPR threshold');
 const NOTIFICATION_VECTOR = offsetOf('Posted-interrupt notification vector');
