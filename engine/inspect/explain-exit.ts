@@ -5,7 +5,7 @@ import type { EntryRule } from '../vmx/entry-checks/entry-rule.ts';
 import type { VmExitInfo } from '../vmx/exit.ts';
 import { ExitReason, exitReason } from '../vmx/exit-reasons.ts';
 import type { VmcsFieldName } from '../vmx/fields.ts';
-import { instructionErrorText } from '../vmx/instruction-errors.ts';
+import { InstructionError, instructionErrorText } from '../vmx/instruction-errors.ts';
 import { describeOperand } from '../vmx/instruction-information.ts';
 import { decodeInterruption, decodeQualification } from '../vmx/qualification.ts';
 import { fieldByName, offsetOf } from '../vmx/vmcs.ts';
@@ -177,8 +177,22 @@ export function explainEntryFailure(failure: VmEntryFailure, physical: PhysicalM
   if (reason !== undefined) values.reason = BigInt(reason);
   const msr = violated.length === 0 && reason !== undefined ? [msrSentence(failure, physical)] : [];
   const rules = violated.map((rule) => explainRule(rule, physical, vmcs));
-  return { title: `VM-entry failure: ${how}`, values, explanation: [...rules, ...msr, outcome] };
+  const refusal = refusals[error ?? 0] ?? [];
+  return { title: `VM-entry failure: ${how}`, values, explanation: [...rules, ...msr, ...refusal, outcome] };
 }
+
+/** What is wrong where no rule is broken, by VM-instruction error. */
+const refusals: Readonly<Record<number, readonly string[]>> = {
+  [InstructionError.vmlaunchNonClear]: [
+    'The launch state of the current VMCS is launched: a guest that has been entered is entered again by VMRESUME, or by VMLAUNCH after VMCLEAR.',
+  ],
+  [InstructionError.vmresumeNonLaunched]: [
+    'The launch state of the current VMCS is clear: the first entry, and the first after each VMCLEAR, takes VMLAUNCH.',
+  ],
+  [InstructionError.blockedByMovSs]: [
+    'The instruction before was MOV SS or POP SS, whose shadow does not allow a VM entry.',
+  ],
+};
 
 const LOAD_ADDRESS = offsetOf('VM-entry MSR-load address');
 

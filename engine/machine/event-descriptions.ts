@@ -1,8 +1,9 @@
 /** Events as filters and people see them: the named values of conditions, and the explanation in words. */
 import { type GuestFault, Vector } from '../cpu/events.ts';
 import { modeNames } from '../cpu/modes.ts';
+import { describeMsrIntercept } from '../inspect/msr-bitmap.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
-import { classify } from '../isa/sensitivity.ts';
+import { type Classification, classify } from '../isa/sensitivity.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent, StopFilter } from './machine-api.ts';
 
@@ -102,7 +103,8 @@ export function instructionEvent(instruction: DecodedInstruction, host: Host): M
   const name = instruction.mnemonic.toUpperCase();
   if (found.privileged) {
     const outcome = cpl > 0 ? `In ring ${cpl}: ${found.ring3}` : `In ring 0: ${found.ring0}`;
-    event('privileged-instruction', `${name} is privileged (ring ${cpl})`, [found.does, outcome]);
+    const asGuest = host.state.nonRoot ? nonRootSentences(name, found, host) : [];
+    event('privileged-instruction', `${name} is privileged (ring ${cpl})`, [found.does, outcome, ...asGuest]);
   }
   if (found.sensitive && cpl > 0) {
     const outcome = found.privileged
@@ -112,6 +114,17 @@ export function instructionEvent(instruction: DecodedInstruction, host: Host): M
     event('sensitive-instruction', `${name} is sensitive (ring ${cpl})`, [found.does, here, outcome]);
   }
   return events;
+}
+
+const RCX = 1;
+
+/** What the instruction does in the guest of a hypervisor, and what the bitmap says where that depends on one. */
+function nonRootSentences(name: string, { nonRoot }: Classification, { state, physical }: Host): string[] {
+  const general = `In non-root operation: ${nonRoot}`;
+  const isMsrAccess = name === 'RDMSR' || name === 'WRMSR';
+  if (!isMsrAccess || !state.currentVmcsValid) return [general];
+  const access = name === 'RDMSR' ? 'read' : 'write';
+  return [general, describeMsrIntercept(physical, state.currentVmcs, state.gpr32(RCX), access)];
 }
 
 export function ringEvent(from: number, to: number, host: Host): MachineEvent {

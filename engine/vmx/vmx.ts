@@ -53,7 +53,7 @@ export interface VmEntryFailure {
   readonly reason: number | undefined;
   /** Exit qualification, if it is one. */
   readonly qualification: bigint;
-  /** Every rule broken; empty for an MSR that could not be loaded. */
+  /** Every rule broken; empty for an MSR that could not be loaded, and for a launch state or MOV SS that refuses the entry. */
   readonly violated: readonly EntryRule[];
 }
 
@@ -63,6 +63,14 @@ export type InterruptOutcome = 'blocked' | 'delivered' | 'vm-exit';
 /** A shadow VMCS cannot be entered. */
 const isShadowVmcs = ({ state, physical }: VmxParts): boolean =>
   (physical.readU32(state.currentVmcs) & SHADOW_VMCS) !== 0;
+
+/** Why an entry is refused before any rule is looked at: a VM-instruction error. */
+function refusalOf({ state, physical }: VmxParts, launch: boolean): number | undefined {
+  if (state.interruptibility & BLOCKING.MOV_SS) return InstructionError.blockedByMovSs;
+  const launched = physical.readU32(state.currentVmcs + LAUNCH_STATE_OFFSET) === LaunchState.launched;
+  if (launched === !launch) return undefined;
+  return launch ? InstructionError.vmlaunchNonClear : InstructionError.vmresumeNonLaunched;
+}
 
 const SUB_PAGE_TABLE = offsetOf('Sub-page-permission-table pointer');
 const ENTRY_INTERRUPTION = offsetOf('VM-entry interruption-information field');
@@ -126,12 +134,10 @@ export class Vmx {
   /** VMLAUNCH and VMRESUME after their checks of mode and privilege. */
   #enter(launch: boolean): void {
     const parts = this.#parts;
-    const { state, physical, processor } = parts;
+    const { state, processor } = parts;
     if (!state.currentVmcsValid || isShadowVmcs(parts)) return vmFailInvalid(parts);
-    if (state.interruptibility & BLOCKING.MOV_SS) return vmFail(parts, InstructionError.blockedByMovSs);
-    const launched = physical.readU32(state.currentVmcs + LAUNCH_STATE_OFFSET) === LaunchState.launched;
-    if (launch && launched) return vmFail(parts, InstructionError.vmlaunchNonClear);
-    if (!launch && !launched) return vmFail(parts, InstructionError.vmresumeNonLaunched);
+    const refusal = refusalOf(parts, launch);
+    if (refusal !== undefined) return this.#refuse(launch, refusal);
     const result = performEntry(parts, this.#intercepts, this.#checked);
     if (result.kind === 'fail') {
       this.#tellFailure(launch, result.error, undefined, 0n);
@@ -148,6 +154,12 @@ export class Vmx {
     if (parts.vmcs.u32(ENTRY_INTERRUPTION) & INTERRUPTION_VALID) this.#deliver(() => injectEvent(parts), 0);
     if (!this.onVmEntry || !state.nonRoot) return;
     this.onVmEntry({ launch, vmcs: state.currentVmcs, rip: BigInt.asUintN(64, BigInt(state.rip)) });
+  }
+
+  #refuse(launch: boolean, error: number): void {
+    const vmcs = this.#parts.state.currentVmcs;
+    this.onVmEntryFailure?.({ launch, vmcs, error, reason: undefined, qualification: 0n, violated: [] });
+    vmFail(this.#parts, error);
   }
 
   #tellFailure(launch: boolean, error: number | undefined, reason: number | undefined, qualification: bigint): void {

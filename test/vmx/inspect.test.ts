@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { BLOCKING } from '../../engine/cpu/register-bits.ts';
 import { exitCause } from '../../engine/inspect/exit-causes.ts';
 import { explainEntryFailure, explainExit } from '../../engine/inspect/explain-exit.ts';
+import { describeMsrIntercept } from '../../engine/inspect/msr-bitmap.ts';
 import { findVmcsField, pokeVmcsField, vmcsView } from '../../engine/inspect/vmcs.ts';
 import type { VmExitInfo } from '../../engine/vmx/exit.ts';
 import { exitReasonTable } from '../../engine/vmx/exit-reasons.ts';
+import { LAUNCH_STATE_OFFSET, LaunchState } from '../../engine/vmx/vmcs.ts';
 import type { VmEntryFailure } from '../../engine/vmx/vmx.ts';
 import { controls, insn, type Values, VMCS_REGION, VmxMachine } from './machine.ts';
 
@@ -95,14 +98,50 @@ describe('exits in words', () => {
   });
 });
 
+describe('whether an access to an MSR exits', () => {
+  const BITMAP = 0x3_1000;
+  const USE_MSR_BITMAPS = 1 << 28;
+  const described = (control: number, msr: number, access: 'read' | 'write') => {
+    const m = new VmxMachine().inGuest({
+      [PRIMARY]: controls('primary') | BigInt(control),
+      'Address of MSR bitmaps': BITMAP,
+    });
+    m.physical.view.setUint8(BITMAP + 3 * 1024 + 0x82 / 8, 1 << 2);
+    return describeMsrIntercept(m.physical, VMCS_REGION, msr, access);
+  };
+  it.each([
+    [
+      0xc000_0082,
+      'write',
+      'It exits: bit 0x82 of the MSR bitmap for writes of C0000000H to C0001FFFH (byte 0x31c10, bit 2) is 1.',
+    ],
+    [
+      0xc000_0082,
+      'read',
+      'It does not exit: bit 0x82 of the MSR bitmap for reads of C0000000H to C0001FFFH (byte 0x31410, bit 2) is 0.',
+    ],
+    [
+      0x82,
+      'write',
+      'It does not exit: bit 0x82 of the MSR bitmap for writes of 0 to 1FFFH (byte 0x31810, bit 2) is 0.',
+    ],
+    [0x4b56_4d00, 'read', 'It exits: MSR 0x4b564d00 is outside of both ranges of the MSR bitmaps.'],
+  ] as const)('MSR %x, %s, with MSR bitmaps', (msr, access, sentence) => {
+    expect(described(USE_MSR_BITMAPS, msr, access)).toBe(sentence);
+  });
+  it('without them every access does', () => {
+    expect(described(0, 0x10, 'read')).toBe('It exits: “Use MSR bitmaps” is 0, so that every RDMSR and WRMSR does.');
+  });
+});
+
 describe('failed VM entries in words', () => {
-  function failure(values: Values) {
-    const m = new VmxMachine().ready(values);
+  const failure = (values: Values) => failureOf(new VmxMachine().ready(values), insn.vmlaunch);
+  function failureOf(m: VmxMachine, instruction: string) {
     let seen: VmEntryFailure | undefined;
     m.vmx.onVmEntryFailure = (told) => {
       seen = told;
     };
-    m.step(insn.vmlaunch);
+    m.step(instruction);
     if (!seen) throw new Error('expected the VM entry to fail');
     return explainEntryFailure(seen, m.physical);
   }
@@ -119,6 +158,23 @@ describe('failed VM entries in words', () => {
     const { title, values } = failure({ 'Pin-based VM-execution controls': controls('pin') | 0x100n });
     expect(title).toBe('VM-entry failure: VM-instruction error 7, VM entry with invalid control field(s)');
     expect(values).toMatchObject({ error: 7n, rules: 'pin-based-allowed' });
+  });
+  it.each([
+    ['VMLAUNCH', 'launched', 4, 'entered again by VMRESUME'],
+    ['VMRESUME', 'clear', 5, 'takes VMLAUNCH'],
+  ] as const)('%s with a launch state of %s: error %i', (instruction, launchState, error, advice) => {
+    const m = new VmxMachine().ready();
+    m.physical.writeU32(m.state.currentVmcs + LAUNCH_STATE_OFFSET, LaunchState[launchState]);
+    const { values, explanation } = failureOf(m, instruction === 'VMLAUNCH' ? insn.vmlaunch : insn.vmresume);
+    expect(values).toMatchObject({ instruction, error: BigInt(error), rules: '' });
+    expect(explanation[0]).toContain(advice);
+  });
+  it('an entry in the shadow of MOV SS: error 26', () => {
+    const m = new VmxMachine().ready();
+    m.state.interruptibility = BLOCKING.MOV_SS;
+    const { values, explanation } = failureOf(m, insn.vmlaunch);
+    expect(values).toMatchObject({ error: 26n, rules: '' });
+    expect(explanation[0]).toContain('MOV SS');
   });
   it('an MSR that cannot be loaded: which entry', () => {
     const { explanation } = failure({ 'VM-entry MSR-load count': 1, 'VM-entry MSR-load address': 0x3_0000 });
