@@ -1,4 +1,4 @@
-/** Every sample, run as its launch configuration says, prints what its judge confirmed and ends with its exit code. */
+/** Every sample but the broken ones, run as its launch configuration says, prints what its judge confirmed and ends with its exit code. */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -16,7 +16,7 @@ interface LaunchConfiguration {
 function launchConfigurations(): LaunchConfiguration[] {
   const text = readFileSync(path.join(SAMPLES, '.vscode/launch.json'), 'utf8');
   const { configurations } = JSON.parse(text) as { configurations: LaunchConfiguration[] };
-  return configurations.filter(({ program }) => !program.endsWith('{file}'));
+  return configurations.filter(({ program }) => !/\{file\}$|broken-hypervisors/.test(program));
 }
 
 function guestOptions({ virtualization, loadAddress, entryMode, devices }: LaunchConfiguration): GuestOptions {
