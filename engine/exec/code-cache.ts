@@ -3,6 +3,7 @@
  * and the sizes they were decoded for (linear, so that a mark stands for one linear address). A block ends at a transfer, a system instruction, a mark, the end of its page, or the
  * limit; only an instruction that straddles two pages makes a block on two pages.
  */
+import { isCanonical } from '../cpu/access.ts';
 import { CODE_CACHE_ADDRESS, CODE_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-map.ts';
 import type { InstructionAvailability } from '../isa/availability.ts';
 import { type DecodedInstruction, decodeInstructions } from '../isa/decode.ts';
@@ -369,7 +370,13 @@ export function handlerForm(
   return { form, ...addressingForm(instruction), hasIndex: instruction.memory?.index !== undefined };
 }
 
-const addressingForm = ({ codeSize, addressSize }: DecodedInstruction): AddressingForm => ({
-  segmentation: codeSize === 64 ? 'long' : 'legacy',
-  addressSize,
+const addressingForm = (instruction: DecodedInstruction): AddressingForm => ({
+  segmentation: instruction.codeSize === 64 ? 'long' : 'legacy',
+  addressSize: instruction.addressSize,
+  ...(branchesAstray(instruction) ? { branchesAstray: true } : {}),
 });
+
+function branchesAstray({ codeSize, operands: [operand] }: DecodedInstruction): boolean {
+  if (codeSize !== 64 || operand?.kind !== 'near-branch') return false;
+  return !isCanonical(Number(BigInt.asIntN(64, operand.value ?? 0n)));
+}

@@ -1,4 +1,5 @@
 /** The interpreter's handlers: an Operation with its operands taken from the decoded record and the CPU state. */
+import { Vector } from '../cpu/events.ts';
 import { fieldAddress, gprAddress, segmentAddress, vectorAddress } from '../cpu/state-layout.ts';
 import type { InstructionForm } from '../isa/form.ts';
 import { HALF_BYTES } from '../isa/halves.ts';
@@ -23,7 +24,9 @@ export interface HandlerForm extends AddressingForm {
 }
 
 export const handlerKey = (handler: HandlerForm): string =>
-  `${handler.form.key} ${handler.segmentation}${handler.hasIndex ? '+index' : ''}`;
+  [handler.form.key, handler.segmentation, handler.hasIndex && '+index', handler.branchesAstray && '+astray']
+    .filter(Boolean)
+    .join(' ');
 
 /** Encodes the body of the handler. */
 export function emitHandler(handler: HandlerForm): Uint8Array {
@@ -135,6 +138,18 @@ class HandlerEmitter extends OperationEmitter {
   }
   #cutToCode(): void {
     if (this.form.segmentation === 'legacy') this.body.i64(0xffff_ffffn).emit(op.i64And);
+  }
+
+  /** Outside of 64-bit code, #GP(0) also for a branch that is taken beyond the limit of CS. */
+  protected override checkBranch(condition: number | undefined): void {
+    super.checkBranch(condition);
+    if (this.form.segmentation === 'long') return;
+    this.#emitBranchTarget(true);
+    this.emitIsBeyondLimit();
+    if (condition !== undefined) this.body.get(condition).emit(op.i32And);
+    this.body.if();
+    this.emitFault(Vector.GP, 0);
+    this.body.end();
   }
 
   // ---- flags -------------------------------------------------------------------------------------------------------

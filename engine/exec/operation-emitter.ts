@@ -30,6 +30,7 @@ export abstract class OperationEmitter extends MemoryEmitter {
         this.#evaluateInto(target, locals.target);
         this.#checkTarget(locals.target);
       }
+      if (transfer?.kind === 'direct') this.checkBranch(locals.condition);
       for (const store of operation.stores) this.emitStore(store);
       this.#commit(operation);
     };
@@ -45,10 +46,23 @@ export abstract class OperationEmitter extends MemoryEmitter {
     if (this.form.segmentation === 'long') {
       body.get(target).i64(16n).emit(op.i64Shl).i64(16n).emit(op.i64ShrS, op.i64Ne).if();
     } else {
-      body.i32(segmentAddress(CS)).memory(memoryOp.i64Load32U, segmentLayout.limit).emit(op.i64GtU).if();
+      this.emitIsBeyondLimit();
+      body.if();
     }
     this.emitFault(Vector.GP, 0);
     body.end();
+  }
+  /** Makes of an i64 in CS's segment whether it is beyond its limit. */
+  protected emitIsBeyondLimit(): void {
+    this.body.i32(segmentAddress(CS)).memory(memoryOp.i64Load32U, segmentLayout.limit).emit(op.i64GtU);
+  }
+
+  /** #GP(0) for a direct branch that is taken to an address that is not canonical: at the branch, as on silicon. */
+  protected checkBranch(condition: number | undefined): void {
+    if (!this.form.branchesAstray) return;
+    if (condition !== undefined) this.body.get(condition).if();
+    this.emitFault(Vector.GP, 0);
+    if (condition !== undefined) this.body.end();
   }
 
   #guarded(guard: Expr<1>, emitAll: () => void): void {

@@ -134,9 +134,11 @@ export interface FlagsCommit {
 }
 
 export type Transfer =
-  /** To the branch operand's target, if the condition (default: always) holds. */
+  /**
+   * To the branch operand's target, if the condition (default: always) holds. As for an indirect one: #GP(0), after the
+   * reads, if the target is not canonical (64-bit code) or beyond the limit of CS.
+   */
   | { readonly kind: 'direct'; readonly condition: Expr<1> | undefined }
-  /** #GP(0), after the reads, if the target is not canonical (64-bit code) or beyond the limit of CS. */
   | { readonly kind: 'indirect'; readonly target: Expr<64> }
   /** The instruction is executed again if the condition holds (one iteration of a REP). */
   | { readonly kind: 'repeat'; readonly condition: Expr<1> };

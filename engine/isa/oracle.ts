@@ -281,7 +281,7 @@ class Execution {
         return this.#value(transfer.condition) ? BigInt(this.#instruction.ip) : this.#nextIp();
       case 'direct':
         if (transfer.condition && !this.#value(transfer.condition)) return this.#nextIp();
-        return this.#instruction.operands.find((operand) => operand.kind === 'near-branch')?.value ?? 0n;
+        return this.#checked(this.#instruction.operands.find((operand) => operand.kind === 'near-branch')?.value ?? 0n);
     }
   }
 

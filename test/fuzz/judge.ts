@@ -37,7 +37,7 @@ export function compare(fuzzCase: FuzzCase, run: Run, expected: Outcome): string
   if (expected.exception && /^Cmps/.test(run.executed.at(-1) ?? '')) return [];
   const found = differences(toVector(fuzzCase, asTheMachineSays(expected), run.flagsMask, 'fuzz'), run.outcome);
   const { exception, rip } = run.outcome;
-  if (expected.exception && rip !== expected.rip && !isBeyondLimit(fuzzCase, rip))
+  if (expected.exception && rip !== expected.rip)
     found.push(`rip: expected ${expected.rip.toString(16)}, got ${rip.toString(16)}`);
   const address = expected.exception?.linearAddress;
   if (address !== undefined && exception && address !== faultAddress(exception))
@@ -54,9 +54,6 @@ export const rowOf = (fuzzCase: FuzzCase, expected: Outcome, flagsMask: number):
     .split('\n')
     .slice(1)
     .join('\n');
-
-/** A near branch beyond the limit of CS faults at its target in Ringside, not yet at the branch. */
-const isBeyondLimit = ({ mode }: FuzzCase, rip: bigint): boolean => mode === 16 && rip > 0xffffn;
 
 const [PRESENT, FETCH] = [1, 0x10];
 const KERNEL_HALF = 1n << 63n;

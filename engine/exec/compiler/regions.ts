@@ -104,7 +104,8 @@ export class Regions {
 
   /**
    * Whether the region that a block enters may run now: instruction fetches from all its pages are answered by the TLB
-   * as when it was compiled. If so, that holds until the key of the jump cache changes.
+   * as when it was compiled, and neither they nor targets of branches are beyond the limit of CS. If so, that holds until
+   * the key of the jump cache changes.
    */
   mayEnter(block: Block): boolean {
     const compiled = this.#entered.get(block);
@@ -117,7 +118,7 @@ export class Regions {
     if (pages.some(({ linear, physical }) => this.#mmu.servedFetch(linear) !== physical)) return false;
     if (codeSize === 64) return true;
     const { limit } = this.#state.segment(CS);
-    return nodes.every(({ block }) => endOf(block.instructions) - 1 <= limit);
+    return nodes.every(({ block, end: { taken = 0 } }) => Math.max(endOf(block.instructions) - 1, taken) <= limit);
   }
 
   /** The block at an RIP that code of a block leads to, if it is decoded and fetching it changes nothing. */
