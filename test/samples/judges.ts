@@ -66,11 +66,12 @@ function microvmOptions(image: string, folder: string): string[] {
   ];
 }
 
-/** Builds a multiboot sample with the real NASM and runs it under Bochs with an Intel CPU model. */
+/** Builds a multiboot sample, or a program `SAMPLE/PROGRAM`, with the real NASM and runs it under Bochs with an Intel CPU model. */
 export function runUnderBochs(sample: string): Promise<JudgedRun> {
   return inTemporaryFolder(async (folder) => {
     const image = path.join(folder, 'image');
-    assemble(path.join(SAMPLES, sample, `${sample}.asm`), image);
+    const program = sample.includes('/') ? sample : `${sample}/${sample}`;
+    assemble(path.join(SAMPLES, `${program}.asm`), image);
     return await runImageUnderBochs(image, folder);
   });
 }

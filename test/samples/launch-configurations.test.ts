@@ -7,7 +7,7 @@ interface LaunchFile {
   readonly configurations: readonly { readonly program: string }[];
 }
 
-const NAMES = [...QEMU_SAMPLES, 'tiny-hypervisor', 'broken-hypervisors'];
+const NAMES = [...QEMU_SAMPLES, 'tiny-hypervisor', 'broken-hypervisors', 'c-hypervisor'];
 const read = (...names: string[]): LaunchFile => JSON.parse(readFileSync(path.join(SAMPLES, ...names), 'utf8'));
 const [first, ...shared] = read('.vscode/launch.json').configurations;
 
