@@ -14,6 +14,13 @@ const ALL_FLAGS = 0xffff_ffff;
 
 /** Parts of the state that a judge does not show as a processor has them, with the reason in README.md. */
 export type Departure = (name: string, ours: State, theirs: State) => boolean;
+/** Of what a judge writes to memory: whether the bits may differ that `difference` has. */
+export type MemoryDeparture = (address: number, difference: number, ours: State) => boolean;
+
+export interface Departures {
+  readonly state?: readonly Departure[];
+  readonly memory?: readonly MemoryDeparture[];
+}
 
 /** Descriptors of a segment register that cannot be used are left over from something else: processors differ. */
 export const unusableSegment: Departure = (name, ours) => {
@@ -31,15 +38,17 @@ interface Executed {
 export function firstDifference(
   guest: Guest,
   steps: readonly Step[],
-  { watched = true, departures = [] }: { watched?: boolean; departures?: readonly Departure[] } = {},
+  { watched = true, departures = {} }: { watched?: boolean; departures?: Departures } = {},
 ): string | undefined {
-  const machine = new LockstepMachine(guest, watched);
-  const allowed = [unusableSegment, ...departures];
+  const start = steps[0]?.state ?? guest.start;
+  const machine = new LockstepMachine({ ...guest, start }, watched);
+  const allowed = [unusableSegment, ...(departures.state ?? [])];
   const history: string[] = [];
   for (const [n, theirs] of steps.slice(1).entries()) {
     const before = machine.state();
     const { text, flags } = nextInstruction(machine, before);
     const ours = stepAs(machine, theirs);
+    const changes = forgive(machine, ours, theirs, departures.memory ?? []);
     history.push(`${n + 1}: ${text}  ${stateChanges(before, ours.state)}`);
     // What ends a run is an exit of its judge, not a step.
     if (theirs.end === 'halted' || theirs.end === 'shut down') {
@@ -47,7 +56,7 @@ export function firstDifference(
       return report(guest, history, [`end: expected ${theirs.end}, found ${ours.end ?? 'none'}`]);
     }
     if (theirs.end) return report(guest, history, [`the judge cannot go on: ${theirs.end}`]);
-    const differences = differencesOf(ours, theirs, flags, allowed);
+    const differences = [...stateDifferences(ours, theirs, flags, allowed), ...memoryDifferences(changes, theirs)];
     if (differences.length > 0) return report(guest, history, differences);
     machine.adopt(theirs.state, ['rflags']);
   }
@@ -69,6 +78,26 @@ function stepAs(machine: LockstepMachine, theirs: Step): Step {
     changes.push(...step.changes);
   }
   return { ...step, changes };
+}
+
+/** What the step changed, without what may differ; in that the machine goes on from what the other one holds. */
+function forgive(
+  machine: LockstepMachine,
+  ours: Step,
+  theirs: Step,
+  allowed: readonly MemoryDeparture[],
+): ReadonlyMap<number, number> {
+  const [expected, got] = [bytesOf(theirs.changes), bytesOf(ours.changes)];
+  for (const address of allowed.length > 0 ? new Set([...expected.keys(), ...got.keys()]) : []) {
+    const before = machine.byteBefore(address);
+    const [wanted, byte] = [expected.get(address) ?? before, got.get(address) ?? before];
+    if (byte === wanted || !allowed.some((departure) => departure(address, byte ^ wanted, ours.state))) continue;
+    // What only the other machine writes is left out: it would not be what this one has to read there.
+    if (got.has(address)) machine.adoptByte(address, wanted);
+    if (wanted === before) got.delete(address);
+    else got.set(address, wanted);
+  }
+  return got;
 }
 
 function nextInstruction(machine: LockstepMachine, before: State): Executed {
@@ -94,7 +123,7 @@ function flagsToCompare(mode: 16 | 32 | 64, instruction: Parameters<typeof defin
   return (definedFlags(mode, instruction, input) | ~STATUS_FLAGS) >>> 0;
 }
 
-function differencesOf(ours: Step, theirs: Step, flags: number, allowed: readonly Departure[]): string[] {
+function stateDifferences(ours: Step, theirs: Step, flags: number, allowed: readonly Departure[]): string[] {
   const found: string[] = [];
   for (const name of STATE_NAMES) {
     const mask = name === 'rflags' ? BigInt(flags) & ~TF_RF : -1n;
@@ -102,7 +131,12 @@ function differencesOf(ours: Step, theirs: Step, flags: number, allowed: readonl
     if (expected === got || allowed.some((departure) => departure(name, ours.state, theirs.state))) continue;
     found.push(`${name}: expected ${expected.toString(16)}, found ${got.toString(16)}`);
   }
-  const [expected, got] = [bytesOf(theirs.changes), bytesOf(ours.changes)];
+  return found;
+}
+
+function memoryDifferences(got: ReadonlyMap<number, number>, theirs: Step): string[] {
+  const found: string[] = [];
+  const expected = bytesOf(theirs.changes);
   for (const at of new Set([...expected.keys(), ...got.keys()])) {
     if (expected.get(at) === got.get(at)) continue;
     found.push(`byte ${at.toString(16)}: expected ${hex(expected.get(at))}, found ${hex(got.get(at))}`);
@@ -112,6 +146,7 @@ function differencesOf(ours: Step, theirs: Step, flags: number, allowed: readonl
 
 const hex = (byte: number | undefined): string => (byte === undefined ? 'no change' : byte.toString(16));
 
+/** The last value of each byte. */
 const bytesOf = (changes: readonly Change[]): Map<number, number> =>
   new Map(changes.flatMap(({ address, bytes }) => [...bytes].map((byte, n) => [address + n, byte] as const)));
 

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { type Change, decodeState, type End, encodeState, type Guest, STATE_BYTES, type Step } from './state.ts';
+import { wholeSteps } from './steps.ts';
 
 const CACHE = path.resolve('node_modules/.cache/ringside-lockstep');
 const SOURCE = path.resolve('test/lockstep/kvm/kvm.c');
@@ -44,7 +45,7 @@ export function stepUnderKvm(program: string, guest: Guest, limit: number): Step
   const input = Buffer.concat([head, encodeState(guest.start), guest.ram]);
   const run = spawnSync(program, { input, maxBuffer: 2 ** 30, timeout: TIME_LIMIT_MS });
   if (run.status !== 0) throw new Error(`${guest.name} under KVM: ${run.signal ?? run.status} ${run.stderr}`);
-  return withoutIterations(decodeSteps(run.stdout));
+  return wholeSteps(decodeSteps(run.stdout));
 }
 
 function decodeSteps(data: Buffer): Step[] {
@@ -65,19 +66,4 @@ function decodeSteps(data: Buffer): Step[] {
     steps.push({ state, changes, ...(end ? { end } : {}) });
   }
   return steps;
-}
-
-/** A repeated instruction as one step: a processor traps after each iteration, an emulator after some of them. */
-function withoutIterations(steps: readonly Step[]): Step[] {
-  const whole: Step[] = [];
-  let changes: Change[] = [];
-  for (const [n, step] of steps.entries()) {
-    changes.push(...step.changes);
-    const previous = whole.at(-1);
-    const isIteration = n > 0 && !step.end && previous?.state.rip === step.state.rip;
-    if (isIteration) continue;
-    whole.push({ ...step, changes });
-    changes = [];
-  }
-  return whole;
 }

@@ -17,4 +17,4 @@ if (!Number.isInteger(limit) || limit < 1) {
 }
 const cache = new URL('../../node_modules/.cache/ringside-lockstep/', import.meta.url);
 const { runLive } = await importBundled(new URL('live.ts', import.meta.url), cache);
-process.exitCode = runLive({ guests: values.guest, limit, recorded: values.record }) ? 0 : 1;
+process.exitCode = (await runLive({ guests: values.guest, limit, recorded: values.record })) ? 0 : 1;

@@ -9,8 +9,8 @@ import type { CpuState } from '../../engine/cpu/state.ts';
 import { vectorAddress } from '../../engine/cpu/state-layout.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { type Change, type End, GPRS, type Guest, registerOf, SEGMENTS, type State, type Step } from './state.ts';
+import { changesOf } from './steps.ts';
 
-const PAGE = 4096;
 const TF = 0x100;
 
 /** Fields of the engine's state that bear the same name here. */
@@ -19,6 +19,7 @@ const WORDS = ['cr0', 'cr4', 'cr8', 'efer', 'fcw', 'fsw', 'ftw', 'mxcsr'] as con
 export class LockstepMachine {
   readonly host: Host;
   readonly #shadow: Uint8Array;
+  readonly #before: Uint8Array;
   #end: End | undefined;
 
   /** `watched`: every event goes through the engine's functions; otherwise the ordinary ones take their fast ways. */
@@ -49,6 +50,7 @@ export class LockstepMachine {
     powerUp(this.host.processor);
     this.host.physical.poke(0, guest.ram);
     this.#shadow = guest.ram.slice();
+    this.#before = guest.ram.slice();
     this.#enter(guest.start);
   }
 
@@ -131,28 +133,20 @@ export class LockstepMachine {
     if (!this.host.deliverFast(event)) raiseFault(this.host.processor, event);
   }
 
-  /** What differs from the step before, page by page, in runs. */
-  #changes(): Change[] {
-    const now = this.host.physical.bytes.subarray(0, this.#shadow.length);
-    if (Buffer.compare(now, this.#shadow) === 0) return [];
-    const changes: Change[] = [];
-    for (let page = 0; page < now.length; page += PAGE) {
-      const slice = now.subarray(page, page + PAGE);
-      const old = this.#shadow.subarray(page, page + PAGE);
-      if (Buffer.compare(slice, old) === 0) continue;
-      changes.push(...runsOfChanges(slice, old, page));
-      old.set(slice);
-    }
-    return changes;
+  /** What a byte held before the last step. */
+  byteBefore(address: number): number {
+    return this.#before[address] ?? 0;
   }
-}
+  /** Goes on from what another machine holds at an address. */
+  adoptByte(address: number, byte: number): void {
+    this.host.physical.poke(address, Uint8Array.of(byte));
+    this.#shadow[address] = byte;
+  }
 
-export function* runsOfChanges(now: Uint8Array, old: Uint8Array, address: number): Generator<Change> {
-  for (let i = 0; i < now.length; i++) {
-    if (now[i] === old[i]) continue;
-    const start = i;
-    while (i < now.length && now[i] !== old[i]) i++;
-    yield { address: address + start, bytes: now.slice(start, i) };
+  /** What differs from the step before. */
+  #changes(): Change[] {
+    this.#before.set(this.#shadow);
+    return changesOf(this.host.physical.bytes.subarray(0, this.#shadow.length), this.#shadow);
   }
 }
 

@@ -2,10 +2,22 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
+import type { Departures } from './compare.ts';
+import { QEMU_DEPARTURES } from './qemu/registers.ts';
 import type { Step } from './state.ts';
 import { readTrace, writeTrace } from './trace.ts';
 
-export const GUESTS = ['real', 'protected'] as const;
+export type Judge = 'kvm' | 'qemu';
+/** By name, whom a guest's run is heard from. */
+export const GUESTS: Readonly<Record<string, Judge>> = {
+  real: 'kvm',
+  protected: 'kvm',
+  rings: 'qemu',
+  long: 'qemu',
+};
+
+/** What they do not show. */
+export const DEPARTURES: Readonly<Record<Judge, Departures>> = { kvm: {}, qemu: QEMU_DEPARTURES };
 
 const fileOf = (name: string): string => path.resolve(`test/lockstep/data/${name}.txt.gz`);
 
