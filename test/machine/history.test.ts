@@ -201,8 +201,13 @@ test('what is changed in the past leads to another future', async () => {
   expect(machine.vcpus[0]?.peek('guest-physical', 0x27_0000n, 1)[0]).toBe(7);
 });
 
-test.each(['rings', 'tiny-hypervisor', 'paging'])('the sample %s runs to the same end again', async (name) => {
-  const guest = started(await guestFromFile(sample(`${name}/${name}.asm`)));
+test.each([
+  'rings/rings.asm',
+  'tiny-hypervisor/tiny-hypervisor.asm',
+  'paging/paging.asm',
+  'c-hypervisor/c-hypervisor.elf',
+])('the sample %s runs to the same end again', async (program) => {
+  const guest = started(await guestFromFile(sample(program)));
   const { machine } = guest;
   expect(machine.run().kind).toBe('exited');
   const [end, output] = [digestOf(guest), guest.output()];

@@ -30,9 +30,13 @@ describe('samples print what they promise', () => {
   });
 });
 
-describe('a hypervisor and its guest run the same however the run is cut', () => {
+describe.each([
+  ['tiny-hypervisor/tiny-hypervisor.asm', [1, 2, 7, 100], 20],
+  // Several VMCSs in turn, by the preemption timer; a guest in real mode
+  ['c-hypervisor/c-hypervisor.elf', [61, 5000], 200],
+] as const)('%s runs the same however the run is cut', (program, slices, leastAsked) => {
   async function ended(slice: number, prepare: (machine: Machine) => void = () => {}): Promise<string> {
-    const { machine, output } = await guestFromFile(path.join(SAMPLES, 'tiny-hypervisor/tiny-hypervisor.asm'));
+    const { machine, output } = await guestFromFile(path.join(SAMPLES, program));
     prepare(machine);
     let stop = machine.run({ instructions: slice });
     while (stop.kind === 'limit') stop = machine.run({ instructions: slice });
@@ -40,7 +44,7 @@ describe('a hypervisor and its guest run the same however the run is cut', () =>
     return `${output()} ${machine.instructionCount} ${JSON.stringify(exitsByReason)} ${machine.stateHash()}`;
   }
 
-  test.each([1, 2, 7, 100])('into slices of %i instructions', async (slice) => {
+  test.each(slices)('into slices of %i instructions', async (slice) => {
     expect(await ended(slice)).toBe(await ended(50_000_000));
   });
 
@@ -59,7 +63,7 @@ describe('a hypervisor and its guest run the same however the run is cut', () =>
       }
     });
     expect(await ended(50_000_000)).toBe(watched);
-    expect(asked).toBeGreaterThan(20);
+    expect(asked).toBeGreaterThan(leastAsked);
   });
 });
 
