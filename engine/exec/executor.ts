@@ -3,7 +3,7 @@
  * deals with what brings it back. What an event means (delivery, VM exit, stop) is decided by the owner.
  */
 import { DebugFault } from '../cpu/debug-exceptions.ts';
-import { GP, GuestFault, Vector, type VmExit } from '../cpu/events.ts';
+import { GP, GuestFault, Vector, VmExit } from '../cpu/events.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
 import { EVENTS_ADDRESS, PAGE_BYTES, SET_ASIDE_ADDRESS } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, linearOfRip, stackSize } from '../cpu/modes.ts';
@@ -98,7 +98,7 @@ export class Executor {
       this.#runtime.stopRequested = true;
     };
     parts.runtime.codeCache = parts.cache;
-    parts.runtime.exitInPlace = (event, at) => this.#exitInPlace(event, at);
+    parts.runtime.eventInPlace = (at) => this.#eventInPlace(at);
   }
 
   /** Instructions executed so far in the current `run`; exact whenever TypeScript runs at an instruction boundary. */
@@ -320,12 +320,15 @@ export class Executor {
 
   /** RIP and budget as of the record's instruction, `done` of it (0 or 1) executed. */
   #retireTo(recordAddress: number, done: 0 | 1): void {
+    this.#setRipOf(recordAddress, done);
+    this.#budgetLeft += this.#view.getUint16(recordAddress + record.blockCount, true) - done;
+  }
+  #setRipOf(recordAddress: number, done: 0 | 1): void {
     const view = this.#view;
     const length = done ? 0 : view.getUint16(recordAddress + record.length, true);
     const pageBase = readSigned(view, fieldAddress.pageBase);
     const rip = pageBase + view.getUint32(recordAddress + record.nextOffset, true) - length;
     this.#state.rip = is64Bit(this.#state) ? rip : rip >>> 0;
-    this.#budgetLeft += view.getUint16(recordAddress + record.blockCount, true) - done;
   }
 
   #event(): void {
@@ -354,17 +357,25 @@ export class Executor {
   }
 
   /**
-   * A VM exit of the last instruction of a block, within compiled code: what the budget gave for the instruction pays
-   * for the event. Where a shadow, say, ends with the instruction, or events have filled the run, the run loop has to see it.
+   * An event that compiled code left with, before it is back here: dealt with where it is, so that compiled code goes on
+   * with the handler or the host. What a shadow, say, or the debug registers are about, the run loop has to see.
    */
-  #exitInPlace(event: VmExit, recordAddress: number): boolean {
-    const single = this.#endMustBeSeen();
-    const isLast = this.#view.getUint16(recordAddress + record.blockCount, true) === 1;
-    if (single || !isLast || this.#events + 1 >= MAX_EVENTS) return false;
+  #eventInPlace(recordAddress: number): Exit {
+    const event = this.#runtime.pendingEvent;
+    const isOrdinary = event instanceof VmExit || (event instanceof GuestFault && event.vector !== Vector.MF);
+    if (!isOrdinary || this.#endMustBeSeen() || this.#debug.isArmed || this.#events + 1 >= MAX_EVENTS)
+      return Exit.Event;
+    this.#runtime.pendingEvent = undefined;
+    this.#state.repeating = 0;
+    const view = this.#view;
+    this.#setRipOf(recordAddress, 0);
+    // The event takes the place of the instruction; what a region has set aside stays aside.
+    const back = view.getUint16(recordAddress + record.blockCount, true) - 1;
+    writeInteger(view, fieldAddress.budget, readSigned(view, fieldAddress.budget) + back);
     this.#events++;
-    this.#state.linkSite = 0;
+    this.#elsewhere();
     this.#owner.handleEvent(event);
-    return true;
+    return this.#runtime.afterSystem() || this.#runtime.stopRequested ? Exit.StopAtTarget : Exit.Dispatch;
   }
 
   #deal(event: unknown): undefined {

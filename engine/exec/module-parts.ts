@@ -66,14 +66,15 @@ export class DefinedFunctionList {
 
 /**
  * (record) → Exit: what the run loop calls. Handlers tail-call one another, so that this is the only frame below them;
- * compiled regions, which cannot see the table, come back here to go on, and so do page faults of the ordinary kind.
+ * compiled regions, which cannot see the table, come back here to go on, and so do events that are dealt with in place.
  */
 function enterFunction(): Uint8Array {
   const f = new FunctionBody(1);
   const [rec, exit] = [0, f.local(I32)];
   f.get(rec).call(SharedFunction.enterBlock).set(exit).loop();
   f.get(exit).i32(Exit.Event).emit(op.i32Eq).if();
-  f.get(rec).call(SharedFunction.deliverPageFault).if().i32(Exit.Dispatch).set(exit).end().end();
+  f.get(rec).call(SharedFunction.deliverPageFault).if().i32(Exit.Dispatch).set(exit).else();
+  f.i32(fieldAddress.exitRecord).memory(memoryOp.i32Load).call(SharedFunction.event).set(exit).end().end();
   f.get(exit).i32(Exit.Dispatch).emit(op.i32LtU).if().get(exit).emit(op.return).end();
   f.get(exit).i32(Exit.Dispatch).emit(op.i32Eq).if();
   f.get(rec).call(SharedFunction.dispatch).set(exit).branch(1).end();

@@ -4,7 +4,7 @@
  */
 import { checkSegment } from '../cpu/access.ts';
 import { bindInstruction } from '../cpu/bind-instruction.ts';
-import { GP, GuestFault, PF, SS_, UD, Unimplemented, Vector, type VmExit } from '../cpu/events.ts';
+import { GP, GuestFault, PF, SS_, UD, Unimplemented, Vector } from '../cpu/events.ts';
 import { extensionFault } from '../cpu/extensions.ts';
 import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu/instruction.ts';
 import { PAGE_BYTES, PAGE_FAULT_ADDRESS, pageFaultField, SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
@@ -48,10 +48,10 @@ export class Runtime {
   /** Called after each system instruction: control state may have changed. Returns true to leave. */
   afterSystem: () => boolean = () => false;
   /**
-   * Takes the VM exit of the system instruction of a record where it happened, so that compiled code goes on with the
-   * host; false if that needs the run loop.
+   * Deals with the event that ended the instruction of a record without leaving compiled code. Says how to go on;
+   * Exit.Event if that needs the run loop.
    */
-  exitInPlace: (event: VmExit, recordAddress: number) => boolean = () => false;
+  eventInPlace: (recordAddress: number) => Exit = () => Exit.Event;
   /** Told before each system instruction, with the instruction; may request a stop by throwing. */
   beforeSystem: ((instruction: DecodedInstruction) => void) | undefined;
   readonly #parts: RuntimeParts;
@@ -71,6 +71,7 @@ export class Runtime {
         this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
       },
       system: (recordAddress: number) => this.#system(recordAddress),
+      event: (recordAddress: number) => this.eventInPlace(recordAddress),
       enterRegion: (at: number) => (this.mayEnterRegion(at) ? 1 : 0),
       call: (index: number) => callFunction(this.#parts.processor.state.view, index),
     };
@@ -215,13 +216,12 @@ export class Runtime {
       if (!execute) throw this.#notExecutable(instruction);
       this.#checkExtensions(instruction);
       execute(processor, site);
-      if (processor.vmExit) {
-        if (!this.#exit(recordAddress)) return Exit.Event + 1;
-      } else if (!processor.transferred) state.rip = site.nextIp;
+      const { vmExit } = processor;
+      processor.vmExit = undefined;
+      if (vmExit) return this.#systemEvent(recordAddress, vmExit);
+      if (!processor.transferred) state.rip = site.nextIp;
     } catch (event) {
-      this.pendingEvent = event;
-      state.exitRecord = recordAddress;
-      return Exit.Event + 1;
+      return this.#systemEvent(recordAddress, event);
     } finally {
       this.currentRecord = 0;
     }
@@ -229,15 +229,9 @@ export class Runtime {
     return leave || this.stopRequested ? Exit.StopAtTarget + 1 : 0;
   }
 
-  /** A VM exit took the place of the record's instruction. */
-  #exit(recordAddress: number): boolean {
-    const { processor } = this.#parts;
-    const event = processor.vmExit as VmExit;
-    processor.vmExit = undefined;
-    processor.state.exitRecord = recordAddress;
-    this.currentRecord = 0;
-    if (this.exitInPlace(event, recordAddress)) return true;
+  #systemEvent(recordAddress: number, event: unknown): number {
     this.pendingEvent = event;
-    return false;
+    this.#parts.processor.state.exitRecord = recordAddress;
+    return Exit.Event + 1;
   }
 }

@@ -67,26 +67,28 @@ export const SharedFunction = {
   translateFetch: 6,
   /** (index of a function of pure-functions.ts): arguments and results are in memory. */
   call: 7,
-  divideUnsigned128: 8,
-  multiplyHighUnsigned: 9,
-  multiplyHighSigned: 10,
+  /** (record of the instruction that an event ended) → Exit: how to go on, if the event could be dealt with. */
+  event: 8,
+  divideUnsigned128: 9,
+  multiplyHighUnsigned: 10,
+  multiplyHighSigned: 11,
   /** (kind, a, b) → the word that ZF, SF and PF derive from; see compiler/deferred-flags.ts. */
-  deferredResult: 11,
+  deferredResult: 12,
   /** (kind, a, b) → the word that CF, OF and AF derive from. */
-  deferredAux: 12,
+  deferredAux: 13,
   /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
-  dispatch: 13,
+  dispatch: 14,
   /** (record) → Exit: takes the block's budget and runs it. */
-  enterBlock: 14,
+  enterBlock: 15,
   /**
    * (linear, fast TLB set, offset of the tag, length) → wasm address of the bytes, or 0 if the fast TLB does not have
    * the page, or not all bytes are on it. This and the next only in the first module of handlers.
    */
-  hostAddress: 15,
+  hostAddress: 16,
   /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
-  deliverEvent: 16,
+  deliverEvent: 17,
   /** (unused) → 1 if the page fault that a refill found was dealt with. */
-  deliverPageFault: 17,
+  deliverPageFault: 18,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [
@@ -98,6 +100,7 @@ export const sharedImports: readonly FunctionImport[] = [
   { module: 'runtime', name: 'enterRegion', type: SharedType.handler },
   { module: 'runtime', name: 'translateFetch', type: SharedType.translateFetch },
   { module: 'runtime', name: 'call', type: SharedType.call },
+  { module: 'runtime', name: 'event', type: SharedType.handler },
 ];
 
 /** The arithmetic, in the order of its indices; made once, as it is part of every module. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { Exit } from '../../engine/exec/exits.ts';
 import type { Machine } from '../../engine/machine/machine.ts';
 import { guestFromFile, MIB, runToEnd } from './run-guest.ts';
 
@@ -48,9 +49,9 @@ describe.each([
     expect(await ended(slice)).toBe(await ended(50_000_000));
   });
 
-  test('with all exits left to the run loop', async () => {
+  test('with all events left to the run loop', async () => {
     const inRunLoop = await ended(50_000_000, ({ host }) => {
-      host.runtime.exitInPlace = () => false;
+      host.runtime.eventInPlace = () => Exit.Event;
     });
     expect(await ended(50_000_000)).toBe(inRunLoop);
   });
