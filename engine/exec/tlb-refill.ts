@@ -1,10 +1,11 @@
 /**
- * What fills the fast TLB for compiled code, as WebAssembly: a look into the linear mappings, else a walk of 4-level
- * paging, in root operation. It does what `Mmu.fillFor` does (mmu/mmu.ts), in the cases that are the rule: a mapping
+ * What fills the fast TLB for compiled code, as WebAssembly: without paging the address itself, else
+ * a look into the linear mappings or a walk of 4-level paging, in root operation. It does what `Mmu.fillFor` does (mmu/mmu.ts), in the cases that are the rule: a mapping
  * that serves the access, or tables in RAM in which nothing is amiss and no flag but of the page's own entry has to be set,
  * a free slot for the new mapping, and a page of RAM that nobody watches. In all others nothing is changed, and the runtime's function is called.
  */
 import {
+  EMPTY_FAST_TLB_ADDRESS,
   FAST_TLB_ADDRESS,
   FAST_TLB_ENTRY_BYTES,
   FAST_TLB_FILLED_ADDRESS,
@@ -19,7 +20,7 @@ import {
 } from '../cpu/memory-map.ts';
 import { RFLAGS } from '../cpu/register-bits.ts';
 import { KEY_FLAGS, MappingFlag, PageFaultCode } from '../mmu/access.ts';
-import { Cr4 } from '../mmu/paging-structures.ts';
+import { Cr0, Cr4 } from '../mmu/paging-structures.ts';
 import { PAGE_TABLE } from '../mmu/physical-memory.ts';
 import { encodeModule, F64, FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { FOR_WRITE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
@@ -132,6 +133,7 @@ class Refill extends WalkEmitter {
   emit(): Uint8Array {
     const f = this.f;
     f.block();
+    this.#unpaged();
     this.checkMode();
     // Found mappings leave this block with what they lead to; others walk.
     const found = f.local(I32);
@@ -150,6 +152,22 @@ class Refill extends WalkEmitter {
     this.#fill();
     f.i32(Refilled.Yes).emit(op.return).end();
     return f.i32(Refilled.No).bytes();
+  }
+
+  /** Without paging a linear address is a physical one, and the architectural TLB is not asked. */
+  #unpaged(): void {
+    const f = this.f;
+    this.field('cr0').i32(Cr0.PG).emit(op.i32And, op.i32Eqz).if();
+    this.field('nonRoot');
+    this.leave(1);
+    this.field('tlbBase').i32(EMPTY_FAST_TLB_ADDRESS).emit(op.i32Eq);
+    this.leave(1);
+    f.get(this.linear).i64(32n).emit(op.i64ShrU).i64(0n).emit(op.i64Ne);
+    this.leave(1);
+    f.get(this.linear).emit(op.i32WrapI64).set(this.physical);
+    this.#checkPage(1);
+    this.#fill();
+    f.i32(Refilled.Yes).emit(op.return).end();
   }
 
   /** #PF. */
@@ -191,14 +209,14 @@ class Refill extends WalkEmitter {
   }
 
   /** Leaves unless the fast TLB may have the page: all of it RAM, not watched, and without code if it is written. */
-  #checkPage(): void {
+  #checkPage(depth = 0): void {
     const f = this.f;
     f.get(this.physical).i32(RAM_BYTES_ADDRESS).memory(memoryOp.i32Load).i32(~0xfff).emit(op.i32And, op.i32GeU);
-    this.leave();
+    this.leave(depth);
     this.pageTable(PAGE_TABLE.watched);
-    this.leave();
+    this.leave(depth);
     this.pageTable(PAGE_TABLE.code).get(this.write).emit(op.i32And);
-    this.leave();
+    this.leave(depth);
   }
   /** FastTlb.fill, for the set in force. */
   #fill(): void {

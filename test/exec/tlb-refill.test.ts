@@ -61,11 +61,17 @@ class Subject {
 
   access(kind: 'slowRead' | 'slowWrite', linear: number, size: number): string {
     const { runtime } = this.host;
-    const status = (this.#imports[kind] as SlowAccess)(linear, size, 0);
+    const status = (this.#imports[kind] as SlowAccess)(this.#reachable(linear), size, 0);
     return `${status} ${status === SlowStatus.Event ? JSON.stringify(runtime.takeEvent()) : ''}`;
   }
 
-  fetch(linear: number): string {
+  /** Without paging linear addresses have 32 bits. */
+  #reachable(linear: number): number {
+    return this.host.state.cr0 & CR0.PG ? linear : linear >>> 0;
+  }
+
+  fetch(address: number): string {
+    const linear = this.#reachable(address);
     const { mmu } = this.host;
     const translateFetch = this.#imports.translateFetch as TranslateFetch | undefined;
     const known = translateFetch ? translateFetch(BigInt(linear)) >>> 0 : NO_FETCH >>> 0;
@@ -120,11 +126,12 @@ function someLinear(next: Random): number {
 function step(next: Random): (subject: Subject) => unknown {
   const kind = next(20);
   if (kind === 0) {
+    const isPaged = next(5) > 0;
     const registers = {
       cpl: pick(next, [0, 3]),
-      cr0: CR0.PE | CR0.PG | (next(4) ? CR0.WP : 0),
+      cr0: CR0.PE | (isPaged ? CR0.PG : 0) | (next(4) ? CR0.WP : 0),
       cr4: [CR4.PGE, CR4.SMAP, CR4.SMEP, CR4.PCIDE].reduce((cr4, bit) => cr4 | (next(3) ? 0 : bit), CR4.PAE),
-      efer: EFER.LME | EFER.LMA | (next(4) ? EFER.NXE : 0),
+      efer: EFER.LME | (isPaged ? EFER.LMA : 0) | (next(4) ? EFER.NXE : 0),
       flagsOther: RFLAGS.FIXED | (next(2) ? RFLAGS.AC : 0),
     };
     return ({ host }) => {
