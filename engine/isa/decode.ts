@@ -12,6 +12,7 @@ import {
   RegisterExt,
 } from 'iced-x86';
 import { featuresOf, type InstructionAvailability } from './availability.ts';
+import { addressSizeOfCode, operandSizeOfCode } from './code-sizes.ts';
 import { EXTENSION, extensionsOf } from './extensions.ts';
 import type { Operand, OperandWidth } from './operand.ts';
 
@@ -163,28 +164,9 @@ function lengthOf(bytes: Uint8Array, codeSize: CodeSize): number {
   }
 }
 
-/** Properties that depend on the Code alone; asking iced-x86 for them allocates. */
-interface CodeProperties {
-  readonly operandSize: number;
-  readonly addressSize: number;
-  readonly vex: boolean;
-}
-const codeProperties = new Map<number, CodeProperties>();
-
-function propertiesOf(instruction: Instruction): CodeProperties {
-  let properties = codeProperties.get(instruction.code);
-  if (!properties) {
-    const info = instruction.opCode;
-    const vex = info.encoding === EncodingKind.VEX;
-    properties = { operandSize: info.operandSize, addressSize: info.addressSize, vex };
-    info.free();
-    codeProperties.set(instruction.code, properties);
-  }
-  return properties;
-}
-
 function describe(instruction: Instruction, codeSize: CodeSize, ip: number, bytes: Uint8Array): DecodedInstruction {
-  const properties = propertiesOf(instruction);
+  const { code } = instruction;
+  const vex = instruction.encoding === EncodingKind.VEX;
   const operands: DecodedOperand[] = [];
   for (let i = 0; i < instruction.opCount; i++) operands.push(describeOperand(instruction, i));
   const memory = operands.some((o) => o.kind === 'memory' || o.kind === 'string')
@@ -192,21 +174,21 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number, byte
     : monitoredMemory(instruction);
   const mnemonic = Mnemonic[instruction.mnemonic] as string;
   return {
-    code: instruction.code,
-    codeName: Code[instruction.code] as string,
+    code,
+    codeName: Code[code] as string,
     mnemonic,
     lengthBytes: instruction.length,
     ip,
-    operandSize: (properties.operandSize || (codeSize === 64 ? 32 : codeSize)) as 16 | 32 | 64,
-    addressSize: addressSizeOf(instruction, properties, codeSize),
+    operandSize: (operandSizeOfCode(code) || (codeSize === 64 ? 32 : codeSize)) as 16 | 32 | 64,
+    addressSize: addressSizeOf(instruction, codeSize),
     repeat: repeatOf(instruction),
     lock: instruction.hasLockPrefix,
     operands,
     memory,
     codeSize,
     x87Opcode: x87OpcodeOf(bytes, codeSize),
-    vex: properties.vex,
-    extensions: extensionsOf(mnemonic, properties.vex, operands),
+    vex,
+    extensions: extensionsOf(mnemonic, vex, operands),
   };
 }
 
@@ -228,8 +210,9 @@ function repeatOf(instruction: Instruction): DecodedInstruction['repeat'] {
   return 'none';
 }
 
-function addressSizeOf(instruction: Instruction, properties: CodeProperties, codeSize: CodeSize): 16 | 32 | 64 {
-  if (properties.addressSize) return properties.addressSize as 16 | 32 | 64;
+function addressSizeOf(instruction: Instruction, codeSize: CodeSize): 16 | 32 | 64 {
+  const fixed = addressSizeOfCode(instruction.code);
+  if (fixed) return fixed;
   for (let i = 0; i < instruction.opCount; i++) {
     const size = stringAddressSize[instruction.opKind(i)];
     if (size) return size;
