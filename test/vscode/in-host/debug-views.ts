@@ -38,6 +38,7 @@ test('F5 on an open source, or a part of it, takes the configuration beside it',
   for (const [file, program, virtualization] of [
     ['virtio-block/virtio-block.asm', 'virtio-block.asm', 'hardware'],
     ['tiny-hypervisor/vmcs.inc', 'tiny-hypervisor.asm', 'none'],
+    ['c-hypervisor/main.c', 'c-hypervisor.elf', 'none'],
   ] as const) {
     await openSource(file);
     const session = await Session.start(() => vscode.debug.startDebugging(samplesFolder(), 'Debug the open program'));
