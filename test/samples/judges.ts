@@ -3,8 +3,10 @@
  * what needs VT-x.
  */
 import { cpSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { loadProgram } from '../../debug-adapter/program/load-program.ts';
 import {
   assemble,
   DEBUG_CONSOLE,
@@ -72,6 +74,28 @@ export function runUnderBochs(sample: string): Promise<JudgedRun> {
     const image = path.join(folder, 'image');
     const program = sample.includes('/') ? sample : `${sample}/${sample}`;
     assemble(path.join(SAMPLES, `${program}.asm`), image);
+    return await runImageUnderBochs(image, folder);
+  });
+}
+
+/** Runs a sample's ELF64 file under Bochs, by way of an image that loads it (support/elf-loader.asm). */
+export async function runElfUnderBochs(sample: string): Promise<JudgedRun> {
+  const program = path.join(SAMPLES, sample, `${sample}.elf`);
+  const { segments, entry } = await loadProgram(
+    { program, memoryBytes: 64 << 20 },
+    { files: { read: (name) => readFile(name) }, assemble: () => Promise.reject(new Error('an ELF file')) },
+  );
+  return inTemporaryFolder(async (folder) => {
+    const lines = segments.map(({ address, bytes, zeroBytes = 0 }, index) => {
+      const file = path.join(folder, `segment-${index}`);
+      writeFileSync(file, bytes);
+      return `load "${file}", ${address}, ${zeroBytes}\n`;
+    });
+    const list = path.join(folder, 'segments.inc');
+    writeFileSync(list, lines.join(''));
+    const image = path.join(folder, 'image');
+    const defines = [`-DENTRY=${entry.address}`, `-DSEGMENTS="${list}"`];
+    assemble(path.join(HERE, '../support/elf-loader.asm'), image, ...defines);
     return await runImageUnderBochs(image, folder);
   });
 }
