@@ -18,7 +18,7 @@ guest_16:
         xor     ax, ax
         mov     ds, ax                          /* VM exit before: EPT violation by the very first fetch */
         mov     ss, ax
-        mov     sp, 0x7000
+        mov     sp, 0xF000
         mov     word ptr [TIMER_VECTOR * 4], offset timer       /* VM exit: EPT violation by a write */
         mov     word ptr [TIMER_VECTOR * 4 + 2], 0
 

@@ -41,6 +41,7 @@ describe('c-hypervisor, by its sources', () => {
   test('a breakpoint in the real-mode guest stops in non-root operation, and a step leads to the hypervisor', async () => {
     const dap = await stoppedAt('guest-16.S', 'VM exit: HLT');
     expect(await mode(dap)).toMatchObject({ vmxOperation: 'non-root', operatingMode: 'real-address mode' });
+    expect(await callers(dap)).toEqual(['sleep']);
     await dap.stepIn();
     expect((await callers(dap))[0]).toBe('vm_exit');
     await dap.stepOut();
