@@ -17,6 +17,7 @@ export const engineOrder = [
   'cpu',
   'mmu',
   'vmx',
+  'svm',
   'exec',
   'devices',
   'vmm',

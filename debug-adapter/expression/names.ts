@@ -4,7 +4,7 @@ import { UserError } from '../errors.ts';
 import type { EvaluationContext, Result } from './context.ts';
 import { type IntegerType, integerTypeNamed, integerTypes } from './syntax.ts';
 
-const VMCS_PREFIX = /^vmcs\./i;
+const VMCS_PREFIX = /^vm(?:cs|cb)\./i;
 
 /** Of the names of general-purpose and segment registers; all others are taken as 64 bits wide. */
 const REGISTER_BITS: readonly (readonly [RegExp, 8 | 16 | 32])[] = [

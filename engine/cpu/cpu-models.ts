@@ -14,10 +14,14 @@ export interface CpuConfig {
   readonly randomSeed?: number;
 }
 
+export type Vendor = 'GenuineIntel' | 'AuthenticAMD';
+
 export interface CpuModelSpec {
   readonly name: string;
   /** What it is, for people. */
   readonly doc: string;
+  /** Who made it, as CPUID leaf 0 says; `GenuineIntel` if absent. */
+  readonly vendor?: Vendor;
   /** EAX of CPUID leaf 1: family, model, stepping. */
   readonly signature: number;
   readonly maxBasicLeaf: number;
@@ -41,6 +45,15 @@ const FEATURES_SKYLAKE = [
   ...['SMEP', 'BMI2', 'ERMS', 'INVPCID', 'RDSEED', 'ADX', 'SMAP', 'CLFLUSHOPT', 'LZCNT', 'Page1GB', 'PREFETCHW'],
   ...['XSAVEOPT', 'XSAVEC', 'XGETBV1', 'XSAVES'],
 ];
+
+/** AMD-V, and what builds on it. */
+const FEATURES_SVM = [
+  'SVM',
+  ...['NPT', 'NRIPS', 'VmcbClean', 'FlushByAsid', 'DecodeAssists', 'PauseFilter', 'PauseFilterThreshold'],
+];
+/** What AMD's first Zen has of the above, and in place of it. */
+const NOT_ZEN: readonly string[] = ['VMX', 'PCID', 'INVPCID'];
+const FEATURES_ZEN = [...FEATURES_SKYLAKE.filter((feature) => !NOT_ZEN.includes(feature)), 'SHA', ...FEATURES_SVM];
 
 /** Family 6, model 94, stepping 3: the first client generation with every VMX control that the engine has. */
 const SKYLAKE = 0x0005_06e3;
@@ -94,7 +107,25 @@ export const cpuModels: readonly CpuModelSpec[] = [
     maxExtendedLeaf: 0x8000_0008,
     features: FEATURES_SKYLAKE,
   },
+  {
+    name: 'epyc',
+    doc: 'a first EPYC (Zen): AMD-V with nested paging in place of VT-x',
+    vendor: 'AuthenticAMD',
+    // Family 17h, model 1, stepping 2.
+    signature: 0x0080_0f12,
+    maxBasicLeaf: 0xd,
+    maxExtendedLeaf: 0x8000_000a,
+    features: FEATURES_ZEN,
+  },
 ];
+
+/** Each maker has its own way to virtualize. */
+const makers: Readonly<Record<string, Vendor>> = {
+  VMX: 'GenuineIntel',
+  ...Object.fromEntries(FEATURES_SVM.map((feature) => [feature, 'AuthenticAMD'] as const)),
+};
+
+export const vendorOf = ({ vendor = 'GenuineIntel' }: CpuModelSpec): Vendor => vendor;
 
 /** What a feature cannot be without. */
 const prerequisites: Readonly<Record<string, readonly string[]>> = {
@@ -119,6 +150,14 @@ const prerequisites: Readonly<Record<string, readonly string[]>> = {
   XGETBV1: ['XSAVE'],
   XSAVES: ['XSAVEC', 'MSR'],
   VMX: ['MSR', 'PAE', 'PAT'],
+  SVM: ['MSR', 'PAE', 'PAT', 'LM', 'NX'],
+  NPT: ['SVM'],
+  NRIPS: ['SVM'],
+  VmcbClean: ['SVM'],
+  FlushByAsid: ['SVM'],
+  DecodeAssists: ['SVM'],
+  PauseFilter: ['SVM'],
+  PauseFilterThreshold: ['PauseFilter'],
   APIC: ['MSR'],
   x2APIC: ['APIC'],
   HTT: ['APIC'],
@@ -163,7 +202,17 @@ export function checkCpu(config: CpuConfig, known: ReadonlyMap<string, boolean>)
     const expected = cpuModels.map(({ name }) => quote(name)).join(', ');
     return { expected, found: quote(config.model ?? ''), whatToDo: 'choose one of these as "cpu.model"' };
   }
-  return checkNames(config, known) ?? checkPrerequisites(model, config, known);
+  return checkNames(config, known) ?? checkMakers(model, config) ?? checkPrerequisites(model, config, known);
+}
+
+function checkMakers(model: CpuModelSpec, { features = {} }: CpuConfig): CpuComplaint | undefined {
+  const foreign = Object.keys(makers).find((name) => features[name] && makers[name] !== vendorOf(model));
+  if (foreign === undefined) return undefined;
+  return {
+    expected: `a model of ${makers[foreign]}, which ${foreign} is a feature of`,
+    found: `${foreign} beside the model ${quote(model.name)}`,
+    whatToDo: `choose another "cpu.model", or take ${quote(foreign)} out of "cpu.features"`,
+  };
 }
 
 function checkNames({ features = {} }: CpuConfig, known: ReadonlyMap<string, boolean>): CpuComplaint | undefined {
@@ -206,5 +255,6 @@ function checkPrerequisites(
 /** Whether the model has a feature by its name, whether or not the engine implements it. */
 export function nominalFeatures(model: CpuModelSpec, { features = {} }: CpuConfig): (feature: string) => boolean {
   const own = model.features && new Set(model.features);
-  return (feature) => features[feature] ?? own?.has(feature) ?? true;
+  const isForeign = (feature: string) => (makers[feature] ?? vendorOf(model)) !== vendorOf(model);
+  return (feature) => features[feature] ?? own?.has(feature) ?? !isForeign(feature);
 }

@@ -1,5 +1,5 @@
 /** CPUID: the features the engine has, as one table, and the leaves built from it (SDM volume 2, "CPUID"). */
-import { type CpuModelSpec, cpuModels } from './cpu-models.ts';
+import { type CpuModelSpec, cpuModels, vendorOf } from './cpu-models.ts';
 import { APIC_BASE, CR4, MISC_ENABLE } from './register-bits.ts';
 import type { CpuState } from './state.ts';
 import {
@@ -54,6 +54,12 @@ export const defaultCpuOptions: CpuOptions = {
   hasFeature: () => true,
 };
 
+/** The leaf about AMD-V. */
+const SVM_LEAF = 0x8000_000a;
+const SVM_REVISION = 1;
+/** Address-space identifiers of AMD-V: 0, the host's, and those of guests. */
+export const ASIDS = 0x8000;
+
 interface Feature {
   readonly leaf: number;
   readonly register: RegisterName;
@@ -73,6 +79,10 @@ const row = (
   supported: Feature['supported'],
   doc: string,
 ): Feature => ({ leaf, register, bit, name, doc, supported });
+
+/** A feature of AMD-V. */
+const svmRow = (bit: number, name: string, doc: string): Feature =>
+  row(SVM_LEAF, 'edx', bit, name, ({ hasFeature }) => hasFeature('SVM'), `${doc} (AMD-V)`);
 
 /**
  * Features of the CPU. Only what is implemented is announced: software finds out here, and not at an instruction that stops the
@@ -143,6 +153,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(0xd, 'eax', 2, 'XGETBV1', true, 'XGETBV with ECX = 1'),
   row(0xd, 'eax', 3, 'XSAVES', true, 'XSAVES/XRSTORS and IA32_XSS'),
   row(0x8000_0001, 'ecx', 0, 'LAHF-SAHF', true, 'LAHF/SAHF in 64-bit mode'),
+  row(0x8000_0001, 'ecx', 2, 'SVM', true, 'Secure Virtual Machine: AMD-V'),
   row(0x8000_0001, 'ecx', 5, 'LZCNT', true, 'LZCNT'),
   row(0x8000_0001, 'ecx', 8, 'PREFETCHW', true, 'PREFETCHW'),
   row(0x8000_0001, 'edx', 11, 'SYSCALL', true, 'SYSCALL/SYSRET in 64-bit mode'),
@@ -151,6 +162,13 @@ export const cpuidFeatures: readonly Feature[] = [
   row(0x8000_0001, 'edx', 27, 'RDTSCP', true, 'RDTSCP and IA32_TSC_AUX'),
   row(0x8000_0001, 'edx', 29, 'LM', true, 'Intel 64 Architecture'),
   row(0x8000_0008, 'ebx', 9, 'WBNOINVD', true, 'WBNOINVD'),
+  svmRow(0, 'NPT', 'Nested paging'),
+  svmRow(3, 'NRIPS', 'nRIP of the VMCB'),
+  svmRow(5, 'VmcbClean', 'VMCB clean bits'),
+  svmRow(6, 'FlushByAsid', 'TLB flushes of one ASID'),
+  svmRow(7, 'DecodeAssists', 'Decode assists'),
+  svmRow(10, 'PauseFilter', 'PAUSE intercept filter'),
+  svmRow(12, 'PauseFilterThreshold', 'PAUSE filter threshold'),
 ];
 
 const isImplemented = (feature: Feature, options: CpuOptions): boolean =>
@@ -180,7 +198,6 @@ function featureBits(options: CpuOptions, leaf: number, register: RegisterName):
 
 /** MONITOR in ECX of leaf 1. */
 const MONITOR_BIT = 1 << 3;
-const VENDOR = 'GenuineIntel';
 const BRAND = 'Ringside';
 
 const registers = (eax = 0, ebx = 0, ecx = 0, edx = 0): CpuidResult => ({
@@ -208,7 +225,7 @@ export function cpuidLeaf(options: CpuOptions, state: CpuState, leaf: number, su
 function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: number): CpuidResult {
   switch (leaf) {
     case 0:
-      return registers(options.model.maxBasicLeaf, dword(VENDOR, 0), dword(VENDOR, 8), dword(VENDOR, 4));
+      return vendorLeaf(options, options.model.maxBasicLeaf);
     case 1:
       return featureLeaf(options, state);
     case 2:
@@ -236,6 +253,11 @@ function basicLeaf(options: CpuOptions, state: CpuState, leaf: number, subleaf: 
     default:
       return registers();
   }
+}
+
+function vendorLeaf({ model }: CpuOptions, maximum: number): CpuidResult {
+  const vendor = vendorOf(model);
+  return registers(maximum, dword(vendor, 0), dword(vendor, 8), dword(vendor, 4));
 }
 
 function featureLeaf(options: CpuOptions, state: CpuState): CpuidResult {
@@ -296,6 +318,8 @@ function extendedStateLeaf(options: CpuOptions, state: CpuState, subleaf: number
 function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {
   switch (leaf) {
     case 0x8000_0000:
+      // AMD's processors say their maker here too.
+      if (vendorOf(options.model) === 'AuthenticAMD') return vendorLeaf(options, options.model.maxExtendedLeaf);
       return registers(options.model.maxExtendedLeaf);
     case 0x8000_0001:
       return registers(0, 0, featureBits(options, leaf, 'ecx'), featureBits(options, leaf, 'edx'));
@@ -313,6 +337,9 @@ function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {
       return registers(0, 0, 0, 1 << 8);
     case 0x8000_0008:
       return registers(PHYSICAL_ADDRESS_BITS | (LINEAR_ADDRESS_BITS << 8), featureBits(options, leaf, 'ebx'));
+    case SVM_LEAF:
+      if (!options.hasFeature('SVM')) return registers();
+      return registers(SVM_REVISION, ASIDS, 0, featureBits(options, leaf, 'edx'));
     default:
       return registers();
   }

@@ -14,6 +14,10 @@ const DR6_WRITABLE = 0xe00f;
 const DR7_FIXED = 0x400;
 const DR7_WRITABLE = 0xffff_23ff;
 
+/** What the registers hold after these values were written to them. */
+export const asDr6 = (value: number): number => ((value & DR6_WRITABLE) | DR6_FIXED) >>> 0;
+export const asDr7 = (value: number): number => ((value & DR7_WRITABLE) | DR7_FIXED) >>> 0;
+
 export const DR6_RESET = DR6_FIXED;
 export const DR7_RESET = DR7_FIXED;
 
@@ -99,8 +103,8 @@ function writeDebugRegister({ state }: Processor, register: number, value: bigin
   else if (register === 2) state.dr2 = value;
   else if (register === 3) state.dr3 = value;
   else if (value >> 32n !== 0n) throw GP(0);
-  else if (register === 6) state.dr6 = (Number(value) & DR6_WRITABLE) | DR6_FIXED;
-  else state.dr7 = (Number(value) & DR7_WRITABLE) | DR7_FIXED;
+  else if (register === 6) state.dr6 = asDr6(Number(value));
+  else state.dr7 = asDr7(Number(value));
 }
 
 export const MOV_FROM_DR: SystemInstruction = (cpu, insn) => {

@@ -38,8 +38,9 @@ export const PF = (code: number, linear: number) => new GuestFault(Vector.PF, co
 
 /** A VM exit to be taken instead of completing the instruction (fault-like) or after it (trap-like; see vmx/). */
 export class VmExit {
-  /** Basic exit reason number. */
+  /** Basic exit reason number; of AMD-V, the exit code. */
   readonly reason: number;
+  /** Exit qualification; of AMD-V, EXITINFO1. */
   readonly qualification: bigint;
   /** Guest-linear address, if the exit reports one. Signed number. */
   readonly guestLinear: number | undefined;
@@ -51,6 +52,8 @@ export class VmExit {
   readonly suppressesVe: boolean;
   /** Interruption information and error code, for exits due to events. */
   readonly interruption: { readonly information: number; readonly errorCode?: number } | undefined;
+  /** The second word that a #VMEXIT of AMD-V tells besides `qualification`, if it is none of the addresses. */
+  readonly secondInformation: bigint | undefined;
 
   constructor(
     reason: number,
@@ -61,6 +64,7 @@ export class VmExit {
       instructionInformation?: number;
       suppressesVe?: boolean;
       interruption?: { information: number; errorCode?: number };
+      secondInformation?: bigint;
     } = {},
   ) {
     this.reason = reason;
@@ -70,6 +74,7 @@ export class VmExit {
     this.instructionInformation = more.instructionInformation;
     this.suppressesVe = more.suppressesVe ?? false;
     this.interruption = more.interruption;
+    this.secondInformation = more.secondInformation;
   }
 }
 

@@ -18,6 +18,7 @@ function softwareEvent(cpu: Processor, insn: DecodedInstruction, vector: number,
 
 export const INT_N: SystemInstruction = (cpu, insn) => {
   const vector = immediate(insn, 0) & 0xff;
+  cpu.intercepts?.onSoftwareInterrupt?.(vector);
   if (isVirtual8086(cpu.state) && redirectSoftwareInterrupt(cpu, vector, insn.nextIp)) return;
   softwareEvent(cpu, insn, vector, EventType.softwareInterrupt);
 };

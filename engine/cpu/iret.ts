@@ -29,6 +29,7 @@ function popFrame(frame: PopFrame, sizeBytes: number): Popped {
 
 function iret(cpu: Processor, insn: DecodedInstruction, sizeBytes: 2 | 4 | 8): void {
   const { state } = cpu;
+  cpu.intercepts?.onIret?.();
   if (isRealMode(state)) return iretReal(cpu, sizeBytes);
   if (state.flagsOther & RFLAGS.NT && !isVirtual8086(state)) {
     if (isIa32e(state)) throw GP(0);

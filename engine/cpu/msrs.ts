@@ -78,10 +78,10 @@ const LOW = 0xffff_ffffn;
 const PHYSICAL_PAGE = ((1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n) & ~0xfffn;
 
 /** The bits of IA32_EFER that the model lets software set. */
-function eferWritable({ model }: Processor): bigint {
+export function eferWritable({ model }: Pick<Processor, 'model'>): bigint {
   const systemCalls = model.has('SYSCALL') ? EFER.SCE : 0;
   const long = model.has('LM') ? EFER.LME | EFER.LMA : 0;
-  return BigInt(systemCalls | long | (model.has('NX') ? EFER.NXE : 0));
+  return BigInt(systemCalls | long | (model.has('NX') ? EFER.NXE : 0) | (model.has('SVM') ? EFER.SVME : 0));
 }
 
 /** Writes IA32_EFER: LMA is read-only, LME may not change while paging is on. */

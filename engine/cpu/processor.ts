@@ -155,6 +155,18 @@ export interface Intercepts {
   onTripleFault?(): void;
   /** VMFUNC, with EAX and ECX. */
   onVmfunc?(leaf: number, ecx: number): void;
+  /** PUSHF and POPF, before all their faults. */
+  onPushf?(): void;
+  onPopf?(): void;
+  /** IRET and INT n, before all their faults. */
+  onIret?(): void;
+  onSoftwareInterrupt?(vector: number): void;
+  /** RSM. */
+  onRsm?(): void;
+  /** The FPU is about to wait for the interrupt that FERR# asks for. */
+  onFpuFreeze?(): void;
+  /** The instructions of AMD-V; true if the instruction ends there. */
+  onSvmInstruction?(insn: DecodedInstruction): boolean;
   /** GETSEC and the VMX instructions; false for VMREAD and VMWRITE that access the shadow VMCS. */
   onVmxInstruction?(insn: DecodedInstruction): boolean;
 }

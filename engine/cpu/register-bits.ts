@@ -24,7 +24,8 @@ export const MXCSR = {
   OM: 1 << 10, UM: 1 << 11, PM: 1 << 12, FZ: 1 << 15,
 } as const; // biome-ignore format: one table
 
-export const EFER = { SCE: 1 << 0, LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as const;
+/** SVME is of processors with AMD-V. */
+export const EFER = { SCE: 1 << 0, LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11, SVME: 1 << 12 } as const;
 
 /** IA32_APIC_BASE. */
 export const APIC_BASE = { ADDRESS: 0xfee0_0000, BSP: 1 << 8, ENABLE: 1 << 11 } as const;

@@ -73,6 +73,7 @@ export function powerUp(processor: Processor): void {
   state.randomState = randomStart(processor.model.options.randomSeed, initialApicId);
   resetMsrs(processor);
   resetX87(state);
+  state.globalInterruptFlag = 1;
   state.cr0 = CR0.CD | CR0.NW | CR0.ET;
   resetRegisters(processor);
 }

@@ -63,6 +63,7 @@ function seesVirtualFlags(cpu: Processor, sizeBytes: number): boolean {
 }
 
 function pushFlags(cpu: Processor, sizeBytes: number): void {
+  cpu.intercepts?.onPushf?.();
   const virtual = seesVirtualFlags(cpu, sizeBytes);
   const frame = currentStack(cpu);
   frame.push((virtual ? virtualFlags(cpu) : readFlags(cpu.state)) & ~(RFLAGS.VM | RFLAGS.RF), sizeBytes);
@@ -80,6 +81,7 @@ function poppableFlags({ state }: Processor, sizeBytes: number): number {
 }
 
 function popFlags(cpu: Processor, sizeBytes: number): void {
+  cpu.intercepts?.onPopf?.();
   const { state } = cpu;
   const virtual = seesVirtualFlags(cpu, sizeBytes);
   const frame = new PopFrame(cpu);
@@ -219,7 +221,10 @@ const undefinedInstruction: SystemInstruction = () => {
 };
 
 /** RSM outside system-management mode. */
-export const RSM = undefinedInstruction;
+export const RSM: SystemInstruction = (cpu) => {
+  cpu.intercepts?.onRsm?.();
+  throw UD();
+};
 
 export const UD0 = undefinedInstruction;
 export const UD1 = undefinedInstruction;

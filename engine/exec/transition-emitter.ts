@@ -90,6 +90,8 @@ export class TransitionEmitter {
       this.field('pendingDebug');
       this.flagsOther(RFLAGS.TF | RFLAGS.VM);
       f.emit(op.i32Or, op.i32Or);
+      // A guest of AMD-V may have INT n, IRET and exceptions intercepted.
+      this.field('svmGuest').emit(op.i32Or);
     });
     this.field('nonRoot')
       .i32(FAST_TLB_SETS_OF_WORLD * FAST_TLB_SET_BYTES)

@@ -1,7 +1,8 @@
 /** The CPU mode view: ring, operating mode, paging, VMX operation, what blocks interrupts. */
 import { codeSize } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { RFLAGS } from '../cpu/register-bits.ts';
+import { EFER, RFLAGS } from '../cpu/register-bits.ts';
+import type { CpuState } from '../cpu/state.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { PagingMode } from '../mmu/paging-structures.ts';
 import { modeName } from './registers.ts';
@@ -16,20 +17,43 @@ const pagingNames: Readonly<Record<number, string>> = {
 const activityNames = ['active', 'HLT', 'shutdown', 'wait-for-SIPI'];
 const blockingNames = ['blocking by STI', 'blocking by MOV SS', 'blocking by SMI', 'blocking by NMI'];
 
-export function cpuMode(vcpu: number, { state }: Processor, mmu: Mmu): CpuModeView {
+const heldBack = ({ model, state }: Processor): string[] =>
+  model.has('SVM') && !state.globalInterruptFlag ? ['held back (GIF = 0)'] : [];
+
+type Virtualized = Pick<CpuModeView, 'virtualization' | 'vmxOperation' | 'currentVmcs'>;
+
+function vmxMode({ vmxOperation, nonRoot, currentVmcs, currentVmcsValid }: CpuState): Virtualized {
+  return {
+    virtualization: 'VT-x',
+    vmxOperation: !vmxOperation ? 'off' : nonRoot ? 'non-root' : 'root',
+    currentVmcs: currentVmcsValid ? BigInt(currentVmcs) : undefined,
+  };
+}
+function svmMode({ efer, svmGuest, vmcb }: CpuState): Virtualized {
+  return {
+    virtualization: 'AMD-V',
+    vmxOperation: svmGuest ? 'non-root' : efer & EFER.SVME ? 'root' : 'off',
+    currentVmcs: vmcb === 0 ? undefined : BigInt(vmcb),
+  };
+}
+
+export function cpuMode(vcpu: number, processor: Processor, mmu: Mmu): CpuModeView {
+  const { state, model } = processor;
   const { vpid, ept } = mmu.context;
   return {
     vcpu,
-    vmxOperation: !state.vmxOperation ? 'off' : state.nonRoot ? 'non-root' : 'root',
+    ...(model.has('SVM') ? svmMode(state) : vmxMode(state)),
     ring: state.cpl,
     operatingMode: modeName(state.mode),
     codeSize: codeSize(state),
     pagingMode: pagingNames[mmu.pagingMode] ?? 'unknown',
-    nestedPaging: ept && `EPT, EPTP 0x${ept.eptp.toString(16)}`,
+    nestedPaging: ept && `${ept.nested ? 'nested page tables, N_CR3' : 'EPT, EPTP'} 0x${ept.eptp.toString(16)}`,
     activityState: activityNames[state.activityState] ?? 'unknown',
-    interruptibility: blockingNames.filter((_, bit) => state.interruptibility & (1 << bit)),
+    interruptibility: [
+      ...blockingNames.filter((_, bit) => state.interruptibility & (1 << bit)),
+      ...heldBack(processor),
+    ],
     interruptsEnabled: (state.flagsOther & RFLAGS.IF) !== 0,
     vpid,
-    currentVmcs: state.currentVmcsValid ? BigInt(state.currentVmcs) : undefined,
   };
 }

@@ -55,13 +55,16 @@ export function pagingRoots(
     address: space.root,
     first: 0,
   };
-  const ept: PagingTable | undefined = space.ept && {
-    structure: 'EPT',
-    level: mmu.walker.ept.formatOf(space.ept).levels[0]?.name ?? 'PML4E',
-    depth: 0,
-    address: space.ept.root,
-    first: 0,
-  };
+  const ept: PagingTable | undefined =
+    space.ept && !space.ept.nested
+      ? {
+          structure: 'EPT',
+          level: mmu.walker.ept.formatOf(space.ept).levels[0]?.name ?? 'PML4E',
+          depth: 0,
+          address: space.ept.root,
+          first: 0,
+        }
+      : undefined;
   return { guest, ept };
 }
 

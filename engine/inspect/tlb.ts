@@ -2,8 +2,9 @@
 import { Access, EPT_FLAGS_SHIFT, EptRight, MappingFlag } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { PagingMode } from '../mmu/paging-structures.ts';
-import { type Mapping, NO_EPT } from '../mmu/tlb.ts';
-import { type AddressSpace, eptContext, Outcome, Walk } from '../mmu/walk.ts';
+import { type Mapping, NESTED_PAGING, NO_EPT } from '../mmu/tlb.ts';
+import { eptRootTag } from '../mmu/translation.ts';
+import { type AddressSpace, type EptContext, eptContext, Outcome, Walk } from '../mmu/walk.ts';
 
 export type MappingKind = 'linear' | 'guest-physical' | 'combined';
 
@@ -63,13 +64,18 @@ export function linearEntryView(mmu: Mmu, mapping: Mapping): TlbEntryView {
     rights: rightsOf(mapping.flags, true),
     usable,
     stale: space ? staleness(mmu, mapping, space) : undefined,
-    unknown: space ? undefined : 'the PDPTE registers of its address space are not loaded',
+    unknown: space
+      ? undefined
+      : mapping.eptRoot === NESTED_PAGING
+        ? OTHER_TABLES
+        : 'the PDPTE registers of its address space are not loaded',
   };
 }
 
 function guestPhysicalEntryView(mmu: Mmu, mapping: Mapping): TlbEntryView {
   const { ept } = mmu.context;
-  const space = mmu.spaceOf(PagingMode.None, 0, eptContext(mapping.root));
+  const own = mapping.eptRoot === NESTED_PAGING ? eptOfMapping(mmu, mapping) : eptContext(mapping.root);
+  const space = own === 'unknown' ? undefined : mmu.spaceOf(PagingMode.None, 0, own);
   return {
     ...common(mapping),
     kind: 'guest-physical',
@@ -77,9 +83,9 @@ function guestPhysicalEntryView(mmu: Mmu, mapping: Mapping): TlbEntryView {
     pcid: undefined,
     eptrta: mapping.eptRoot,
     rights: rightsOf(mapping.flags, false),
-    usable: ept?.root === mapping.eptRoot,
-    stale: staleness(mmu, mapping, space),
-    unknown: undefined,
+    usable: ept !== undefined && eptRootTag(ept) === mapping.eptRoot,
+    stale: space ? staleness(mmu, mapping, space) : undefined,
+    unknown: space ? undefined : OTHER_TABLES,
   };
 }
 
@@ -109,10 +115,19 @@ function rightsOf(flags: number, isLinear: boolean): TlbRights {
 function spaceOfMapping(mmu: Mmu, mapping: Mapping, isCurrent: boolean): AddressSpace | undefined {
   if (isCurrent) return mmu.currentSpace();
   if (mapping.mode === PagingMode.PAE) return undefined;
+  const ept = eptOfMapping(mmu, mapping);
+  return ept === 'unknown' ? undefined : mmu.spaceOf(mapping.mode as PagingMode, mapping.root, ept);
+}
+
+const OTHER_TABLES = 'the nested page tables that it came from are not in use now';
+
+/** The EPT or nested page tables that a mapping came from; its ASID does not say which tables those of a guest were. */
+function eptOfMapping(mmu: Mmu, { eptRoot }: Mapping): EptContext | undefined | 'unknown' {
   const current = mmu.context.ept;
-  const other = mapping.eptRoot === NO_EPT ? undefined : eptContext(mapping.eptRoot);
-  const ept = other && current?.root === other.root ? current : other;
-  return mmu.spaceOf(mapping.mode as PagingMode, mapping.root, ept);
+  if (eptRoot === NO_EPT) return undefined;
+  if (eptRoot === NESTED_PAGING) return current?.nested ? current : 'unknown';
+  const other = eptContext(eptRoot);
+  return current?.root === other.root ? current : other;
 }
 
 /** What a fresh walk contradicts in a mapping, first things first. */

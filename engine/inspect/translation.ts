@@ -29,6 +29,7 @@ export type TranslationResult =
   | { readonly kind: 'mapped'; readonly physical: number }
   | { readonly kind: 'page fault'; readonly code: DecodedBits; readonly because: string }
   | { readonly kind: 'EPT violation'; readonly qualification: DecodedBits; readonly because: string }
+  | { readonly kind: 'nested page fault'; readonly code: DecodedBits; readonly because: string }
   | { readonly kind: 'EPT misconfiguration'; readonly because: string }
   | { readonly kind: 'not canonical'; readonly because: string };
 
@@ -118,7 +119,9 @@ function guestPhysicalOf(walk: Walk, linear: number, recorder: WalkRecorder): nu
 
 /** "the guest's PDE 3", "the EPT PTE 511": how steps are referred to. */
 function nameOf(step: GuestStep | EptStep): string {
-  return step.table === 'EPT' ? `the EPT ${step.level} ${step.index}` : `the guest's ${step.level} ${step.index}`;
+  return step.table === 'EPT'
+    ? `the ${step.entry.structure === 'EPT' ? 'EPT' : 'nested'} ${step.level} ${step.index}`
+    : `the guest's ${step.level} ${step.index}`;
 }
 
 function resultOf(
@@ -135,6 +138,8 @@ function resultOf(
       return pageFault(mmu, walk, recorder, access, privilege);
     case Outcome.EptViolation:
       return eptViolation(walk, recorder);
+    case Outcome.NestedPageFault:
+      return nestedPageFault(walk, recorder);
     case Outcome.EptMisconfiguration:
       return { kind: 'EPT misconfiguration', because: misconfigurationReason(recorder) };
     default:
@@ -151,6 +156,20 @@ const pageFaultBits: readonly (readonly [number, string, string])[] = [
   [PageFaultCode.PK, 'PK: denied by the protection key of the page', ''],
 ];
 
+/** What nested paging of AMD-V refuses, by the last of the host's entries that was read. */
+function nestedPageFault(walk: Walk, recorder: WalkRecorder): TranslationResult {
+  const value = walk.errorCode;
+  const last = recorder.lastEptSteps.at(-1);
+  const where = last ? nameOf(last) : 'the first entry';
+  let because = `${where} is not present`;
+  if (value & PageFaultCode.RSVD) because = `${where} has a reserved bit set`;
+  else if (value & PageFaultCode.P) because = 'the host’s page tables deny the access to user mode';
+  return { kind: 'nested page fault', code: { value, bits: faultBits(value) }, because };
+}
+
+const faultBits = (value: number): string[] =>
+  pageFaultBits.map(([bit, set, clear]) => (value & bit ? set : clear)).filter((text) => text !== '');
+
 function pageFault(
   mmu: Mmu,
   walk: Walk,
@@ -159,7 +178,7 @@ function pageFault(
   privilege: Privilege,
 ): TranslationResult {
   const value = walk.errorCode;
-  const bits = pageFaultBits.map(([bit, set, clear]) => (value & bit ? set : clear)).filter((text) => text !== '');
+  const bits = faultBits(value);
   const last = recorder.steps.at(-1);
   const where = last ? nameOf(last) : 'the first entry';
   let because = `${where} is not present`;

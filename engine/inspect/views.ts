@@ -27,6 +27,9 @@ export interface RegisterGroup {
 /** The CPU mode view. All strings are for people; numbers carry the codes. */
 export interface CpuModeView {
   readonly vcpu: number;
+  /** What the processor has. */
+  readonly virtualization: 'VT-x' | 'AMD-V';
+  /** VMX operation; of AMD-V, `root` stands for host mode with EFER.SVME and `non-root` for guest mode. */
   readonly vmxOperation: 'off' | 'root' | 'non-root';
   readonly ring: number;
   readonly operatingMode: string;
@@ -36,12 +39,15 @@ export interface CpuModeView {
   readonly activityState: string;
   readonly interruptibility: readonly string[];
   readonly interruptsEnabled: boolean;
+  /** VPID, or ASID. */
   readonly vpid: number;
+  /** The current VMCS, or the VMCB of the last VMRUN. */
   readonly currentVmcs: bigint | undefined;
 }
 
 export interface VmcsFieldView {
   readonly name: string;
+  /** Encoding in a VMCS, offset in a VMCB. */
   readonly encoding: number;
   readonly group: string;
   readonly widthBits: number;
@@ -51,8 +57,11 @@ export interface VmcsFieldView {
   readonly parts: readonly { readonly name: string; readonly value: string; readonly description: string }[];
 }
 
+/** What a hypervisor keeps of its guest: the VMCS of VT-x, or the VMCB of AMD-V. */
 export interface VmcsView {
+  readonly structure: 'VMCS' | 'VMCB';
   readonly address: bigint;
-  readonly launchState: 'clear' | 'launched';
+  /** Of a VMCS its launch state; of a VMCB whether its guest runs. */
+  readonly launchState: 'clear' | 'launched' | 'guest mode' | 'host mode';
   readonly fields: readonly VmcsFieldView[];
 }

@@ -5,23 +5,13 @@ import { exitReason } from '../vmx/exit-reasons.ts';
 import { type VmcsField, type VmcsFieldName, vmcsFields } from '../vmx/fields.ts';
 import { instructionErrorText } from '../vmx/instruction-errors.ts';
 import { decodeInterruption, decodeQualification } from '../vmx/qualification.ts';
+import { accessRights, bitOf, type FieldPart, part, selector, setBits } from './field-parts.ts';
 
-export interface FieldPart {
-  readonly name: string;
-  readonly value: string;
-  readonly description: string;
-}
+export type { FieldPart };
 
 /** Value of another field of the same VMCS. */
 type Lookup = (field: VmcsField) => bigint;
 type Decoder = (value: bigint, lookup: (name: VmcsFieldName) => bigint) => readonly FieldPart[];
-
-const part = (name: string, value: string | number | bigint, description: string): FieldPart => ({
-  name,
-  value: String(value),
-  description,
-});
-const bitOf = (value: bigint, bit: number): string => String((value >> BigInt(bit)) & 1n);
 
 /** Single bits: number, name, description. */
 const flags =
@@ -29,56 +19,10 @@ const flags =
   (value) =>
     rows.map(([bit, name, description]) => part(name, bitOf(value, bit), description));
 
-/** The named bits of a register that are 1. */
-const setBits =
-  (names: Readonly<Record<string, number>>): Decoder =>
-  (value) =>
-    Object.entries(names)
-      .filter(([, mask]) => (mask & (mask - 1)) === 0)
-      .map(([name, mask]) => [name, Math.log2(mask)] as const)
-      .filter(([, bit]) => bitOf(value, bit) === '1')
-      .map(([name, bit]) => part(name, 1, `Bit ${bit}.`));
-
 const controls =
   (group: ControlGroup): Decoder =>
   (value) =>
     group.controls.map(({ name, bit, doc }) => part(name, bitOf(value, bit), `Bit ${bit}: ${doc}`));
-
-const accessRights: Decoder = (value) => {
-  const rights = Number(value);
-  return [
-    part('unusable', (rights >>> 16) & 1, 'There is no segment.'),
-    part('type', rights & 15, typeName(rights)),
-    part('S', (rights >>> 4) & 1, '1: code or data; 0: system segment.'),
-    part('DPL', (rights >>> 5) & 3, 'Descriptor privilege level; that of SS is the CPL.'),
-    part('P', (rights >>> 7) & 1, 'Present.'),
-    part('AVL', (rights >>> 12) & 1, 'For software.'),
-    part('L', (rights >>> 13) & 1, '64-bit code.'),
-    part('D/B', (rights >>> 14) & 1, '32-bit default size.'),
-    part('G', (rights >>> 15) & 1, 'Limit in units of 4 KBytes.'),
-  ];
-};
-
-const systemTypes: Readonly<Record<number, string>> = {
-  1: 'available 16-bit TSS',
-  2: 'LDT',
-  3: 'busy 16-bit TSS',
-  9: 'available 32- or 64-bit TSS',
-  11: 'busy 32- or 64-bit TSS',
-};
-function typeName(rights: number): string {
-  const type = rights & 15;
-  if ((rights & 16) === 0) return systemTypes[type] ?? 'reserved';
-  const accessed = type & 1 ? ', accessed' : '';
-  if (type & 8) return `${type & 4 ? 'conforming ' : ''}code, ${type & 2 ? 'readable' : 'execute-only'}${accessed}`;
-  return `data, ${type & 2 ? 'writable' : 'read-only'}${type & 4 ? ', expand-down' : ''}${accessed}`;
-}
-
-const selector: Decoder = (value) => [
-  part('index', value >> 3n, 'Index of the descriptor.'),
-  part('TI', bitOf(value, 2), '0: GDT; 1: LDT.'),
-  part('RPL', value & 3n, 'Requested privilege level.'),
-];
 
 const activityNames = ['active', 'HLT', 'shutdown', 'wait-for-SIPI'] as const;
 const memoryTypes: Readonly<Record<number, string>> = { 0: 'uncacheable', 6: 'write-back' };

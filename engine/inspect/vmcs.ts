@@ -50,6 +50,7 @@ export function vmcsView(physical: PhysicalMemory, address: number): VmcsView | 
   const value = (field: VmcsField): bigint => peekVmcsField(physical, address, field);
   const launched = physical.peekU32(address + LAUNCH_STATE_OFFSET) === LaunchState.launched;
   return {
+    structure: 'VMCS',
     address: BigInt(address),
     launchState: launched ? 'launched' : 'clear',
     fields: supportedFields.map((field) => fieldView(field, value)),

@@ -49,6 +49,8 @@ export class WalkRecorder implements WalkTrace {
 
   readonly #guest: DecodeContext;
   readonly #ept: DecodeContext;
+  /** The first level of EPT, or of the host's tables with nested paging. */
+  readonly #firstShift: number;
   #guestRights: number = ALL_GUEST_RIGHTS;
   #eptRights: number = EptRight.All;
 
@@ -57,24 +59,27 @@ export class WalkRecorder implements WalkTrace {
     const { pageSizeExtensions } = space;
     const addressMaskHigh = formats[PagingMode.Level4]?.addressMaskHigh ?? 0;
     this.#guest = { structure: 'guest', addressMaskHigh, pageSizeExtensions };
+    const nested = space.ept?.nested;
+    const format = nested ? mmu.walker.ept.nested?.formatOf(nested) : mmu.walker.ept.formatOf({ levels: 4 });
+    this.#firstShift = format?.levels[0]?.shift ?? 39;
     this.#ept = {
-      structure: 'EPT',
-      addressMaskHigh: mmu.walker.ept.formatOf({ levels: 4 }).addressMaskHigh,
-      pageSizeExtensions,
+      structure: nested ? 'guest' : 'EPT',
+      addressMaskHigh: format?.addressMaskHigh ?? 0,
+      pageSizeExtensions: nested?.pageSizeExtensions ?? pageSizeExtensions,
     };
   }
 
   eptEntry(format: EntryFormat, index: number, address: number, low: number, high: number): void {
-    if (format.shift === 39) this.#beginEptTranslation();
-    this.#eptRights &= low;
+    if (format.shift === this.#firstShift) this.#beginEptTranslation();
     const entry = decodeEntry(this.#ept, format, low, high);
+    this.#eptRights &= this.#ept.structure === 'EPT' ? low : nestedRights(entry, low);
     this.#pending.push({
       table: 'EPT',
       level: format.name,
       index,
       entryAddress: { guestPhysical: undefined, hostPhysical: address },
       entryValue: entry.value,
-      present: isPresent('EPT', low),
+      present: isPresent(this.#ept.structure, low),
       entry,
       rights: {
         read: (this.#eptRights & EptRight.Read) !== 0,
@@ -141,6 +146,13 @@ export class WalkRecorder implements WalkTrace {
     this.#pending = [];
     return taken;
   }
+}
+
+/** What an entry of the host's tables allows a guest, in EptRight bits. */
+function nestedRights(entry: DecodedEntry, low: number): number {
+  if (!(low & Entry.P) || !(low & Entry.US)) return 0;
+  const write = low & Entry.RW ? EptRight.Write : 0;
+  return EptRight.Read | write | (flagOf(entry, 'XD') ? 0 : EptRight.Execute);
 }
 
 function rightsOf(entry: DecodedEntry, low: number): number {

@@ -19,6 +19,7 @@ const featureNames: Readonly<Record<string, readonly string[]>> = {
   AES: ['AESNI'],
   INVEPT: ['VMX'],
   INVVPID: ['VMX'],
+  SKINIT_or_SVM: ['SVM'],
   // These came with processors that have the feature; CPUID has no bit of their own for them.
   RDPMC: ['CMOV'],
   MULTIBYTENOP: ['CMOV'],

@@ -23,6 +23,7 @@ import { ACTIVITY } from '../cpu/register-bits.ts';
 import { CpuState, readSigned, writeInteger } from '../cpu/state.ts';
 import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
 import { systemInstructions } from '../cpu/system-table.ts';
+import type { HardwareVirtualization } from '../cpu/virtualization.ts';
 import { CodeCache } from '../exec/code-cache.ts';
 import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
 import { EventKind } from '../exec/event-delivery.ts';
@@ -34,6 +35,8 @@ import { availabilityOf } from '../isa/availability.ts';
 import { Mmu } from '../mmu/mmu.ts';
 import { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { type SavedTranslations, TranslationContext } from '../mmu/translation.ts';
+import { Svm } from '../svm/svm.ts';
+import { svmMsrs } from '../svm/svm-msrs.ts';
 import { vmxCapabilityMsrs } from '../vmx/capability-msrs.ts';
 import { Vmx } from '../vmx/vmx.ts';
 import { VirtualClock } from './clock.ts';
@@ -100,6 +103,9 @@ export class Host {
   readonly mmu: Mmu;
   readonly processor: Processor;
   readonly vmx: Vmx;
+  readonly svm: Svm;
+  /** That of the two which the model has; VT-x if it has neither. */
+  readonly virtualization: HardwareVirtualization;
   readonly runtime: Runtime;
   /** What compiled code calls back. */
   readonly imports: Readonly<Record<string, unknown>>;
@@ -122,15 +128,17 @@ export class Host {
       memory: this.mmu,
       tlb: this.mmu,
       ports: config.ports,
-      model: createCpuModel(options, vmxCapabilityMsrs),
+      model: createCpuModel(options, [...vmxCapabilityMsrs, ...svmMsrs]),
       tscNow: () => BigInt.asUintN(64, BigInt(this.clock.nowNs) + this.state.tscAdjust),
       hooks: config.hooks,
     });
     this.vmx = new Vmx(this.processor, this.mmu, this.physical, memory);
+    this.svm = new Svm(this.processor, this.mmu, this.physical);
+    this.virtualization = this.processor.model.has('SVM') ? this.svm : this.vmx;
     this.runtime = new Runtime({
       processor: this.processor,
       mmu: this.mmu,
-      systemInstructions: { ...systemInstructions, ...this.vmx.instructions },
+      systemInstructions: { ...systemInstructions, ...this.vmx.instructions, ...this.svm.instructions },
     });
     this.imports = withRefill(memory, this.runtime.imports(), PHYSICAL_ADDRESS_BITS, pages1GB);
     this.vmx.onBoundaryWanted = () => {
@@ -205,7 +213,7 @@ export class Host {
       parked.state.set(states[index] as Uint8Array);
       parked.translation.restore(translations[index] as SavedTranslations);
       this.state.bytes.set(parked.state);
-      this.vmx.stateReplaced();
+      this.virtualization.stateReplaced();
       parked.intercepts = this.processor.intercepts;
     }
     const { state, translation, intercepts } = this.#parked[loaded] as Parked;

@@ -124,8 +124,6 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.#signals = new ProcessorSignals(this.host, config.cpus, {
       resetApic: () => this.platform.apics?.loaded.reset(),
       bootstrapReset: () => this.#end({ kind: 'exited', code: 0, how: 'reset requested by INIT' }),
-      exit: (event) => this.virtualizer.exit(event),
-      offerNmi: () => this.virtualizer.offerNmi(),
     });
     this.#scheduler = new Scheduler(this.#turns());
     this.vcpus = Array.from(

@@ -3,10 +3,8 @@
  * boundary after the one that sent it (SDM volume 3, "Multiple-Processor (MP) Initialization" and "Handling Multiple
  * NMIs").
  */
-import { VmExit } from '../cpu/events.ts';
 import { ACTIVITY } from '../cpu/register-bits.ts';
 import { init, startUp } from '../cpu/reset.ts';
-import { ExitReason } from '../vmx/exit-reasons.ts';
 import type { Host } from './host.ts';
 
 interface Pending {
@@ -22,10 +20,6 @@ export interface SignalEffects {
   resetApic(): void;
   /** The bootstrap processor was reset: it would start at the reset vector, where there is no firmware. */
   bootstrapReset(): void;
-  /** A VM exit of the loaded vCPU. */
-  exit(event: VmExit): void;
-  /** Offers an NMI to the loaded vCPU; false while it is blocked. */
-  offerNmi(): boolean;
 }
 
 export class ProcessorSignals {
@@ -65,8 +59,8 @@ export class ProcessorSignals {
     let isTaken = false;
     this.#pending.forEach((signals, vcpu) => {
       if (!signals.init && signals.startUp === undefined) return;
-      this.#host.with(vcpu, () => this.#start(signals));
-      isTaken ||= vcpu === this.#host.loaded && !signals.init;
+      const happened = this.#host.with(vcpu, () => this.#start(signals));
+      isTaken ||= vcpu === this.#host.loaded && happened;
     });
     return isTaken;
   }
@@ -74,33 +68,30 @@ export class ProcessorSignals {
   /** The same for an NMI of the loaded vCPU. It comes after those traps. */
   deliverNmi(): boolean {
     const own = this.#of(this.#host.loaded);
-    if (!own.nmi || !this.#effects.offerNmi()) return false;
-    own.nmi = false;
-    return true;
+    if (!own.nmi) return false;
+    const { happened, isTaken } = this.#host.virtualization.offerNmi();
+    if (isTaken) own.nmi = false;
+    return happened;
   }
 
-  /** INIT before a start-up IPI, which only a processor that waits for one takes. */
-  #start(signals: Pending): void {
+  /** INIT before a start-up IPI, which only a processor that waits for one takes. False while INIT is blocked. */
+  #start(signals: Pending): boolean {
     const { state } = this.#host;
     if (signals.init) {
-      // In VMX root operation INIT is blocked and stays pending.
-      if (state.vmxOperation && !state.nonRoot) return;
+      const outcome = this.#host.virtualization.onInit();
+      if (outcome === 'blocked' || outcome === 'kept') return outcome === 'kept';
       signals.init = false;
-      this.#init();
+      if (outcome === 'reset') this.#reset();
     }
     const vector = signals.startUp;
     signals.startUp = undefined;
-    if (vector === undefined || state.activityState !== ACTIVITY.WAIT_FOR_SIPI) return;
-    if (state.nonRoot) this.#effects.exit(new VmExit(ExitReason['Start-up IPI (SIPI)'], BigInt(vector)));
-    else startUp(this.#host.processor, vector);
+    if (vector === undefined || state.activityState !== ACTIVITY.WAIT_FOR_SIPI) return true;
+    if (!this.#host.virtualization.onStartUp(vector)) startUp(this.#host.processor, vector);
+    return true;
   }
 
-  #init(): void {
+  #reset(): void {
     const { state, processor, loaded } = this.#host;
-    if (state.nonRoot) {
-      if (state.activityState !== ACTIVITY.WAIT_FOR_SIPI) this.#effects.exit(new VmExit(ExitReason['INIT signal']));
-      return;
-    }
     if (loaded === 0) return this.#effects.bootstrapReset();
     this.#of(loaded).nmi = false;
     init(processor);

@@ -147,13 +147,13 @@ export class VcpuAccess implements Vcpu {
     return this.#with(() => cpuMode(this.index, this.#host.processor, this.#host.mmu));
   }
   vmcs(): VmcsView | undefined {
-    return this.#with(() => this.#virtualizer.vmcsView());
+    return this.#with(() => this.#virtualizer.structure.view());
   }
   readVmcs(field: string): bigint | undefined {
-    return this.#with(() => this.#virtualizer.readVmcs(field));
+    return this.#with(() => this.#virtualizer.structure.read(field));
   }
   writeVmcs(field: string, value: bigint): string | undefined {
-    return this.#edit(() => this.#virtualizer.writeVmcs(field, value));
+    return this.#edit(() => this.#virtualizer.structure.write(field, value));
   }
   handlerFrames(): readonly HandlerFrame[] {
     return this.#with(() => this.#virtualizer.handlerFrames());

@@ -4,26 +4,20 @@
  */
 
 import type { VmExit } from '../cpu/events.ts';
-import { EventType } from '../cpu/processor.ts';
-import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
-import type { VmcsView } from '../inspect/views.ts';
-import { findVmcsField, peekVmcsField, pokeVmcsField, vmcsView } from '../inspect/vmcs.ts';
+import { ACTIVITY } from '../cpu/register-bits.ts';
+import type { HardwareVirtualization } from '../cpu/virtualization.ts';
 import { GUEST_BASE, Hypervisor } from '../vmm/hypervisor.ts';
-import { PRIMARY } from '../vmx/controls.ts';
-import { ExitReason, exitReason } from '../vmx/exit-reasons.ts';
 import type { Vmx } from '../vmx/vmx.ts';
-import { hasPrimary } from '../vmx/vmx-parts.ts';
 import { enterProgram, loadSegments, waitForStartUp } from './boot.ts';
+import { type ControlStructure, controlStructure } from './control-structure.ts';
 import type { Host } from './host.ts';
 import type { GuestProgram, HandlerFrame, MachineConfig, MachineEvent, Stop, StopFilter } from './machine-api.ts';
 import type { MachinePlatform } from './platform.ts';
+import { tellOfSvm } from './svm-events.ts';
 import { entryEvent, entryFailureEvent, exitEvents, exitFilterOf } from './vmx-events.ts';
 
 /** Filters that only VM exits report. */
 const EXIT_FILTERS: readonly StopFilter[] = ['vm-exit', 'ept-violation', 'hypercall', 'triple-fault'];
-/** Access type in the exit qualification of APIC accesses: reads and writes of data, then others. */
-const APIC_ACCESS_TYPE = 12n;
-const WINDOWS = PRIMARY['Interrupt-window exiting'] | PRIMARY['NMI-window exiting'];
 
 export interface VirtualizerReports {
   /** True if the run is going to stop at the event. */
@@ -39,6 +33,8 @@ export class Virtualizer {
   readonly #platform: MachinePlatform;
   readonly #reports: VirtualizerReports;
   readonly #vmx: Vmx;
+  /** VT-x or AMD-V, by the model of the CPU. */
+  readonly #unit: HardwareVirtualization;
   /** Only where the program is its guest. */
   readonly #hypervisor: Hypervisor | undefined;
   /** Set while somebody steps: exits are not handled at once, but stage by stage. */
@@ -50,6 +46,7 @@ export class Virtualizer {
     this.#platform = platform;
     this.#reports = reports;
     this.#vmx = host.vmx;
+    this.#unit = host.virtualization;
     if (config.virtualization === 'hardware') this.#hypervisor = this.#makeHypervisor();
     else host.physical.bus = platform.memoryBus;
   }
@@ -113,6 +110,7 @@ export class Virtualizer {
   filtersChanged(): void {
     const { watches, report } = this.#reports;
     const host = this.#host;
+    tellOfSvm(host, watches, report);
     const wanted = EXIT_FILTERS.filter(watches);
     this.#vmx.tellsOfExit = (reason) =>
       wanted.some((filter) => filter === 'vm-exit' || exitFilterOf(reason) === filter);
@@ -137,7 +135,7 @@ export class Virtualizer {
   /** A VM exit of the instruction at RIP, or of an event before it. */
   exit(event: VmExit): void {
     const lengthBytes = this.#instructionLength(event);
-    if (!this.#hypervisor) this.#vmx.exit(event, lengthBytes);
+    if (!this.#hypervisor) this.#unit.exit(event, lengthBytes);
     else {
       this.#hypervisor.exit(event, lengthBytes);
       if (!this.isStepping && !this.#reports.stopRequested()) this.#hypervisor.finish();
@@ -145,12 +143,8 @@ export class Virtualizer {
   }
 
   /** Exits in place of an instruction report its length. */
-  #instructionLength({ reason, qualification, interruption }: VmExit): number {
-    const isSoftware =
-      interruption !== undefined && ((interruption.information >>> 8) & 7) >= EventType.softwareInterrupt;
-    const isInstruction = exitReason(reason)?.skips || reason === ExitReason['Task switch'] || isSoftware;
-    const isElsewhere = reason === ExitReason['APIC access'] && qualification >> APIC_ACCESS_TYPE > 1n;
-    if (!isInstruction || isElsewhere) return 0;
+  #instructionLength(event: VmExit): number {
+    if (!this.#unit.reportsLength(event)) return 0;
     return this.#host.codeCache.instructionOf(this.#host.state.exitRecord).lengthBytes;
   }
 
@@ -164,11 +158,11 @@ export class Virtualizer {
   }
   /** What is not in memory. */
   saveState() {
-    return { exitCounts: this.#vmx.exitCounts.slice(), hypervisor: this.#hypervisor?.saveState() };
+    return { exitCounts: this.#unit.exitCounts.slice(), hypervisor: this.#hypervisor?.saveState() };
   }
   /** To be called once the processors and memory are as they were. */
   restoreState({ exitCounts, hypervisor }: ReturnType<Virtualizer['saveState']>): void {
-    this.#vmx.exitCounts.set(exitCounts);
+    this.#unit.exitCounts.set(exitCounts);
     if (hypervisor) this.#hypervisor?.restoreState(hypervisor, (index, work) => this.#host.with(index, work));
   }
 
@@ -191,9 +185,7 @@ export class Virtualizer {
   /** An interrupt is pending and would be taken at once: worth leaving compiled code for. */
   wantsInterrupt(): boolean {
     if (this.#hypervisor) return this.#hypervisor.interruptExit() !== undefined;
-    if (this.#host.state.nonRoot && hasPrimary(this.#vmx.parts.vmcs, WINDOWS)) return true;
-    if (this.#vmx.preemptionTimerHasExpired() || this.#vmx.takesVirtualInterrupt()) return true;
-    return this.#platform.interruptPending && this.#vmx.takesExternalInterrupt();
+    return this.#unit.wantsInterrupt(this.#platform.interruptPending);
   }
   /** Delivers a pending external interrupt, or takes the VM exit that it causes; false if there is none, or it is blocked. */
   offerInterrupt(): boolean {
@@ -202,25 +194,19 @@ export class Virtualizer {
       if (event) this.exit(event);
       return event !== undefined;
     }
-    if (this.#vmx.interruptWindowExit() || this.#vmx.onVirtualInterrupt() !== 'blocked') return true;
-    if (!this.#platform.interruptPending) return false;
-    return this.#vmx.onExternalInterruptPending(() => this.#platform.acknowledge()) !== 'blocked';
+    return this.#unit.offerInterrupt(this.#platform.interruptPending, () => this.#platform.acknowledge());
   }
   /** To be called before all else at an instruction boundary. */
   completeInstruction(): void {
-    if (this.#host.state.apicEvent !== 0) this.#vmx.completeApicWrite();
+    this.#unit.completeInstruction();
   }
   /** Takes the VM exit that comes before traps of the last instruction; false if there is none. */
   offerExitBeforeTraps(): boolean {
-    return (this.#host.state.apicEvent !== 0 && this.#vmx.apicExit()) || this.#vmx.monitorTrapExit();
+    return this.#unit.exitBeforeTraps();
   }
   /** Takes the VM exit that comes after those traps and before NMIs; false if there is none. */
   offerTimerOrNmiWindow(): boolean {
-    return this.#vmx.preemptionTimerExit() || (!this.#hypervisor && this.#vmx.nmiWindowExit());
-  }
-  /** Offers a non-maskable interrupt to the loaded vCPU of a bare machine; false while it is blocked. */
-  offerNmi(): boolean {
-    return this.#vmx.onNmiPending() !== 'blocked';
+    return this.#unit.exitByTimer() || (!this.#hypervisor && this.#unit.exitBeforeNmis());
   }
   /** Cheap and without loading: false if a vCPU that waits certainly has no VM exit to take. */
   mayLeaveGuest(vcpu: number): boolean {
@@ -239,32 +225,19 @@ export class Virtualizer {
   }
   /** Whether an interrupt, if there were one, could end the wait of the loaded vCPU. */
   get canWake(): boolean {
-    const { state } = this.#host;
-    if (this.#hypervisor) return this.#hypervisor.interruptsEnabled;
-    return (state.flagsOther & RFLAGS.IF) !== 0 || state.nonRoot !== 0;
+    return this.#hypervisor?.interruptsEnabled ?? this.#unit.canWake;
   }
 
   // ---- views -------------------------------------------------------------------------------------------------------
 
-  vmcsView(): VmcsView | undefined {
-    const { state, physical } = this.#host;
-    return state.currentVmcsValid ? vmcsView(physical, state.currentVmcs) : undefined;
-  }
-  readVmcs(name: string): bigint | undefined {
-    const { state, physical } = this.#host;
-    const field = findVmcsField(name);
-    return field && state.currentVmcsValid ? peekVmcsField(physical, state.currentVmcs, field) : undefined;
-  }
-  writeVmcs(name: string, value: bigint): string | undefined {
-    const { state, physical } = this.#host;
-    if (!state.currentVmcsValid) return 'there is no current VMCS';
-    const field = findVmcsField(name);
-    return field ? pokeVmcsField(physical, state.currentVmcs, field, value) : `the VMCS has no field "${name}"`;
+  /** VMCS or VMCB. */
+  get structure(): ControlStructure {
+    return controlStructure(this.#host);
   }
   exitsByReason(): Readonly<Record<string, number>> {
     const counts: Record<string, number> = {};
-    this.#vmx.exitCounts.forEach((count, reason) => {
-      if (count > 0) counts[exitReason(reason)?.name ?? String(reason)] = count;
+    this.#unit.exitCounts.forEach((count, index) => {
+      if (count > 0) counts[this.#unit.exitName(index)] = count;
     });
     return counts;
   }

@@ -1,5 +1,6 @@
 /** The walk of the extended page tables (SDM volume 3, "EPT Translation Mechanism" and "EPT-Induced VM Exits"). */
 import { ALL_GUEST_RIGHTS, EptRight, EptViolationBit, eptFlags, eptRightsOf, MappingFlag } from './access.ts';
+import type { NestedWalker } from './nested-walk.ts';
 import {
   beyondPhysical,
   type EntryFormat,
@@ -25,6 +26,8 @@ export class EptWalker {
   pageModificationLog: (guestPhysical: number) => boolean = () => true;
   /** The sub-page-permission-table pointer in use. */
   subPageTable: () => number = () => 0;
+  /** Walks in the place of EPT. */
+  nested: NestedWalker | undefined;
   readonly #physical: EntryMemory;
   readonly #reservedHigh: number;
 
@@ -59,6 +62,7 @@ export class EptWalker {
 
   /** Translates through the tables in memory. */
   walk(ept: EptContext, guestPhysical: number, rights: number, walk: Walk): boolean {
+    if (ept.nested && this.nested) return this.nested.walk(ept, ept.nested, guestPhysical, rights, walk);
     walk.guestPhysical = guestPhysical;
     let table = ept.root;
     let allowed: number = ept.options & EptOption.ModeBased ? EptRight.All | EptRight.ExecuteUser : EptRight.All;

@@ -19,10 +19,12 @@ import {
   Policy,
 } from './access.ts';
 import { EptWalker, type GuestPhysicalCache } from './ept-walk.ts';
+import { NestedWalker } from './nested-walk.ts';
 import {
   Entry,
   type EntryFormat,
   guestFormats,
+  nestedFormats,
   type PagingFormat,
   PagingMode,
   PDPTE_REGISTER,
@@ -53,6 +55,7 @@ export class GuestWalker {
     this.#ramBytes = physical.view ? (physical.ramBytes ?? 0) : 0;
     this.formats = guestFormats(physicalAddressBits, pages1GB);
     this.ept = new EptWalker(physical, physicalAddressBits);
+    this.ept.nested = new NestedWalker(physical, nestedFormats(this.formats, physicalAddressBits));
   }
 
   /**
@@ -260,20 +263,26 @@ const indexOf = (linear: number, level: EntryFormat): number =>
 const mayMapPage = (level: EntryFormat, space: AddressSpace): boolean =>
   level.mayMapPage && (level.entryBytes === 8 || space.pageSizeExtensions);
 
-function hasReserved(level: EntryFormat, mapsPage: boolean, low: number, high: number, nxReserved: number): boolean {
+export function hasReserved(
+  level: EntryFormat,
+  mapsPage: boolean,
+  low: number,
+  high: number,
+  nxReserved: number,
+): boolean {
   if (mapsPage) return ((low & level.pageReservedLow) | (high & (level.pageReservedHigh | nxReserved))) !== 0;
   return ((low & level.tableReservedLow) | (high & (level.tableReservedHigh | nxReserved))) !== 0;
 }
 
 /** The rights of one entry as MappingFlag bits. */
-function rightsOf(low: number, high: number): number {
+export function rightsOf(low: number, high: number): number {
   const write = low & Entry.RW ? MappingFlag.Write : 0;
   const user = low & Entry.US ? MappingFlag.User : 0;
   return write | user | (high & XD_HIGH ? 0 : MappingFlag.Execute);
 }
 
 /** Address of the page that an entry maps. */
-function pageBase(level: EntryFormat, format: PagingFormat, low: number, high: number): number {
+export function pageBase(level: EntryFormat, format: PagingFormat, low: number, high: number): number {
   if (level.entryBytes === 4 && level.shift === 22) {
     return ((low & 0xffc0_0000) >>> 0) + ((low >>> 13) & 0xff) * 0x1_0000_0000;
   }

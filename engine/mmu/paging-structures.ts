@@ -173,6 +173,23 @@ export function guestFormats(physicalAddressBits: number, pages1GB = true): read
   return [none, bits32(physicalAddressBits), pae(physicalAddressBits), level4(physicalAddressBits, pages1GB)];
 }
 
+/** The formats of nested paging: with PAE paging, the four PDPTEs are read from memory. */
+export function nestedFormats(formats: readonly PagingFormat[], physicalAddressBits: number): readonly PagingFormat[] {
+  const reserved = [PDPTE_RESERVED_LOW, pdpteReservedHigh(physicalAddressBits)] as const;
+  const pdpte = entryFormat({
+    name: 'PDPTE',
+    shift: 30,
+    entryBytes: 8,
+    mayMapPage: false,
+    isLast: false,
+    tableReserved: reserved,
+    pageReserved: reserved,
+  });
+  return formats.map((format, mode) =>
+    mode === PagingMode.PAE ? { ...format, levels: [{ ...pdpte, entries: 4 }, ...format.levels] } : format,
+  );
+}
+
 /** EPT with a page-walk length of 4 or 5 (SDM volume 3, "EPT Translation Mechanism"). */
 export function eptFormat(physicalAddressBits: number, walkLength: 4 | 5): PagingFormat {
   const names = walkLength === 5 ? [LEVEL_5, ...LEVELS] : LEVELS;

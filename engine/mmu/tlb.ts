@@ -25,6 +25,8 @@ import {
 
 /** EPTRTA of a mapping that was made without EPT. */
 export const NO_EPT = -1;
+/** In its place with nested paging of AMD-V, where an ASID alone tags what is cached. */
+export const NESTED_PAGING = -2;
 
 /** What mappings are tagged with, and what they were made from. */
 export interface MappingTag {

@@ -182,6 +182,13 @@ export class TranslationControl extends PeekableTranslation {
     this.worldChanged();
   }
 
+  /** The address-translation side of VMRUN: the guest's ASID, and N_CR3 with the host's registers for nested paging. */
+  enterGuestMode(asid: number, nested: EptContext | undefined): void {
+    this.vcpu.vpid = asid;
+    this.vcpu.ept = nested;
+    this.worldChanged();
+  }
+
   /** Other extended page tables for the guest that runs; cached translations stay, under their tags. */
   switchEptp(eptp: number): void {
     this.vcpu.ept = this.#eptContext(eptp, this.vcpu.ept?.options ?? 0);

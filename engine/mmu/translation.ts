@@ -24,7 +24,7 @@ import { GuestWalker } from './guest-walk.ts';
 import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
 import { violationQualification } from './peeked-translation.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
-import { ArchitecturalTlb, type MappingTag, NO_EPT } from './tlb.ts';
+import { ArchitecturalTlb, type MappingTag, NESTED_PAGING, NO_EPT } from './tlb.ts';
 import { type AddressSpace, type EptContext, Outcome, Walk } from './walk.ts';
 import { WorldRegisters } from './world-registers.ts';
 
@@ -36,6 +36,10 @@ const EXIT_EPT_VIOLATION = 48;
 const EXIT_EPT_MISCONFIGURATION = 49;
 const EXIT_LOG_FULL = 62;
 const EXIT_SUB_PAGE = 66;
+/** Of AMD-V; EXITINFO1 tells in bits 32 and 33 which address was being translated. */
+const EXIT_NESTED_PAGE_FAULT = 0x400;
+const FINAL_ADDRESS = 1n << 32n;
+const PAGE_TABLE_ADDRESS = 1n << 33n;
 /** Exit qualification of sub-page events: an entry is missing, not misconfigured. */
 const SUB_PAGE_MISS = 1 << 11;
 
@@ -163,7 +167,7 @@ export class Translation {
   #publishMappings(): void {
     // Compiled code takes it that pages with key 0 are open, and leaves all others; it knows EPT as it mostly is.
     const { ept } = this.#vcpu;
-    const isOrdinaryEpt = !ept || (ept.options === 0 && ept.levels === 4);
+    const isOrdinaryEpt = !ept || (ept.options === 0 && ept.levels === 4 && !ept.nested);
     const mayRefill = this.#mayRefill && isOrdinaryEpt && (this.#protectionKeys() & 3) === 0;
     this.#view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
@@ -361,6 +365,10 @@ export class Translation {
   #exitOfAnyAccess(guestPhysical: number): VmExit | undefined {
     const { outcome } = this.#walk;
     if (outcome === Outcome.EptMisconfiguration) return new VmExit(EXIT_EPT_MISCONFIGURATION, 0n, { guestPhysical });
+    if (outcome === Outcome.NestedPageFault) {
+      const where = this.#walk.inPageWalk ? PAGE_TABLE_ADDRESS : FINAL_ADDRESS;
+      return new VmExit(EXIT_NESTED_PAGE_FAULT, where | BigInt(this.#walk.errorCode), { guestPhysical });
+    }
     if (outcome === Outcome.LogFull) return new VmExit(EXIT_LOG_FULL, BigInt(this.#nmiUnblocking()));
     return undefined;
   }
@@ -379,6 +387,8 @@ export class Translation {
     const { ept } = this.#vcpu;
     if (!ept) return guestPhysical;
     const walk = this.#walk;
+    // PDPTEs, with nested paging.
+    walk.inPageWalk = true;
     if (this.walker.ept.translate(ept, guestPhysical, rights, walk, this.cache())) return walk.eptPhysical;
     const plain = this.#exitOfAnyAccess(guestPhysical);
     if (plain) throw plain;
@@ -419,7 +429,7 @@ export class Translation {
     const cr3Low = view.getUint32(fieldAddress.cr3, true);
     tag.vpid = vpid;
     tag.pcid = view.getUint32(fieldAddress.cr4, true) & Cr4.PCIDE ? cr3Low & 0xfff : 0;
-    tag.eptRoot = ept ? ept.root : NO_EPT;
+    tag.eptRoot = ept ? eptRootTag(ept) : NO_EPT;
     return tag;
   }
 
@@ -427,8 +437,9 @@ export class Translation {
     const { ept, tlb } = this.#vcpu;
     if (!ept) return undefined;
     const tag = this.#guestPhysicalTag;
-    tag.eptRoot = ept.root;
+    tag.eptRoot = eptRootTag(ept);
     tag.root = ept.eptp;
+    tag.vpid = ept.nested?.asid ?? 0;
     return { store: tlb.guestPhysical, tag };
   }
 
@@ -474,6 +485,9 @@ export class Translation {
     };
   }
 }
+
+/** What the mappings that EPT or nested paging had a part in are tagged with. */
+export const eptRootTag = ({ root, nested }: EptContext): number => (nested ? NESTED_PAGING : root);
 
 function nonCanonical(privilege: Privilege): GuestFault {
   return privilege & STACK_PRIVILEGE ? SS_(0) : GP(0);

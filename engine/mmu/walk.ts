@@ -1,6 +1,6 @@
 /** The result of a walk of paging structures, and the way to watch one. */
 
-import type { EntryFormat, PagingMode } from './paging-structures.ts';
+import { type EntryFormat, PagingMode } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
 
 /** How a walk ended. */
@@ -13,6 +13,7 @@ export const Outcome = {
   LogFull: 5,
   SubPageMiss: 6,
   SubPageMisconfiguration: 7,
+  NestedPageFault: 8,
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
@@ -30,6 +31,18 @@ export interface EptContext {
   readonly levels: 4 | 5;
   /** EptOption bits: what the VM-execution controls add. */
   readonly options: number;
+  /** The host's page tables are in the place of EPT: `eptp` and `root` are of N_CR3 then. */
+  readonly nested?: NestedPaging;
+}
+
+/** Nested paging of AMD-V: the host's registers that the walk of its page tables depends on, and whose it is. */
+export interface NestedPaging {
+  readonly mode: PagingMode;
+  /** CR4.PSE of the host. */
+  readonly pageSizeExtensions: boolean;
+  /** EFER.NXE of the host. */
+  readonly executeDisable: boolean;
+  readonly asid: number;
 }
 
 /** "Enable PML", "mode-based execute control for EPT", "sub-page write permissions for EPT". */
@@ -37,6 +50,21 @@ export const EptOption = { Log: 1 << 0, ModeBased: 1 << 1, SubPages: 1 << 2 } as
 
 /** Page-walk length of an EPTP, from its low bits: bits 5:3 are one less. */
 export const eptWalkLength = (low: number): number => ((low >> 3) & 7) + 1;
+
+/** The context of nested paging with an N_CR3, which is an unsigned number. */
+export function nestedContext(nCr3: number, nested: NestedPaging): EptContext {
+  const alignment = nested.mode === PagingMode.PAE ? 32 : 4096;
+  // Guest page tables are accessed as if for writing, which is what EPT does where its entries have dirty flags.
+  return {
+    eptp: nCr3,
+    root: nCr3 - (nCr3 % alignment),
+    memoryType: 6,
+    accessedDirty: true,
+    levels: 4,
+    options: 0,
+    nested,
+  };
+}
 
 /** Decodes an EPTP, an unsigned number below 2^52. */
 export function eptContext(eptp: number, options = 0): EptContext {

@@ -5,6 +5,7 @@ import { deliverExternalInterrupt, deliverNmi, raiseFault } from '../cpu/interru
 import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
 import { EventType, type Processor } from '../cpu/processor.ts';
 import { ACTIVITY, BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
+import type { HardwareVirtualization, InitOutcome, InterruptOutcome } from '../cpu/virtualization.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { ApicAccesses } from './apic-accesses.ts';
@@ -22,7 +23,7 @@ import {
   type VmExitInfo,
   type VmxAbort,
 } from './exit.ts';
-import { EXIT_REASON_COUNT, ExitReason } from './exit-reasons.ts';
+import { EXIT_REASON_COUNT, ExitReason, exitReason } from './exit-reasons.ts';
 import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
@@ -57,9 +58,6 @@ export interface VmEntryFailure {
   readonly violated: readonly EntryRule[];
 }
 
-/** What became of a pending interrupt. */
-export type InterruptOutcome = 'blocked' | 'delivered' | 'vm-exit';
-
 /** A shadow VMCS cannot be entered. */
 const isShadowVmcs = ({ state, physical }: VmxParts): boolean =>
   (physical.readU32(state.currentVmcs) & SHADOW_VMCS) !== 0;
@@ -75,8 +73,11 @@ function refusalOf({ state, physical }: VmxParts, launch: boolean): number | und
 const SUB_PAGE_TABLE = offsetOf('Sub-page-permission-table pointer');
 const ENTRY_INTERRUPTION = offsetOf('VM-entry interruption-information field');
 const SHADOW = BLOCKING.STI | BLOCKING.MOV_SS;
+const WINDOWS = PRIMARY['Interrupt-window exiting'] | PRIMARY['NMI-window exiting'];
+/** Access type in the exit qualification of APIC accesses: reads and writes of data, then others. */
+const APIC_ACCESS_TYPE = 12n;
 
-export class Vmx {
+export class Vmx implements HardwareVirtualization {
   /** The VMX instructions by the decoder's mnemonics. */
   readonly instructions: Readonly<Record<string, SystemInstruction>>;
   /** VM exits by basic exit reason since the machine was made. */
@@ -119,7 +120,10 @@ export class Vmx {
     return this.#parts;
   }
 
-  /** To be called after another state was put in place: a restored snapshot, or another vCPU. */
+  exitName(index: number): string {
+    return exitReason(index)?.name ?? String(index);
+  }
+
   stateReplaced(): void {
     const { processor, state } = this.#parts;
     processor.intercepts = state.nonRoot ? this.#intercepts : undefined;
@@ -187,6 +191,15 @@ export class Vmx {
     this.#deliver(() => raiseFault(this.#parts.processor, fault), 0);
   }
 
+  /** Exits in place of an instruction do. */
+  reportsLength({ reason, qualification, interruption }: VmExit): boolean {
+    const isSoftware =
+      interruption !== undefined && ((interruption.information >>> 8) & 7) >= EventType.softwareInterrupt;
+    const isInstruction = exitReason(reason)?.skips || reason === ExitReason['Task switch'] || isSoftware;
+    const isElsewhere = reason === ExitReason['APIC access'] && qualification >> APIC_ACCESS_TYPE > 1n;
+    return isInstruction && !isElsewhere;
+  }
+
   #left(reason: number, abort: VmxAbort | undefined): void {
     this.exitCounts[reason] = (this.exitCounts[reason] ?? 0) + 1;
     if (abort !== undefined) return this.#abort(abort);
@@ -222,6 +235,50 @@ export class Vmx {
       return 'vm-exit';
     }
     return 'delivered';
+  }
+
+  // ---- instruction boundaries --------------------------------------------------------------------------------------
+
+  completeInstruction(): void {
+    if (this.#parts.state.apicEvent !== 0) this.completeApicWrite();
+  }
+  exitBeforeTraps(): boolean {
+    return (this.#parts.state.apicEvent !== 0 && this.apicExit()) || this.monitorTrapExit();
+  }
+  exitByTimer(): boolean {
+    return this.preemptionTimerExit();
+  }
+  exitBeforeNmis(): boolean {
+    return this.nmiWindowExit();
+  }
+  offerNmi(): { happened: boolean; isTaken: boolean } {
+    const isTaken = this.onNmiPending() !== 'blocked';
+    return { happened: isTaken, isTaken };
+  }
+  offerInterrupt(isPending: boolean, acknowledge: () => number): boolean {
+    if (this.interruptWindowExit() || this.onVirtualInterrupt() !== 'blocked') return true;
+    return isPending && this.onExternalInterruptPending(acknowledge) !== 'blocked';
+  }
+  wantsInterrupt(isPending: boolean): boolean {
+    const { state, vmcs } = this.#parts;
+    if (state.nonRoot && hasPrimary(vmcs, WINDOWS)) return true;
+    if (this.preemptionTimerHasExpired() || this.takesVirtualInterrupt()) return true;
+    return isPending && this.takesExternalInterrupt();
+  }
+  get canWake(): boolean {
+    const { state } = this.#parts;
+    return (state.flagsOther & RFLAGS.IF) !== 0 || state.nonRoot !== 0;
+  }
+  /** In VMX root operation INIT is blocked and stays pending; in non-root operation it exits, unless the guest waits for SIPI. */
+  onInit(): InitOutcome {
+    const { state } = this.#parts;
+    if (!state.nonRoot) return state.vmxOperation ? 'blocked' : 'reset';
+    if (state.activityState !== ACTIVITY.WAIT_FOR_SIPI) this.exit(new VmExit(ExitReason['INIT signal']));
+    return 'vm-exit';
+  }
+  onStartUp(vector: number): boolean {
+    const { nonRoot } = this.#parts.state;
+    return nonRoot !== 0 && this.#exitIf(true, ExitReason['Start-up IPI (SIPI)'], BigInt(vector));
   }
 
   /** Effects of a write to the APIC-access page, once its instruction is complete. */
@@ -278,8 +335,8 @@ export class Vmx {
     const { state, vmcs } = this.#parts;
     return state.nonRoot !== 0 && state.activityState <= ACTIVITY.HLT && hasPrimary(vmcs, control);
   }
-  #exitIf(isDue: boolean, reason: number): boolean {
-    if (isDue) this.exit(new VmExit(reason));
+  #exitIf(isDue: boolean, reason: number, qualification = 0n): boolean {
+    if (isDue) this.exit(new VmExit(reason, qualification));
     return isDue;
   }
 

@@ -9,11 +9,19 @@ const vmxWords: Readonly<Record<WireCpuMode['vmxOperation'], string>> = {
   'non-root': 'non-root (the guest of a hypervisor)',
 };
 
+const svmWords: Readonly<Record<WireCpuMode['vmxOperation'], string>> = {
+  off: 'off (EFER.SVME = 0)',
+  root: 'host mode (the hypervisor)',
+  'non-root': 'guest mode (the guest of a hypervisor)',
+};
+const svmShort = { off: 'off', root: 'host', 'non-root': 'guest' } as const;
+
 const ringWords: Readonly<Record<number, string>> = { 0: '0 (kernel)', 3: '3 (user)' };
 
 /** `non-root · ring 3 · 64-bit mode`: the status bar's text. */
 export function modeInShort(mode: WireCpuMode): string {
-  const vmx = mode.vmxOperation === 'off' ? [] : [mode.vmxOperation];
+  const word = mode.virtualization === 'AMD-V' ? svmShort[mode.vmxOperation] : mode.vmxOperation;
+  const vmx = word === 'off' ? [] : [word];
   return [...vmx, `ring ${mode.ring}`, mode.operatingMode].join(' · ');
 }
 
@@ -43,16 +51,21 @@ function modeRows(mode: WireCpuMode): Row[] {
     value: description,
     ...more,
   });
+  const isSvm = mode.virtualization === 'AMD-V';
   return [
-    row('VMX operation', vmxWords[mode.vmxOperation], { icon: 'vm' }),
+    ...(isSvm
+      ? [row('AMD-V', svmWords[mode.vmxOperation], { icon: 'vm' })]
+      : [row('VMX operation', vmxWords[mode.vmxOperation], { icon: 'vm' })]),
     row('Ring', ringWords[mode.ring] ?? String(mode.ring), { icon: mode.ring === 0 ? 'shield' : 'account' }),
     row('Operating mode', modeWithSize(mode), { icon: 'chip' }),
     row('Paging', mode.pagingMode, { icon: 'layers' }),
     row('Nested paging', mode.nestedPaging ?? 'none', { icon: 'layers' }),
     row('Activity state', mode.activityState, { icon: 'pulse' }),
     interruptsRow(mode, row),
-    row('VPID', mode.vpid === 0 ? '0 (none)' : String(mode.vpid), { icon: 'tag' }),
-    ...(mode.currentVmcs === undefined ? [] : [vmcsRow(mode.currentVmcs, row)]),
+    isSvm
+      ? row('ASID', mode.vpid === 0 ? '0 (the host)' : String(mode.vpid), { icon: 'tag' })
+      : row('VPID', mode.vpid === 0 ? '0 (none)' : String(mode.vpid), { icon: 'tag' }),
+    ...(mode.currentVmcs === undefined ? [] : [vmcsRow(isSvm ? 'VMCB' : 'Current VMCS', mode.currentVmcs, row)]),
   ];
 }
 
@@ -69,6 +82,6 @@ function interruptsRow(mode: WireCpuMode, row: MakeRow): Row {
   return row('Interrupts', blocked.join(', '), { icon: 'bell-slash', color: colors.warning });
 }
 
-function vmcsRow(address: string, row: MakeRow): Row {
-  return row('Current VMCS', hex(address), { icon: 'file-binary', memory: `hpa:${hex(address)}` });
+function vmcsRow(name: string, address: string, row: MakeRow): Row {
+  return row(name, hex(address), { icon: 'file-binary', memory: `hpa:${hex(address)}` });
 }

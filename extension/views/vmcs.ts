@@ -14,7 +14,8 @@ export const vmcsView =
     return { rows: groupRows(answer, answer.vmcs, hideZeroFields), description: headline(answer.vmcs) };
   };
 
-const headline = ({ address, launchState }: WireVmcs): string => `${hex(address)}, ${launchState}`;
+const headline = ({ structure, address, launchState }: WireVmcs): string =>
+  `${structure === 'VMCB' ? 'VMCB ' : ''}${hex(address)}, ${launchState}`;
 
 function groupRows(answer: VmcsResponse, vmcs: WireVmcs, hideZeroFields: boolean): Row[] {
   const changed = new Set(answer.changed);

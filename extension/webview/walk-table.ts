@@ -137,6 +137,7 @@ type Result = WireTranslation['result'];
 
 function faultName(result: Exclude<Result, { kind: 'mapped' }>): string {
   if (result.kind === 'page fault') return `Page fault, error code ${hex(result.code.value)}`;
+  if (result.kind === 'nested page fault') return `Nested page fault, error code ${hex(result.code.value)}`;
   if (result.kind === 'EPT violation') return `EPT violation, qualification ${hex(result.qualification.value)}`;
   return result.kind === 'EPT misconfiguration' ? 'EPT misconfiguration' : 'Not canonical';
 }

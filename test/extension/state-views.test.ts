@@ -6,6 +6,7 @@ import { allIds, asking, childrenOf, rowAt } from './support.ts';
 
 const mode: WireCpuMode = {
   vcpu: 0,
+  virtualization: 'VT-x',
   vmxOperation: 'non-root',
   ring: 3,
   operatingMode: '64-bit mode',
@@ -81,7 +82,12 @@ const fields = [field('Guest RIP', '0x8000'), field('Guest RSP', '0x0'), control
 
 const vmcs = (changed: readonly string[], hideZeroFields = false) =>
   vmcsView(hideZeroFields)(
-    asking({ 'ringside/vmcs': () => ({ vmcs: { address: '0x5000', launchState: 'launched', fields }, changed }) }),
+    asking({
+      'ringside/vmcs': () => ({
+        vmcs: { structure: 'VMCS', address: '0x5000', launchState: 'launched', fields },
+        changed,
+      }),
+    }),
   );
 
 describe('the VMCS view', () => {
@@ -109,7 +115,7 @@ describe('the VMCS view', () => {
     const parts = [{ name: 'basic exit reason', value: '48', description: 'EPT violation' }];
     const reason = field('Exit reason', '0x30', { group: 'VM-exit information', parts });
     const answer = {
-      vmcs: { address: '0x5000', launchState: 'launched' as const, fields: [reason] },
+      vmcs: { structure: 'VMCS' as const, address: '0x5000', launchState: 'launched' as const, fields: [reason] },
       changed: ['Exit reason'],
     };
     const content = await vmcsView(false)(asking({ 'ringside/vmcs': () => answer }));

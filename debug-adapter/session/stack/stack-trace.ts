@@ -43,9 +43,13 @@ export const stackTrace: Handlers = {
   },
 };
 
+const vmxWords = { root: 'VMX root', 'non-root': 'VMX non-root' } as const;
+const svmWords = { root: 'host mode', 'non-root': 'guest mode' } as const;
+
 function threadName(vcpu: Vcpu): string {
-  const { ring, vmxOperation, operatingMode, activityState } = vcpu.mode();
-  const vmx = vmxOperation === 'off' ? '' : `, VMX ${vmxOperation}`;
+  const { ring, virtualization, vmxOperation, operatingMode, activityState } = vcpu.mode();
+  const words = virtualization === 'AMD-V' ? svmWords : vmxWords;
+  const vmx = vmxOperation === 'off' ? '' : `, ${words[vmxOperation]}`;
   const activity = /^active$/i.test(activityState) ? '' : `, ${activityState}`;
   return `vCPU ${vcpu.index} (ring ${ring}, ${operatingMode}${vmx}${activity})`;
 }
@@ -92,13 +96,17 @@ function callerRegisters(position: Position, address: bigint, stackTop: bigint):
   return new Map(code);
 }
 
-/** In root operation with a launched VMCS: the address at which its guest left. */
+/** Fields that tell where a guest left, by the state of a VMCS or VMCB that has one. */
+const leftAt: Readonly<Record<string, readonly [rip: string, codeBase: string]>> = {
+  launched: ['Guest RIP', 'Guest CS base'],
+  'host mode': ['RIP', 'CS base'],
+};
+
+/** In root operation with a launched VMCS, or in host mode after a VMRUN: the address at which the guest left. */
 function exitedGuest(vcpu: Vcpu, position: Position): bigint | undefined {
-  if (position.vmx !== 'root' || position.stages > 0 || vcpu.vmcs()?.launchState !== 'launched') {
-    return undefined;
-  }
-  const rip = vcpu.readVmcs('Guest RIP');
-  return rip === undefined ? undefined : BigInt.asUintN(64, rip + (vcpu.readVmcs('Guest CS base') ?? 0n));
+  const fields = position.vmx === 'root' && position.stages === 0 ? leftAt[vcpu.vmcs()?.launchState ?? ''] : undefined;
+  const rip = fields && vcpu.readVmcs(fields[0]);
+  return fields && rip !== undefined ? BigInt.asUintN(64, rip + (vcpu.readVmcs(fields[1]) ?? 0n)) : undefined;
 }
 
 function stageFrame(name: string, half: string, explanation: string, vcpu: Vcpu, session: Session): P.StackFrame {

@@ -26,6 +26,7 @@ export function waitsForException(cpu: Processor, insn: DecodedInstruction): boo
   if ((state.fsw & FSW.ES) === 0) return false;
   if (state.cr0 & CR0.NE) throw MF();
   if (fpuErrors?.ignoresErrors()) return false;
+  cpu.intercepts?.onFpuFreeze?.();
   cpu.jump(insn.ip);
   return true;
 }

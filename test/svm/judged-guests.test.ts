@@ -1,0 +1,18 @@
+/**
+ * AMD-V in bare guests, as QEMU's TCG shows it. What that does not have, it cannot judge: nRIP, decode assists, filters of
+ * PAUSE.
+ */
+import { fileURLToPath } from 'node:url';
+import { describe } from 'vitest';
+import { testJudgedGuest } from '../support/judged-guests.ts';
+
+const guests = ['instructions', 'intercepts', 'nested-paging'] as const;
+
+const cpu = { model: 'epyc', features: { NRIPS: false, DecodeAssists: false } } as const;
+
+for (const name of guests) {
+  describe(name, () => {
+    const source = fileURLToPath(new URL(`guests/${name}.asm`, import.meta.url));
+    testJudgedGuest({ source, judges: ['qemu'], options: { cpu } });
+  });
+}
