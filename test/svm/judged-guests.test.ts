@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { describe } from 'vitest';
 import { testJudgedGuest } from '../support/judged-guests.ts';
 
-const guests = ['instructions', 'intercepts', 'nested-paging'] as const;
+const guests = ['instructions', 'intercepts', 'events', 'nested-paging'] as const;
 
 const cpu = { model: 'epyc', features: { NRIPS: false, DecodeAssists: false } } as const;
 
