@@ -7,7 +7,7 @@ import { GuestFault, UD } from '../../engine/cpu/events.ts';
 import type { DecodedInstruction, SystemInstruction } from '../../engine/cpu/instruction.ts';
 import { raiseFault } from '../../engine/cpu/interrupts.ts';
 import { RAM_ADDRESS } from '../../engine/cpu/memory-map.ts';
-import { createCpuModel } from '../../engine/cpu/model.ts';
+import { type CpuModel, createCpuModel } from '../../engine/cpu/model.ts';
 import { codeSize } from '../../engine/cpu/modes.ts';
 import { type Hooks, Processor, silentHooks } from '../../engine/cpu/processor.ts';
 import { enterLongMode, enterProtectedMode, enterRealMode } from '../../engine/cpu/reset.ts';
@@ -70,13 +70,14 @@ export class TestMachine {
   readonly state = new CpuState(buffer);
   readonly physical = new PhysicalMemory(buffer, RAM_BYTES);
   readonly mmu = new Mmu(this.state, this.physical, 39);
-  readonly model = createCpuModel();
+  readonly model: CpuModel;
   readonly cpu: Processor;
   readonly portWrites: string[] = [];
   portValue = 0;
   clock = 0n;
 
-  constructor(hooks: Partial<Hooks> = {}) {
+  constructor(hooks: Partial<Hooks> = {}, model = createCpuModel()) {
+    this.model = model;
     this.physical.bytes.fill(0);
     const ports = {
       read: () => this.portValue,
