@@ -6,6 +6,7 @@ const samples = [
   ['sensitive', 'sensitive.asm', 'Which sensitive instructions trap in ring 3, and which do not'],
   ['paging', 'paging.asm', 'Pages of 4 KiB, 2 MiB and 1 GiB, and a stale TLB entry'],
   ['tiny-hypervisor', 'tiny-hypervisor.asm', 'VMXON, VMCS, EPT, VM entries and exits, from both sides'],
+  ['tiny-svm', 'tiny-svm.asm', 'The same on AMD-V: VMRUN, VMCB, nested paging'],
   ['c-hypervisor', 'main.c', 'A hypervisor in C: a 16-bit and a 64-bit machine, three vCPUs in turn'],
   ['broken-hypervisors', 'host-tr.asm', 'Fourteen classic bugs of hypervisors, and what Ringside shows of each'],
   ['virtio-block', 'virtio-block.asm', 'A virtqueue at work, under the built-in hypervisor'],

@@ -761,9 +761,13 @@ const rows: readonly Row[] = [
   },
   {
     keys: 'Vmrun,Vmload,Vmsave,Stgi,Clgi,Skinit,Invlpga',
-    ...rings('On an Intel processor it raises #UD.', 'On an Intel processor it raises #UD.', 'ring-0'),
+    ...rings(
+      'On a processor with AMD-V it executes if EFER.SVME = 1; else it raises #UD.',
+      'It raises #GP(0) if EFER.SVME = 1; else #UD.',
+      'ring-0',
+    ),
     ...noExit,
-    nonRoot: 'On an Intel processor it raises #UD.',
+    nonRoot: 'On an Intel processor it raises #UD. In guest mode of AMD-V it exits if the VMCB intercepts it.',
     sensitive: true,
     does: 'Part of AMD’s virtualization, SVM.',
   },

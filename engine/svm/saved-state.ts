@@ -4,6 +4,7 @@
  */
 import { asDr6, asDr7 } from '../cpu/debug-registers.ts';
 import { readFlags, writeFlags } from '../cpu/flags.ts';
+import { isRealMode, isVirtual8086 } from '../cpu/modes.ts';
 import { ACCESS, CR0, EFER, hasBit } from '../cpu/register-bits.ts';
 import { type CpuState, CS, DS, ES, FS, GS, LDTR, SS, TR } from '../cpu/state.ts';
 import { segmentNames } from '../cpu/state-layout.ts';
@@ -13,6 +14,8 @@ import { vmcbOffset } from './vmcb-fields.ts';
 const RAX = 0;
 const RSP = 4;
 const FIXED_FLAG = 2;
+/** Physical addresses of the architecture. */
+const PHYSICAL_BITS = 52;
 
 const segmentAt = segmentNames.map((name) => vmcbOffset(`${name} selector`));
 const ATTRIBUTES = 2;
@@ -96,9 +99,11 @@ export function loadRegisters(state: CpuState, area: Vmcb): void {
   state.idtrLimit = area.u16(at.idtrLimit);
   state.idtrBase = canonical(area.u64(at.idtrBase));
   state.cr0 = (area.u32(at.cr0) | CR0.ET) >>> 0;
-  state.cr3 = area.number(at.cr3);
   state.cr4 = area.u32(at.cr4);
   state.efer = activated(area.u32(at.efer), state.cr0);
+  // Outside long mode CR3 has 32 bits.
+  const isLong = hasBit(state.efer, EFER.LMA);
+  state.cr3 = isLong ? Number(BigInt.asUintN(PHYSICAL_BITS, area.u64(at.cr3))) : area.u32(at.cr3);
   writeFlags(state, area.u32(at.rflags) | FIXED_FLAG);
   state.rip = area.number(at.rip);
   state.setGpr(RSP, area.u64(at.rsp));
@@ -120,11 +125,17 @@ export function saveGuestOnly(state: CpuState, area: Vmcb, ownPat: boolean): voi
   if (ownPat) area.setU64(at.pat, state.pat);
 }
 
+/** Real mode has ring 0 and virtual-8086 mode ring 3, whatever the VMCB says. */
+function ringOf(state: CpuState, stored: number): number {
+  if (isRealMode(state)) return 0;
+  return isVirtual8086(state) ? 3 : stored & 3;
+}
+
 export function loadGuestOnly(state: CpuState, area: Vmcb, ownPat: boolean): void {
   state.cr2 = area.u64(at.cr2);
   state.dr6 = asDr6(area.u32(at.dr6));
   state.dr7 = asDr7(area.u32(at.dr7));
-  state.cpl = area.u8(at.cpl) & 3;
+  state.cpl = ringOf(state, area.u8(at.cpl));
   if (ownPat) state.pat = area.u64(at.pat);
 }
 

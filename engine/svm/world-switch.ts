@@ -1,7 +1,9 @@
 /** VMRUN and #VMEXIT as far as registers go (AMD64 APM volume 2, "VMRUN Instruction", "#VMEXIT"). */
+import { cr4Allowed } from '../cpu/control-registers.ts';
 import { DR7_RESET } from '../cpu/debug-registers.ts';
 import { GuestFault, type VmExit } from '../cpu/events.ts';
 import { refreshMode } from '../cpu/modes.ts';
+import { eferWritable } from '../cpu/msrs.ts';
 import { unimplemented } from '../cpu/processor.ts';
 import { ACTIVITY, BLOCKING, CR0, CR4, EFER, hasBit, RFLAGS } from '../cpu/register-bits.ts';
 import { pagingMode } from '../mmu/paging-structures.ts';
@@ -145,8 +147,12 @@ function enterHost(parts: SvmParts): boolean {
   return hostIsSound(parts);
 }
 
-/** A reserved bit in the host's PDPTEs shuts the processor down. */
+/** Bits that there are not, in the host's registers or its PDPTEs, shut the processor down. */
 function hostIsSound(parts: SvmParts): boolean {
+  const { processor, state } = parts;
+  const unknown =
+    (BigInt(state.efer) & ~eferWritable(processor)) | (BigInt(state.cr4) & ~BigInt(cr4Allowed(processor)));
+  if (unknown !== 0n) return false;
   try {
     loadPdptes(parts);
     return true;

@@ -508,6 +508,7 @@ const system: readonly Row[] = [
   ],
 ];
 
+const noSvm = '#UD without EFER.SVME';
 const vmFail = 'VMfailInvalid (CF = 1) without a current VMCS, VMfailValid (ZF = 1) with an error number else';
 
 const vmx: readonly Row[] = [
@@ -583,6 +584,14 @@ const vmx: readonly Row[] = [
     'Executes the VM function EAX without a VM exit.',
     '#UD outside VMX non-root operation',
   ],
+  ['vmrun', 'Run Virtual Machine', 'Enters the guest of the VMCB at RAX; goes on behind it after the #VMEXIT.', noSvm],
+  ['vmmcall', 'Call VMM', 'Calls the hypervisor: a #VMEXIT with code 81H, if it is intercepted.', noSvm],
+  ['vmload', 'Load State from VMCB', 'Loads FS, GS, TR, LDTR and MSRs of system calls from the VMCB at RAX.', noSvm],
+  ['vmsave', 'Save State to VMCB', 'Stores FS, GS, TR, LDTR and MSRs of system calls in the VMCB at RAX.', noSvm],
+  ['stgi', 'Set Global Interrupt Flag', 'Lets interrupts through again: GIF := 1.', noSvm],
+  ['clgi', 'Clear Global Interrupt Flag', 'Holds all interrupts, NMI and INIT too: GIF := 0.', noSvm],
+  ['invlpga', 'Invalidate TLB Entry in a Specified ASID', 'Drops the translation of RAX for the ASID in ECX.', noSvm],
+  ['skinit', 'Secure Init and Jump with Attestation', 'Starts a secure loader at EAX.', noSvm],
   [
     'invept',
     'Invalidate Translations Derived from EPT',

@@ -5,7 +5,8 @@ import { bootSource } from '../support/source-guests.ts';
 import { allInstructions, instructionPage, recordedVectors } from './coverage.ts';
 
 const PAGE = fileURLToPath(new URL('../../docs/instructions.md', import.meta.url));
-const vmx = Object.keys(bootSource('bits 64\nhlt\n', { mode: 'long' }).machine.host.vmx.instructions);
+const { vmx: intel, svm: amd } = bootSource('bits 64\nhlt\n', { mode: 'long' }).machine.host;
+const vmx = [intel, amd].flatMap(({ instructions }) => Object.keys(instructions));
 const all = allInstructions(vmx);
 
 test('every instruction of an announced feature is executed', () => {

@@ -32,6 +32,7 @@ const QEMU_SETUPS: Readonly<Record<string, QemuSetup>> = {
   paging: KERNEL,
   rings: { image: 'asm', options: (image) => [...DEBUG_CONSOLE, '-drive', `format=raw,if=ide,file=${image}`] },
   sensitive: KERNEL,
+  'tiny-svm': KERNEL,
   'virtio-block': { image: 'asm', options: microvmOptions },
 };
 

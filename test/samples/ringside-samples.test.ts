@@ -11,6 +11,7 @@ interface LaunchConfiguration {
   readonly loadAddress?: string;
   readonly entryMode?: 'real' | 'protected' | 'long';
   readonly devices?: { disk?: string; console?: boolean };
+  readonly cpu?: { readonly model: string };
 }
 
 function launchConfigurations(): LaunchConfiguration[] {
@@ -19,12 +20,13 @@ function launchConfigurations(): LaunchConfiguration[] {
   return configurations.filter(({ program }) => !/\{file\}$|broken-hypervisors/.test(program));
 }
 
-function guestOptions({ virtualization, loadAddress, entryMode, devices }: LaunchConfiguration): GuestOptions {
+function guestOptions({ virtualization, loadAddress, entryMode, devices, cpu }: LaunchConfiguration): GuestOptions {
   return {
     virtualization,
     memoryBytes: 64 * MIB,
     ...(loadAddress === undefined ? {} : { loadAddress: Number(loadAddress) }),
     ...(entryMode === undefined ? {} : { entryMode }),
+    ...(cpu ? { cpu } : {}),
     devices: { ...(devices?.disk ? { disk: new Uint8Array(64 * 1024) } : {}), console: devices?.console ?? false },
   };
 }

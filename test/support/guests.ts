@@ -15,12 +15,12 @@ export interface Guest {
 }
 
 export type GuestOptions = Partial<Omit<LoadProgramRequest, 'program'>> &
-  Partial<Pick<MachineConfig, 'virtualization' | 'devices' | 'cpus'>>;
+  Partial<Pick<MachineConfig, 'virtualization' | 'devices' | 'cpus' | 'cpu'>>;
 
 const files = { read: async (path: string) => new Uint8Array(readFileSync(path)) };
 
 export async function bootGuest(program: string, options: GuestOptions = {}): Promise<Guest> {
-  const { virtualization = 'none', devices = {}, cpus = 1, memoryBytes = 64 * MIB, ...request } = options;
+  const { virtualization = 'none', devices = {}, cpus = 1, cpu, memoryBytes = 64 * MIB, ...request } = options;
   const loaded = await loadProgram({ program, memoryBytes, ...request }, { files, assemble: assembleProgram });
   const { mode, address, registers = {} } = loaded.entry;
   const entry = { mode, address: Number(address), registers: { ...registers } as Record<string, bigint> };
@@ -30,6 +30,7 @@ export async function bootGuest(program: string, options: GuestOptions = {}): Pr
     cpus,
     virtualization,
     devices,
+    ...(cpu ? { cpu } : {}),
   });
   const printed: number[] = [];
   machine.onOutput = (_source, bytes) => printed.push(...bytes);

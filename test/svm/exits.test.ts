@@ -1,7 +1,7 @@
 /** Exits of AMD-V that QEMU's TCG does not judge: nRIP and decode assists, and what it lets pass. */
 import { describe, expect, test } from 'vitest';
 import { ExitCode, FirstCode } from '../../engine/svm/exit-codes.ts';
-import { DATA, GUEST_RIP, IOPM, insn, PAGE_TABLES, SvmMachine } from './machine.ts';
+import { DATA, GUEST_RIP, HOST_SAVE, IOPM, insn, PAGE_TABLES, SvmMachine } from './machine.ts';
 
 const MOV_CR = 1n << 63n;
 
@@ -198,5 +198,54 @@ describe('ASIDs', () => {
     machine.state.setGpr(1, 1n);
     machine.step('0f 01 df').enter();
     expect(machine.mmu.readU8(PAGE)).toBe(2);
+  });
+});
+
+describe('the edges of a guest', () => {
+  test('SKINIT stops the run by its name', () => {
+    const machine = new SvmMachine();
+    expect(() => machine.run('0f 01 de')).toThrow(expect.objectContaining({ what: 'instruction SKINIT' }));
+  });
+
+  test.each([
+    ['real mode has ring 0', { CR0: 0x10, EFER: 0x1000, CR4: 0, CPL: 3 }, 0],
+    ['virtual-8086 mode has ring 3', { CR0: 0x11, EFER: 0x1000, CR4: 0, CPL: 0, RFLAGS: 0x2_0002 }, 3],
+    ['all others what CPL says', { CPL: 3 }, 3],
+  ])('%s', (_name, values, ring) => {
+    expect(new SvmMachine().set(values).enter().state.cpl).toBe(ring);
+  });
+
+  test('segment bases are made canonical', () => {
+    const { state } = new SvmMachine().set({ 'DS base': 0x1234_8000_0000_0000n }).enter();
+    expect(state.segment(3).base).toBe(-0x8000_0000_0000);
+  });
+
+  test('an exit to a host with registers that there are not shuts the processor down', () => {
+    const machine = new SvmMachine().enter();
+    machine.physical.writeU32(HOST_SAVE + 0x4d0, 0xffff_ffff);
+    machine.step(insn.vmmcall);
+    expect(machine.state.activityState).toBe(2);
+  });
+
+  test('a task switch tells its selector and cause', () => {
+    const machine = new SvmMachine().intercept(ExitCode.TASK_SWITCH).enter();
+    expect(() => machine.cpu.intercepts?.onTaskSwitch?.(0x28, 'jmp')).toThrow(
+      expect.objectContaining({ reason: ExitCode.TASK_SWITCH, qualification: 0x28n, secondInformation: 1n << 38n }),
+    );
+  });
+
+  test('a wait of the FPU for FERR# exits', () => {
+    const machine = new SvmMachine().intercept(ExitCode.FERR_FREEZE).enter();
+    const { state } = machine;
+    state.cr0 &= ~0x20;
+    state.fcw = 0x37e;
+    state.fsw = 0x81;
+    machine.step('9b');
+    expect(machine.exitOf().code).toBe(ExitCode.FERR_FREEZE);
+  });
+
+  test('an intercept of what there is not stops the run by its name', () => {
+    const machine = new SvmMachine().set({ 'Intercept vector 5': 1 });
+    expect(() => machine.enter()).toThrow(expect.objectContaining({ what: 'the SVM intercept of INVLPGB' }));
   });
 });

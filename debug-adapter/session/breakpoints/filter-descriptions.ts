@@ -13,7 +13,7 @@ export interface FilterDescription {
 export const filterDescriptions: Readonly<Record<StopFilter, FilterDescription>> = {
   'vm-exit': {
     label: 'VM exit',
-    description: 'A VM exit has left VMX non-root operation: the hypervisor is about to handle it.',
+    description: 'A VM exit (#VMEXIT of AMD-V) has left the guest: the hypervisor is about to handle it.',
     condition:
       'reason == 48 && guest_physical >= 0x1000 (also qualification, port, msr, vector, registers, vmcs.FIELD)',
   },
@@ -24,7 +24,7 @@ export const filterDescriptions: Readonly<Record<StopFilter, FilterDescription>>
   },
   'vm-entry-failure': {
     label: 'VM-entry failure',
-    description: 'VMLAUNCH or VMRESUME failed a check; the stop names the rule that is broken.',
+    description: 'VMLAUNCH, VMRESUME or VMRUN failed a check; the stop names the rule that is broken.',
     condition: 'error == 7 (values of the failure, registers, vmcs.FIELD)',
     isDefault: true,
   },
@@ -45,7 +45,7 @@ export const filterDescriptions: Readonly<Record<StopFilter, FilterDescription>>
   },
   'ept-violation': {
     label: 'EPT violation',
-    description: 'An access to guest-physical memory that EPT does not allow or map.',
+    description: 'An access to guest-physical memory that EPT, or nested paging, does not allow or map.',
     condition: 'guest_physical >= 0x10000',
   },
   exception: {
