@@ -109,7 +109,7 @@ export const cpuModels: readonly CpuModelSpec[] = [
   },
   {
     name: 'epyc',
-    doc: 'a first EPYC (Zen): AMD-V with nested paging in place of VT-x',
+    doc: 'a first EPYC (Zen): AMD-V with nested paging in place of VT-x; what else AMD does differently is as Intel has it',
     vendor: 'AuthenticAMD',
     // Family 17h, model 1, stepping 2.
     signature: 0x0080_0f12,
