@@ -19,8 +19,11 @@ export type {
   TranslationView,
   Vcpu,
   VmcsFieldView,
+  Watch,
+  WatchHit,
+  WatchTarget,
 } from '../engine/index.ts';
-export { checkCpuConfig, createMachine, stopFilters } from '../engine/index.ts';
+export { checkCpuConfig, createMachine, stopFilters, vmcsFields } from '../engine/index.ts';
 
 /** Makes the machine that a session debugs; a test gives one of its own. */
 export type CreateTarget = (config: MachineConfig) => MachineControl;

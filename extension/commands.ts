@@ -26,6 +26,9 @@ export function registerCommands(services: CommandServices): vscode.Disposable[]
     'ringside.showRowMemory': (row: Row) => row.memory !== undefined && memory.show(row.memory),
     'ringside.translateRow': (row: Row) => row.translate !== undefined && translation.translate(row.translate),
     'ringside.editVmcsField': (row: Row) => editVmcsField(model, row),
+    'ringside.breakOnWrite': (row?: Row) => breakOn('write', row),
+    'ringside.breakOnRead': (row?: Row) => breakOn('read', row),
+    'ringside.breakOnAccess': (row?: Row) => breakOn('access', row),
     'ringside.showMemory': (expression?: unknown) => showMemory(services, expression),
     'ringside.translateAddress': (expression?: unknown) => translateAddress(translation, expression),
     'ringside.sendInput': () => sendInput(model),
@@ -64,6 +67,17 @@ async function editVmcsField(model: DebugModel, { field, label, value }: Row): P
   if (typed === undefined || typed.trim() === '' || typed === value) return;
   await model.request('ringside/setVmcsField', { field, value: typed.trim() });
   model.refresh();
+}
+
+/**
+ * VS Code lets extensions add no data breakpoints; the adapter takes a function breakpoint `write cr3` for one. So it is
+ * in the Breakpoints view, where it can be given a condition and taken away.
+ */
+async function breakOn(access: 'write' | 'read' | 'access', row: Row | undefined): Promise<void> {
+  const prompt = 'cr3, IA32_EFER, msr:0x10, vmcs.guest_rip, port:0x3F8, pte:0x400000, gpa:0x1000, counter';
+  const title = 'Break on Data';
+  const data = row?.watch ?? (await vscode.window.showInputBox({ title, prompt, value: suggestion() }))?.trim();
+  if (data) vscode.debug.addBreakpoints([new vscode.FunctionBreakpoint(`${access} ${data}`)]);
 }
 
 /** Text that is selected, or the word at the cursor: what a question is most likely about. */

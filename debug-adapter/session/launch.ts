@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import { AssemblyError, type ProgramDiagnostic } from '../program/loaded-program.ts';
 import { fileNameOf } from '../program/source-path.ts';
 import { toDap } from './breakpoints/breakpoint-table.ts';
+import { resolveData } from './breakpoints/data-breakpoints.ts';
 import { applyFilters } from './breakpoints/exception-filters.ts';
 import { applyBreakpoints } from './breakpoints/source-breakpoints.ts';
 import { checkConfiguration, type LaunchConfiguration } from './configuration.ts';
@@ -49,8 +50,12 @@ export const launch: Handlers = {
     const reload = session.breakpoints.resolveAll();
     applyBreakpoints(session);
     applyFilters(session);
-    for (const entry of reload) {
-      session.send('breakpoint', { reason: 'changed', breakpoint: toDap(entry) });
+    for (const breakpoint of [
+      ...reload.map(toDap),
+      ...resolveData('data', session),
+      ...resolveData('functions', session),
+    ]) {
+      session.send('breakpoint', { reason: 'changed', breakpoint });
     }
     session.defer(() => beginProgram(session));
     return undefined;

@@ -3,6 +3,7 @@ import { UserError } from '../errors.ts';
 import type { LoadServices } from '../program/load-program.ts';
 import { BreakpointTable } from './breakpoints/breakpoint-table.ts';
 import { DataBreakpointTable } from './breakpoints/data-breakpoint-table.ts';
+import type { DataRequest } from './breakpoints/data-breakpoints.ts';
 import { FilterTable } from './breakpoints/filter-table.ts';
 import type { LaunchConfiguration } from './configuration.ts';
 import { Containers } from './containers.ts';
@@ -41,6 +42,8 @@ export class Session {
   };
   readonly breakpoints = new BreakpointTable();
   readonly dataBreakpoints = new DataBreakpointTable();
+  /** What the client wants of them, to be found anew in a program that is started again. */
+  readonly dataRequests: Record<'data' | 'functions', readonly DataRequest[]> = { data: [], functions: [] };
   readonly filters = new FilterTable();
   readonly containers = new Containers();
   readonly frames = new FrameTable();

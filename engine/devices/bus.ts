@@ -48,6 +48,8 @@ export class PortBus {
   readonly #devices: PortDevice[] = [];
   readonly #onUnclaimed: UnclaimedHook | undefined;
   #unclaimedAccesses = 0;
+  /** Told of each access: after a read, before a write. */
+  onAccess: ((port: number, sizeBytes: number, access: 'read' | 'write', value: number) => void) | undefined;
 
   constructor(onUnclaimed?: UnclaimedHook) {
     this.#onUnclaimed = onUnclaimed;
@@ -74,10 +76,15 @@ export class PortBus {
   }
 
   read(port: number, sizeBytes: number): number {
+    const value = this.#read(port, sizeBytes);
+    this.onAccess?.(port, sizeBytes, 'read', value);
+    return value;
+  }
+  #read(port: number, sizeBytes: number): number {
     const claim = this.#whole(port, sizeBytes);
     if (claim) return claim.device.readPort(port, sizeBytes) >>> 0;
     if (sizeBytes > 1 && this.#anyClaimed(port, sizeBytes)) {
-      return joinBytes(sizeBytes, (i) => this.read((port + i) & 0xffff, 1));
+      return joinBytes(sizeBytes, (i) => this.#read((port + i) & 0xffff, 1));
     }
     this.#reportUnclaimed({ space: 'port', address: port, sizeBytes, direction: 'read' });
     return allOnes(sizeBytes);
@@ -91,11 +98,15 @@ export class PortBus {
   }
 
   write(port: number, sizeBytes: number, value: number): void {
+    this.onAccess?.(port, sizeBytes, 'write', value >>> 0);
+    this.#write(port, sizeBytes, value);
+  }
+  #write(port: number, sizeBytes: number, value: number): void {
     const claim = this.#whole(port, sizeBytes);
     if (claim) {
       claim.device.writePort(port, sizeBytes, value >>> 0);
     } else if (sizeBytes > 1 && this.#anyClaimed(port, sizeBytes)) {
-      for (let i = 0; i < sizeBytes; i++) this.write((port + i) & 0xffff, 1, byteOf(value, i));
+      for (let i = 0; i < sizeBytes; i++) this.#write((port + i) & 0xffff, 1, byteOf(value, i));
     } else {
       this.#reportUnclaimed({ space: 'port', address: port, sizeBytes, direction: 'write', value: value >>> 0 });
     }

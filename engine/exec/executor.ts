@@ -432,7 +432,7 @@ export class Executor {
     state.linkSite = 0;
     state.pageBase = location.rip - location.pageOffset;
     // Decoding may have dropped blocks to make room; that alone is no reason to leave compiled code.
-    this.#runtime.stopRequested = false;
+    this.#runtime.stopRequested = this.#runtime.isUnsettled();
     return block;
   }
 

@@ -39,6 +39,8 @@ export class Runtime {
   pendingEvent: unknown;
   /** Set to leave compiled code after the instruction that runs. */
   stopRequested = false;
+  /** Whether something was noted, of a fetch, say, that the boundary after the instruction has to judge. */
+  isUnsettled: () => boolean = () => false;
   /** The record whose system instruction or slow access is under way, else 0. */
   currentRecord = 0;
   /** Set by the run loop once the cache exists. */
@@ -142,7 +144,7 @@ export class Runtime {
       this.currentRecord = recordAddress;
       const filled = mmu.fillFor(linear, store || size & FOR_WRITE ? Access.Write : Access.Read);
       this.currentRecord = 0;
-      if (filled === FillResult.Filled) return SlowStatus.Retry;
+      if (filled === FillResult.Filled && !this.stopRequested) return SlowStatus.Retry;
       if (filled === FillResult.Failed) {
         this.#fail(mmu.takeFailure(), recordAddress);
         return SlowStatus.Event;

@@ -161,12 +161,13 @@ export abstract class WalkEmitter extends MappingEmitter {
     return this.pageTableAddress(table).memory(memoryOp.i32Load8U);
   }
 
-  /** Accessed and dirty flags of the entry that maps the page; leaves if there is code around it. Inside one `else`. */
+  /** Accessed and dirty flags of the entry that maps the page; leaves if there is code around it, or it is watched. Inside one `else`. */
   protected setEntryFlags(): void {
     const f = this.f;
     const at = () => f.get(this.#entry).i32(RAM_ADDRESS).emit(op.i32Sub);
     f.get(this.#low).get(this.#needed).emit(op.i32And).get(this.#needed).emit(op.i32Ne).if();
     this.pageTableAddress(PAGE_TABLE.code, at).memory(memoryOp.i32Load8U);
+    this.pageTableAddress(PAGE_TABLE.watched, at).memory(memoryOp.i32Load8U).emit(op.i32Or);
     this.leave(2);
     f.get(this.#entry).get(this.#low).get(this.#needed).emit(op.i32Or).memory(memoryOp.i32Store);
     this.pageTableAddress(PAGE_TABLE.dirty, at).i32(1).memory(memoryOp.i32Store8).end();

@@ -44,6 +44,9 @@ const exceptionTitles: Readonly<Record<number, readonly [string, string]>> = {
   [Vector.CP]: ['#CP', 'Control Protection'],
 };
 
+/** `#PF`, or what else is known of a vector. */
+export const exceptionName = (vector: number): string => exceptionTitles[vector]?.[0] ?? `vector ${vector}`;
+
 export function exceptionEvent(filter: StopFilter, fault: GuestFault, host: Host): MachineEvent {
   const [name, title] = exceptionTitles[fault.vector] ?? [`vector ${fault.vector}`, 'Exception'];
   const code = fault.errorCode === undefined ? '' : `(${hex(fault.errorCode)})`;

@@ -90,7 +90,8 @@ export type Stop =
   /** `pause` was called. */
   | { readonly kind: 'paused' }
   | { readonly kind: 'breakpoint'; readonly vcpu: number; readonly address: bigint }
-  | { readonly kind: 'watch'; readonly vcpu: number; readonly address: bigint; readonly access: 'read' | 'write' }
+  /** Watches were hit by what happened last; it is complete. */
+  | { readonly kind: 'watch'; readonly vcpu: number; readonly hits: readonly WatchHit[] }
   | { readonly kind: 'event'; readonly event: MachineEvent }
   /** The guest ended the run: debug exit, or power off. */
   | { readonly kind: 'exited'; readonly code: number; readonly how: string }
@@ -100,6 +101,44 @@ export type Stop =
   | { readonly kind: 'shutdown'; readonly vcpu: number; readonly explanation: string }
   /** The guest asked for something the engine does not implement. */
   | { readonly kind: 'unimplemented'; readonly vcpu: number; readonly what: string };
+
+/** What a watch is about. */
+export type WatchTarget =
+  /** RAM at a host-physical address, whoever accesses it. */
+  | { readonly kind: 'memory'; readonly address: bigint; readonly lengthBytes: number }
+  /** CR0, CR2, CR3, CR4, CR8, XCR0 or a debug register of any vCPU, in lower case. */
+  | { readonly kind: 'control-register'; readonly name: string }
+  /** An MSR of any vCPU, by its number. */
+  | { readonly kind: 'msr'; readonly index: number }
+  /** A field, by the manual's name, of whatever VMCS is current, and of the shadow VMCS that it links to. */
+  | { readonly kind: 'vmcs-field'; readonly name: string }
+  /** I/O ports from one on. */
+  | { readonly kind: 'port'; readonly port: number; readonly lengthBytes: number };
+
+export interface Watch {
+  readonly target: WatchTarget;
+  readonly read: boolean;
+  readonly write: boolean;
+}
+
+/**
+ * An access that a watch was set for. Instructions that write count even if they leave the value as it is; whatever the
+ * processor or a device does by itself counts if the value has changed.
+ */
+export interface WatchHit {
+  /** As it was set. */
+  readonly watch: Watch;
+  readonly access: 'read' | 'write';
+  /** First byte accessed, of memory and ports. */
+  readonly address?: bigint;
+  /** The watched value before and after; of memory, 8 bytes of it at most. */
+  readonly before: bigint | undefined;
+  readonly after: bigint | undefined;
+  /** Who did it, as "MOV", "VM exit 12 (HLT)". */
+  readonly by: string;
+  /** Linear address of the instruction, if one did it or was under way. */
+  readonly instruction: bigint | undefined;
+}
 
 export type AddressSpaceName = 'linear' | 'guest-physical' | 'host-physical';
 
@@ -122,6 +161,8 @@ export interface Vcpu {
   /** Returns why not, or undefined when written. */
   writeRegister(name: string, value: bigint): string | undefined;
   registers(): readonly RegisterGroup[];
+  /** An MSR that the vCPU has, by name in any case or by number. */
+  findMsr(nameOrIndex: string | number): { readonly index: number; readonly name: string } | undefined;
   /** Bytes from the address on, fewer where memory ends or is not mapped. */
   peek(space: AddressSpaceName, address: bigint, lengthBytes: number): Uint8Array;
   /** Number of bytes written. */
@@ -218,8 +259,8 @@ export interface MachineControl {
   input(source: OutputSource, bytes: Uint8Array): void;
   /** Linear addresses (in any address space of the loaded vCPU) to stop before. */
   setBreakpoints(addresses: readonly bigint[]): void;
-  /** Physical ranges whose access stops. */
-  setWatches(watches: readonly { address: bigint; lengthBytes: number; read: boolean; write: boolean }[]): void;
+  /** Data whose access stops, in place of those set before. */
+  setWatches(watches: readonly Watch[]): void;
   /** Arms a filter; the condition, if given, decides. */
   setFilter(filter: StopFilter, armed: boolean, condition?: (event: MachineEvent) => boolean): void;
   /** Virtio devices with their queues, read by peeks. */

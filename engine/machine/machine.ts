@@ -7,7 +7,6 @@ import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
 import { earlier } from '../devices/device.ts';
 import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
 import type { ExecutorOwner } from '../exec/executor.ts';
-import { Access } from '../mmu/access.ts';
 import { exceptionEvent } from './event-descriptions.ts';
 import { History } from './history.ts';
 import { Host } from './host.ts';
@@ -20,6 +19,7 @@ import type {
   RunStatistics,
   Stop,
   StopFilter,
+  Watch,
 } from './machine-api.ts';
 import { Observers, StopBefore } from './observers.ts';
 import { MachinePlatform } from './platform.ts';
@@ -30,7 +30,7 @@ import { StopConditions } from './stop-conditions.ts';
 import { VcpuAccess } from './vcpu-access.ts';
 import { Virtualizer } from './virtualizer.ts';
 import { Waiting } from './waiting.ts';
-import { type PhysicalWatch, Watches } from './watches.ts';
+import { Watches } from './watches/watches.ts';
 
 /**
  * Exceptions, VM exits and waits for a device that a run goes through: so many at least, and one for so many instructions
@@ -62,7 +62,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   onOutput: (source: OutputSource, bytes: Uint8Array) => void = () => {};
   /** VT-x, and the built-in hypervisor if the guest runs under it. */
   readonly virtualizer: Virtualizer;
-  readonly #watches: Watches;
+  readonly watches: Watches;
   readonly #signals: ProcessorSignals;
   readonly #scheduler: Scheduler;
   /** Where a vCPU stopped before a marked instruction, by its index: RIP. */
@@ -119,7 +119,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       report: (event) => this.report(event),
       watches: (filter) => this.stops.watches(filter),
       requestStop: (stop) => this.requestStop(stop),
-      stopRequested: () => this.stops.isRequested,
+      stopRequested: () => this.stops.isRequested || this.watches.isUnsettled,
     });
     this.#signals = new ProcessorSignals(this.host, config.cpus, {
       resetApic: () => this.platform.apics?.loaded.reset(),
@@ -130,16 +130,14 @@ export class Machine implements MachineControl, ExecutorOwner {
       { length: config.cpus },
       (_, index) => new VcpuAccess(index, this.host, this.virtualizer, (edit) => this.history.happened(edit)),
     );
-    this.#watches = new Watches(this.host.mmu, (address, access) =>
-      this.requestStop({
-        kind: 'watch',
-        vcpu: this.currentVcpu,
-        address: BigInt(address),
-        access: access === Access.Write ? 'write' : 'read',
-      }),
+    this.watches = new Watches(
+      this.host,
+      (stop) => this.requestStop(stop),
+      () => this.stops.isQuiet,
     );
     this.host.processor.waitForDevices = () => this.#waitForDevices();
     this.host.runtime.afterSystem = () => this.#afterSystem();
+    this.host.runtime.isUnsettled = () => this.watches.isUnsettled;
     this.#observers.changed();
     this.#waiting = new Waiting({ ...this, cpus: config.cpus });
     this.virtualizer.start(config.program);
@@ -184,16 +182,19 @@ export class Machine implements MachineControl, ExecutorOwner {
     else this.#marks.delete(this.currentVcpu);
     let left = limit;
     let detours = Math.max(DETOURS, limit / INSTRUCTIONS_PER_DETOUR);
+    this.watches.discard();
     for (;;) {
+      this.watches.settle();
       const stop = this.#final ?? this.stops.take() ?? this.#waiting.shutdown();
       if (stop) return stop;
       this.history.replay();
+      this.watches.discard();
       if (left <= 0 || detours <= 0 || this.#units >= untilUnits) return { kind: 'limit' };
       this.#serviceDue();
       const before = this.instructionCount;
       if (this.virtualizer.handling) {
         if (this.virtualizer.isStepping) return { kind: 'limit' };
-        this.virtualizer.finishHandling();
+        this.#whileHandling(() => this.virtualizer.finishHandling());
         left -= this.instructionCount - before;
       } else if (!this.#scheduler.next(this.#only)) {
         const end = this.#waiting.passTime(this.#only);
@@ -216,7 +217,9 @@ export class Machine implements MachineControl, ExecutorOwner {
     if (vcpu !== undefined) this.#select(vcpu);
     if (this.#final) return this.#final;
     if (this.virtualizer.handling) {
-      this.virtualizer.advanceStage();
+      this.watches.discard();
+      this.#whileHandling(() => this.virtualizer.advanceStage());
+      this.watches.settle();
       return this.#final ?? this.stops.take() ?? { kind: 'limit' };
     }
     this.virtualizer.isStepping = true;
@@ -225,6 +228,12 @@ export class Machine implements MachineControl, ExecutorOwner {
     } finally {
       this.virtualizer.isStepping = false;
     }
+  }
+
+  /** The built-in hypervisor is at work. */
+  #whileHandling(work: () => void): void {
+    if (this.watches.isArmed) this.watches.during("the hypervisor's handling of a VM exit", work);
+    else work();
   }
 
   /** Asks a run to stop at the next instruction boundary. */
@@ -254,8 +263,9 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.host.codeCache.setMarks(new Set(addresses.map((address) => Number(BigInt.asIntN(64, address)))));
   }
 
-  setWatches(watches: readonly { address: bigint; lengthBytes: number; read: boolean; write: boolean }[]): void {
-    this.#watches.set(watches.map((w): PhysicalWatch => ({ ...w, address: Number(w.address) })));
+  setWatches(watches: readonly Watch[]): void {
+    this.watches.set(watches, this.platform.pc.portBus);
+    this.#observers.changed();
   }
 
   setFilter(filter: StopFilter, armed: boolean, condition?: (event: MachineEvent) => boolean): void {
@@ -322,6 +332,12 @@ export class Machine implements MachineControl, ExecutorOwner {
   // ---- what the run loop asks --------------------------------------------------------------------------------------
 
   handleEvent(event: unknown): void {
+    const isWatched = this.watches.isArmed && (event instanceof GuestFault || event instanceof VmExit);
+    if (isWatched) this.watches.duringEvent(event, () => this.#handle(event));
+    else this.#handle(event);
+  }
+
+  #handle(event: unknown): void {
     if (event instanceof StopBefore) this.#held++;
     else if (event instanceof GuestFault) this.#fault(event);
     else if (event instanceof VmExit) {
@@ -342,6 +358,14 @@ export class Machine implements MachineControl, ExecutorOwner {
   }
 
   interrupted(): boolean {
+    if (!this.watches.isArmed) return this.#interrupt();
+    this.watches.settle();
+    const isOver = this.watches.during('an event before the instruction', () => this.#interrupt());
+    this.watches.settle();
+    return isOver || this.stops.isRequested;
+  }
+
+  #interrupt(): boolean {
     if (this.stops.isRequested || this.#final || this.#sliceIsOver) return true;
     this.#takeBeforeTraps();
     if (this.host.executor.trapIsPending) return this.virtualizer.handling;
@@ -396,8 +420,10 @@ export class Machine implements MachineControl, ExecutorOwner {
   #afterSystem(): boolean {
     const { state, executor } = this.host;
     executor.refreshJumpKey();
+    this.watches.afterSystem();
     return (
       this.stops.isRequested ||
+      this.watches.isUnsettled ||
       state.activityState !== ACTIVITY.ACTIVE ||
       state.interruptibility !== 0 ||
       state.pendingDebug !== 0 ||
@@ -414,7 +440,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   // ---- running -----------------------------------------------------------------------------------------------------
 
   #turns(): Turns {
-    const { host, virtualizer } = this;
+    const { host } = this;
     return {
       count: this.config.cpus,
       get loaded() {
@@ -424,15 +450,22 @@ export class Machine implements MachineControl, ExecutorOwner {
       mayRun: (vcpu) => this.#mayRun(vcpu),
       wake: () => {
         if (host.state.activityState === ACTIVITY.ACTIVE && !this.#signals.isPending(host.loaded)) return true;
-        this.#takeBeforeTraps();
-        this.#takeUpToNmis();
-        const { activityState } = host.state;
-        if (activityState !== ACTIVITY.HLT) return activityState === ACTIVITY.ACTIVE;
-        if (!virtualizer.wake()) return false;
-        this.#taken++;
-        return true;
+        return this.watches.isArmed
+          ? this.watches.during('an event that ends the wait', () => this.#wake())
+          : this.#wake();
       },
     };
+  }
+
+  /** Whether the loaded vCPU, which waits, goes on. */
+  #wake(): boolean {
+    this.#takeBeforeTraps();
+    this.#takeUpToNmis();
+    const { activityState } = this.host.state;
+    if (activityState !== ACTIVITY.HLT) return activityState === ACTIVITY.ACTIVE;
+    if (!this.virtualizer.wake()) return false;
+    this.#taken++;
+    return true;
   }
 
   /** False if the vCPU certainly cannot run now. */

@@ -1,28 +1,35 @@
 /** Who is told of what the guest does: the hooks and functions through which filters hear of it, armed only while wanted. */
 import type { Hooks } from '../cpu/processor.ts';
+import type { DecodedInstruction } from '../isa/decode.ts';
 import { instructionEvent, ringEvent, tripleFaultEvent } from './event-descriptions.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent } from './machine-api.ts';
 import type { StopConditions } from './stop-conditions.ts';
 import type { Virtualizer } from './virtualizer.ts';
+import type { Watches } from './watches/watches.ts';
 
 /** Filters that want to be told of what the fast ring transitions do. */
 const TRANSITION_FILTERS = ['ring-change', 'page-fault', 'exception'] as const;
 
+const INSTRUCTION_FILTERS = ['sensitive-instruction', 'privileged-instruction'] as const;
+
 /** Thrown to leave an instruction that has not begun, for a stop that was already requested. */
 export class StopBefore {}
 
+interface Observed {
+  readonly host: Host;
+  readonly virtualizer: Virtualizer;
+  /** Undefined while the machine is made. */
+  readonly watches: Watches | undefined;
+}
+
 export class Observers {
   readonly #stops: StopConditions;
-  readonly #machine: () => { readonly host: Host; readonly virtualizer: Virtualizer };
+  readonly #machine: () => Observed;
   readonly #report: (event: MachineEvent) => boolean;
 
   /** `machine` may be in the making yet; `report` says whether the run stops. */
-  constructor(
-    stops: StopConditions,
-    machine: () => { readonly host: Host; readonly virtualizer: Virtualizer },
-    report: (event: MachineEvent) => boolean,
-  ) {
+  constructor(stops: StopConditions, machine: () => Observed, report: (event: MachineEvent) => boolean) {
     this.#stops = stops;
     this.#machine = machine;
     this.#report = report;
@@ -30,19 +37,26 @@ export class Observers {
 
   /** To be called when it changed which filters somebody wants to know about. */
   changed(): void {
-    const { host, virtualizer } = this.#machine();
+    const { host, virtualizer, watches } = this.#machine();
     const stops = this.#stops;
     virtualizer.filtersChanged();
-    const wanted = stops.watches('sensitive-instruction') || stops.watches('privileged-instruction');
+    const filtersInstructions = INSTRUCTION_FILTERS.some((filter) => stops.watches(filter));
+    const watchesInstructions = watches?.wantsInstructions === true;
     const transitions = TRANSITION_FILTERS.some((filter) => stops.watches(filter));
-    host.watch({ transitions, instructions: wanted });
-    host.runtime.beforeSystem = wanted
+    const instructions = filtersInstructions || watchesInstructions;
+    host.watch({ transitions: transitions || watches?.wantsTransitions === true, instructions });
+    host.runtime.beforeSystem = instructions
       ? (instruction) => {
-          for (const event of instructionEvent(instruction, host)) {
-            if (stops.watches(event.filter) && this.#report(event)) throw new StopBefore();
-          }
+          if (filtersInstructions) this.#filter(instruction, host);
+          if (watchesInstructions) watches?.beforeSystem(instruction);
         }
       : undefined;
+  }
+
+  #filter(instruction: DecodedInstruction, host: Host): void {
+    for (const event of instructionEvent(instruction, host)) {
+      if (this.#stops.watches(event.filter) && this.#report(event)) throw new StopBefore();
+    }
   }
 
   readonly hooks: Hooks = {
@@ -51,8 +65,8 @@ export class Observers {
     },
     modeChanged: () => {},
     eventDelivered: () => {},
-    controlRegisterWritten: () => {},
-    msrAccessed: () => {},
+    controlRegisterWritten: (...written) => this.#machine().watches?.controlRegisterWritten(...written),
+    msrAccessed: (...accessed) => this.#machine().watches?.msrAccessed(...accessed),
     tripleFault: () => {
       if (this.#stops.watches('triple-fault')) this.#report(tripleFaultEvent(this.#machine().host));
     },

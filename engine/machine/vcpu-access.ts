@@ -60,6 +60,13 @@ export class VcpuAccess implements Vcpu {
       return problem;
     });
   }
+  findMsr(nameOrIndex: string | number): { readonly index: number; readonly name: string } | undefined {
+    const wanted = typeof nameOrIndex === 'string' ? nameOrIndex.toLowerCase() : nameOrIndex;
+    for (const { index, name } of this.#host.processor.model.msrs.values()) {
+      if (index === wanted || name.toLowerCase() === wanted) return { index, name };
+    }
+    return undefined;
+  }
   registers(): readonly RegisterGroup[] {
     return this.#with(() => registerGroups(this.#host.processor));
   }

@@ -132,7 +132,7 @@ export class EptWalker {
   }
 
   #setFlags(walk: Walk, address: number, low: number, flags: number): void {
-    if (walk.effects && (low & flags) !== flags) this.#physical.writeU32(address, (low | flags) >>> 0);
+    if ((low & flags) !== flags) walk.writeFlags(this.#physical, address, low | flags);
   }
 }
 

@@ -71,6 +71,7 @@ export class GuestWalker {
     cache?: GuestPhysicalCache,
   ): boolean {
     walk.outcome = Outcome.Mapped;
+    walk.linear = linear;
     walk.flags = ALL_GUEST_RIGHTS;
     if (space.mode === PagingMode.None) {
       walk.guestPageShift = 30;
@@ -239,7 +240,7 @@ export class GuestWalker {
     walk.inPageWalk = true;
     const rights = EptRight.Read | EptRight.Write;
     if (space.ept && !this.ept.translate(space.ept, address, rights, walk, cache)) return false;
-    if (walk.effects) this.#physical.writeU32(host, (low | flags) >>> 0);
+    walk.writeFlags(this.#physical, host, low | flags);
     return true;
   }
 }

@@ -4,6 +4,7 @@ import { PAGE_BYTES, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { CS } from '../cpu/state.ts';
 import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
+import { WATCH } from './physical-memory.ts';
 import { SUB_PAGE_BYTES } from './sub-page-permissions.ts';
 import type { SavedTranslations } from './translation.ts';
 import { TranslationControl } from './translation-control.ts';
@@ -11,8 +12,6 @@ import { EptOption, Outcome } from './walk.ts';
 
 /** CS.L in the access-rights format of the VMCS. */
 const CODE_64 = 1 << 13;
-const WATCH_READ = 1;
-const WATCH_WRITE = 2;
 /** Its accesses take the slow path for other reasons, for good. */
 const KEPT_FROM_FAST = 4;
 const BYTE = 0x100;
@@ -61,22 +60,14 @@ export class Mmu extends TranslationControl {
     this.contextChanged();
   }
 
-  /** Watches the RAM page that holds a host-physical address; its accesses take the slow path from now on. */
+  /** Sets what is watched of the RAM page that holds a host-physical address; such accesses take the slow path from now on. */
   watch(physicalAddress: number, reads: boolean, writes: boolean): void {
     const page = Math.floor(physicalAddress / PAGE_BYTES);
     if (page >= this.#watched.length) return;
     const kept = (this.#watched[page] as number) & KEPT_FROM_FAST;
-    this.#watched[page] = (reads ? WATCH_READ : 0) | (writes ? WATCH_WRITE : 0) | kept;
+    this.#watched[page] = (reads ? WATCH.READ : 0) | (writes ? WATCH.WRITE : 0) | kept;
     this.fast.dropRamPage(page, true);
-  }
-  watchRead(physicalAddress: number): void {
-    this.watch(physicalAddress, true, this.isWatched(physicalAddress, Access.Write));
-  }
-  watchWrite(physicalAddress: number): void {
-    this.watch(physicalAddress, this.isWatched(physicalAddress, Access.Read), true);
-  }
-  clearWatches(): void {
-    for (let page = 0; page < this.#watched.length; page++) (this.#watched[page] as number) &= KEPT_FROM_FAST;
+    this.#dropWritableVmcs();
   }
   /** From now on the accesses to a page are never made by compiled code itself. */
   keepFromFast(physicalAddress: number): void {
@@ -87,7 +78,7 @@ export class Mmu extends TranslationControl {
   }
   isWatched(physicalAddress: number, access: Access): boolean {
     const bits = this.#watched[Math.floor(physicalAddress / PAGE_BYTES)] ?? 0;
-    return (bits & (access === Access.Write ? WATCH_WRITE : WATCH_READ)) !== 0;
+    return (bits & (access === Access.Write ? WATCH.WRITE : WATCH.READ)) !== 0;
   }
 
   /** A snapshot was taken: writes must mark pages dirty anew. */
@@ -169,8 +160,8 @@ export class Mmu extends TranslationControl {
 
   #fillFast(set: number, linear: number, physical: number, page: number, access: Access, watched: number): void {
     if (watched & KEPT_FROM_FAST) return;
-    const read = (watched & WATCH_READ) === 0;
-    const write = access === Access.Write && (watched & WATCH_WRITE) === 0 && this.physical.codePages[page] === 0;
+    const read = (watched & WATCH.READ) === 0;
+    const write = access === Access.Write && (watched & WATCH.WRITE) === 0 && this.physical.codePages[page] === 0;
     if (!read && !write) return;
     if (write) this.physical.dirtyPages[page] = 1;
     this.fast.fill(set, linear, physical, read, write);

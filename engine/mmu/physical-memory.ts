@@ -11,6 +11,9 @@ const PAGE_SHIFT = 12;
 /** The tables of RAM pages, a byte for each page, one after the other. */
 export const PAGE_TABLE = { code: 0, dirty: 1, watched: 2 } as const;
 
+/** What is watched of a RAM page. */
+export const WATCH = { READ: 1, WRITE: 2 } as const;
+
 /** What answers for physical addresses outside RAM. Sizes 1, 2 or 4 bytes; addresses are host-physical. */
 export interface MmioBus {
   read(address: number, sizeBytes: number): number;
@@ -42,8 +45,10 @@ export class PhysicalMemory {
   onCodeWrite: (address: number, lengthBytes: number) => void = () => {};
   /** 1 for each RAM page written since the last snapshot. */
   readonly dirtyPages: Uint8Array;
-  /** Bits for each RAM page: 1 reads, 2 writes are watched. */
+  /** WATCH bits for each RAM page. */
   readonly watchedPages: Uint8Array;
+  /** Called before a write to a page whose writes are watched, whoever makes it. */
+  onWatchedWrite: (address: number, lengthBytes: number) => void = () => {};
 
   constructor(buffer: ArrayBuffer, ramBytes: number) {
     this.ramBytes = ramBytes;
@@ -78,6 +83,7 @@ export class PhysicalMemory {
     for (let page = first; page <= last; page++) {
       this.dirtyPages[page] = 1;
       if (this.codePages[page]) this.onCodeWrite(address, lengthBytes);
+      if ((this.watchedPages[page] as number) & WATCH.WRITE) this.onWatchedWrite(address, lengthBytes);
     }
   }
 

@@ -333,6 +333,11 @@ export class Translation {
     return walk.physical;
   }
 
+  /** The linear address whose walk is storing accessed and dirty flags right now. */
+  get settingFlagsFor(): number | undefined {
+    return this.#walk.isSettingFlags ? this.#walk.linear : undefined;
+  }
+
   #fail(failure: GuestFault | VmExit): number {
     this.#failure = failure;
     return -1;

@@ -138,9 +138,22 @@ export class Walk {
   eptRights = 0;
   eptDirty = false;
 
+  /** The linear address that is translated. */
+  linear = 0;
+  /** While accessed and dirty flags are being stored. */
+  isSettingFlags = false;
+
   constructor(effects: boolean, trace?: WalkTrace) {
     this.effects = effects;
     this.trace = trace;
+  }
+
+  /** Sets accessed and dirty flags: stores the low half of an entry, unless this is a peek. */
+  writeFlags(physical: EntryMemory, address: number, low: number): void {
+    if (!this.effects) return;
+    this.isSettingFlags = true;
+    physical.writeU32(address, low >>> 0);
+    this.isSettingFlags = false;
   }
 
   /** Reads half an entry: as the processor does, or without side effects for peeks. */

@@ -73,7 +73,7 @@ export function vmFail(parts: VmxParts, error: number): void {
  * Address of the VMCS that VMREAD and VMWRITE access, and that takes their errors: the current one, or in non-root
  * operation the shadow VMCS. Undefined if there is none.
  */
-function accessedVmcs({ state, vmcs, physical }: VmxParts): number | undefined {
+export function accessedVmcs({ state, vmcs, physical }: VmxParts): number | undefined {
   if (!state.nonRoot) return state.currentVmcsValid ? state.currentVmcs : undefined;
   const link = vmcs.number(LINK);
   return physical.isRam(link, VMCS_BYTES) ? link : undefined;

@@ -72,16 +72,19 @@ function entryRow(ask: Ask, kind: Kind, parent: string, node: WirePagingNode, en
     tooltip: entryTooltip(node, entry),
     icon: table ? 'list-tree' : 'file',
     value: entry.value,
-    ...placeOf(node),
+    ...placeOf(node, entry),
     ...(kind === 'guest' ? { translate: linear(node.first) } : {}),
     ...(table ? { children: () => tableRows(ask, kind, id, table) } : {}),
   };
 }
 
 /** Where the entry itself lies. */
-function placeOf({ guestPhysical, hostPhysical }: WirePagingNode): Partial<Row> {
-  if (guestPhysical !== undefined) return { memory: `gpa:${hex(guestPhysical)}` };
-  return hostPhysical === undefined ? {} : { memory: `hpa:${hex(hostPhysical)}` };
+function placeOf({ guestPhysical, hostPhysical }: WirePagingNode, { valueBytes }: DecodedEntry): Partial<Row> {
+  const address = guestPhysical ?? hostPhysical;
+  if (address === undefined) return {};
+  const space = guestPhysical === undefined ? 'hpa' : 'gpa';
+  const width = valueBytes === 4 ? 'dword' : 'qword';
+  return { memory: `${space}:${hex(address)}`, watch: `${width} ${space}:[${hex(address)}]` };
 }
 
 /** The flags that are set, by name; EPT's memory type with its number. */

@@ -22,6 +22,8 @@ export interface Row {
   readonly translate?: string;
   /** A VMCS field that "Edit Value" sets. */
   readonly field?: string;
+  /** What "Break on Value Change" and its siblings stop at, as data breakpoints name it. */
+  readonly watch?: string;
   readonly expanded?: boolean;
   /** Present on rows that can be opened; read when they are. */
   readonly children?: () => readonly Row[] | Promise<readonly Row[]>;

@@ -113,11 +113,12 @@ function collapsibleState({ children, expanded }: Row): vscode.TreeItemCollapsib
 }
 
 /** What can be done with a row; the `when` clauses of the commands look for these words. */
-function capabilities({ value, memory, translate, field }: Row): string[] {
+function capabilities({ value, memory, translate, field, watch }: Row): string[] {
   return [
     ...(value === undefined ? [] : ['value']),
     ...(memory === undefined ? [] : ['memory']),
     ...(translate === undefined ? [] : ['translate']),
+    ...(watch === undefined ? [] : ['watch']),
     ...(field === undefined ? [] : ['field']),
   ];
 }

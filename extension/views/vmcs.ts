@@ -53,6 +53,7 @@ function fieldRow(field: WireVmcsField, isChanged: boolean): Row {
     ...(isChanged ? changedMark : { icon: 'symbol-field' }),
     value,
     field: field.name,
+    watch: `vmcs:${field.name}`,
     ...(field.parts.length === 0 ? {} : { children: () => field.parts.map((part, at) => partRow(field, part, at)) }),
   };
 }

@@ -30,6 +30,7 @@ describe('the page tables view', () => {
       description: '0x00403000–0x00403fff → 4 KiB page 0x9000 · P R/W U/S',
       translate: '0x00403000',
       memory: 'gpa:0x4018',
+      watch: 'qword gpa:[0x4018]',
     });
     expect(page.children).toBeUndefined();
   });

@@ -107,6 +107,7 @@ describe('the VMCS view', () => {
     expect(row).toMatchObject({
       description: '0x9 · External-interrupt exiting',
       field: 'Pin-based VM-execution controls',
+      watch: 'vmcs:Pin-based VM-execution controls',
     });
     expect(await childrenOf(row)).toEqual(['External-interrupt exiting: 1', 'NMI exiting: 0']);
   });

@@ -62,8 +62,14 @@ describe('the engine from code', () => {
 
   test('stops at a watched write, after it', () => {
     const { machine, cpu } = boot();
-    machine.setWatches([{ address: 0x20_0000n, lengthBytes: 8, read: false, write: true }]);
-    expect(machine.run()).toEqual({ kind: 'watch', vcpu: 0, address: 0x20_0000n, access: 'write' });
+    const watch = {
+      target: { kind: 'memory', address: 0x20_0000n, lengthBytes: 8 },
+      read: false,
+      write: true,
+    } as const;
+    machine.setWatches([watch]);
+    const hit = { watch, access: 'write', address: 0x20_0000n, before: 0n, after: 42n, by: 'MOV' };
+    expect(machine.run()).toEqual({ kind: 'watch', vcpu: 0, hits: [{ ...hit, instruction: BigInt(START + 8) }] });
     expect(cpu.rip).toBe(BigInt(START + 16));
     expect(machine.run()).toMatchObject({ kind: 'exited', code: 42 });
   });

@@ -156,7 +156,8 @@ describe('reverse', () => {
     const guest = started(await ticking('none'));
     const { machine } = guest;
     machine.setBreakpoints([TICK]);
-    machine.setWatches([{ address: 0x20_0000n, lengthBytes: 4, read: false, write: true }]);
+    const target = { kind: 'memory', address: 0x20_0000n, lengthBytes: 4 } as const;
+    machine.setWatches([{ target, read: false, write: true }]);
     const forth = [];
     for (let stop = 0; stop < 120; stop++) {
       const { kind } = machine.run();

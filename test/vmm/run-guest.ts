@@ -2,7 +2,8 @@
 import { assembleProgram } from '../../debug-adapter/assemble-program.ts';
 import { nodeFiles } from '../../debug-adapter/node/file-reader.ts';
 import { loadProgram } from '../../debug-adapter/program/load-program.ts';
-import { createMachine, type Machine } from '../../engine/machine/machine.ts';
+import type { HotSpotOptions } from '../../engine/exec/compiler/hot-spots.ts';
+import { createMachine, Machine } from '../../engine/machine/machine.ts';
 import type { MachineConfig, Stop } from '../../engine/machine/machine-api.ts';
 
 export const MIB = 2 ** 20;
@@ -10,6 +11,8 @@ export const MIB = 2 ** 20;
 export interface GuestOptions extends Partial<Omit<MachineConfig, 'program'>> {
   readonly entryMode?: 'real' | 'protected' | 'long';
   readonly commandLine?: string;
+  /** When code is compiled, if not as is usual. */
+  readonly hotSpots?: HotSpotOptions;
 }
 
 export interface GuestRun {
@@ -35,13 +38,14 @@ export async function guestFromFile(program: string, options: GuestOptions = {})
 
 /** The same for NASM source text. It is loaded and entered at its origin. */
 export async function guestFromSource(source: string, options: GuestOptions = {}): Promise<GuestRun> {
-  const { entryMode = 'long', commandLine: _, ...config } = options;
+  const { entryMode = 'long', commandLine: _, hotSpots, ...config } = options;
   const assembled = await assembleProgram('guest.asm', source, nodeFiles);
   const errors = assembled.diagnostics.filter(({ severity }) => severity === 'error');
   if (errors.length > 0) throw new Error(errors.map(({ line, message }) => `${line}: ${message}`).join('\n'));
   const [first] = assembled.segments;
   const program = { segments: assembled.segments, entry: { mode: entryMode, address: first?.address ?? 0 } };
-  return observed(createMachine({ cpus: 1, virtualization: 'hardware', memoryBytes: 16 * MIB, ...config, program }));
+  const whole = { cpus: 1, virtualization: 'hardware', memoryBytes: 16 * MIB, ...config, program } as const;
+  return observed(new Machine(whole, hotSpots ? { hotSpots } : {}));
 }
 
 function observed(machine: Machine): GuestRun {

@@ -1,83 +1,57 @@
-import type { AddressSpaceName, Stop, Vcpu } from '../../engine-target.ts';
+import type { Stop, Vcpu, Watch, WatchHit } from '../../engine-target.ts';
 import type { SymbolTable } from '../../program/symbols.ts';
-import { BreakpointAction, type BreakpointOptions } from './breakpoint.ts';
-
-/** Guest memory that a data breakpoint is about. */
-export interface DataRange {
-  readonly space: AddressSpaceName;
-  readonly address: bigint;
-  readonly lengthBytes: number;
-  /** The vCPU whose tables translate it. */
-  readonly vcpu: number;
-}
-
-export interface PhysicalRange {
-  /** Host-physical. */
-  readonly address: bigint;
-  readonly lengthBytes: number;
-}
+import type { BreakpointAction } from './breakpoint.ts';
 
 export interface DataBreakpoint {
   readonly id: number;
   readonly description: string;
-  readonly read: boolean;
-  readonly write: boolean;
-  /** Where the data is now; a later change of the tables does not move it. */
-  readonly ranges: readonly PhysicalRange[];
+  readonly watches: readonly Watch[];
   readonly action: BreakpointAction;
 }
 
-/** Ids of data breakpoints as the client keeps them: `linear:0x1000/4@0`. */
-export function formatDataId({ space, address, lengthBytes, vcpu }: DataRange): string {
-  return `${space}:0x${address.toString(16)}/${lengthBytes}@${vcpu}`;
+/** A data breakpoint that was hit, and by what. */
+export interface DataHit {
+  readonly breakpoint: DataBreakpoint;
+  readonly hit: WatchHit;
 }
 
-export function parseDataId(text: string): DataRange | undefined {
-  const match = /^(linear|guest-physical|host-physical):(0x[0-9a-f]+)\/([0-9]+)@([0-9]+)$/.exec(text);
-  if (match === null) {
-    return undefined;
-  }
-  const [, space, address, length, vcpu] = match;
-  return {
-    space: space as AddressSpaceName,
-    address: BigInt(address ?? '0'),
-    lengthBytes: Number(length),
-    vcpu: Number(vcpu),
-  };
-}
+type WatchStop = Stop & { kind: 'watch' };
 
-export function makeAction(options: BreakpointOptions): BreakpointAction {
-  return new BreakpointAction(options, undefined);
-}
-
-/** The data breakpoints that the client has set. */
+/** The data breakpoints that the client has set: those that it calls so, and function breakpoints that name data. */
 export class DataBreakpointTable {
-  private list: readonly DataBreakpoint[] = [];
+  private readonly lists = new Map<'data' | 'functions', readonly DataBreakpoint[]>();
 
-  set(list: readonly DataBreakpoint[]): void {
-    this.list = list;
+  set(list: 'data' | 'functions', breakpoints: readonly DataBreakpoint[]): void {
+    this.lists.set(list, breakpoints);
   }
 
-  watches() {
-    return this.list.flatMap(({ ranges, read, write }) => ranges.map((range) => ({ ...range, read, write })));
+  watches(): Watch[] {
+    return this.all().flatMap(({ watches }) => watches);
   }
 
-  /** Those that an access hits and whose conditions hold. */
-  hit(stop: Stop & { kind: 'watch' }, vcpu: Vcpu, symbols: SymbolTable): DataBreakpoint[] {
-    return this.at(stop).filter(({ action }) => action.hit(vcpu, symbols).stops);
+  /** Those that an access hits and whose conditions hold; what others print instead of stopping. */
+  hit(stop: WatchStop, vcpu: Vcpu, symbols: SymbolTable): { stopping: DataHit[]; messages: string[] } {
+    const messages: string[] = [];
+    const stopping = this.at(stop).filter(({ breakpoint }) => {
+      const { stops, message } = breakpoint.action.hit(vcpu, symbols);
+      if (message !== undefined) messages.push(message);
+      return stops;
+    });
+    return { stopping, messages };
   }
   /** Those that stop a run backwards. */
-  stopping(stop: Stop & { kind: 'watch' }, vcpu: Vcpu, symbols: SymbolTable): DataBreakpoint[] {
-    return this.at(stop).filter(({ action }) => action.stops(vcpu, symbols));
+  stopping(stop: WatchStop, vcpu: Vcpu, symbols: SymbolTable): DataHit[] {
+    return this.at(stop).filter(({ breakpoint }) => breakpoint.action.stops(vcpu, symbols));
   }
 
-  private at(stop: Stop & { kind: 'watch' }): DataBreakpoint[] {
-    return this.list.filter(
-      ({ ranges, read, write }) =>
-        (stop.access === 'read' ? read : write) &&
-        ranges.some(
-          ({ address, lengthBytes }) => stop.address >= address && stop.address < address + BigInt(lengthBytes),
-        ),
-    );
+  private all(): readonly DataBreakpoint[] {
+    return [...this.lists.values()].flat();
+  }
+
+  private at({ hits }: WatchStop): DataHit[] {
+    return this.all().flatMap((breakpoint) => {
+      const hit = hits.filter(({ watch }) => breakpoint.watches.includes(watch)).at(-1);
+      return hit === undefined ? [] : [{ breakpoint, hit }];
+    });
   }
 }

@@ -1,3 +1,4 @@
+import type { DebugProtocol as P } from '@vscode/debugprotocol';
 import { closest } from '../../closest.ts';
 import { isUserError } from '../../errors.ts';
 import { hex } from '../../program/byte-reader.ts';
@@ -7,20 +8,30 @@ import { formatReference, resolveReference } from '../memory-reference.ts';
 import type { Session } from '../session.ts';
 import { sourceOf } from '../sources.ts';
 import { type Resolution, toDap } from './breakpoint-table.ts';
+import { type DataRequest, resolveData } from './data-breakpoints.ts';
+import { dataTargetOf } from './data-expression.ts';
 import { applyBreakpoints, firstVcpu } from './source-breakpoints.ts';
+
+/** `write cr3`, `read msr:0x10`, `access port:0x3f8`: a function breakpoint that names data. */
+const ON_DATA = /^\s*(read|write|access)\s+(\S.*)$/i;
 
 /** Breakpoints by name (`main`, `vm_exit+4`) and by address, as from the disassembly. */
 export const functionBreakpoints: Handlers = {
   setFunctionBreakpoints({ breakpoints }, session) {
-    const requests = breakpoints.map((one) => ({
-      kind: 'function' as const,
-      condition: one.condition,
-      hitCondition: one.hitCondition,
-      resolve: () => resolveFunction(one.name, session),
-    }));
-    const entries = session.breakpoints.replace('functions', requests, firstVcpu(session));
+    const isOnData = ({ name }: P.FunctionBreakpoint) => ON_DATA.test(name);
+    const requests = breakpoints
+      .filter((one) => !isOnData(one))
+      .map((one) => ({
+        kind: 'function' as const,
+        condition: one.condition,
+        hitCondition: one.hitCondition,
+        resolve: () => resolveFunction(one.name, session),
+      }));
+    session.dataRequests.functions = breakpoints.filter(isOnData).map((one) => dataRequest(one, session));
+    const onData = resolveData('functions', session);
+    const onCode = session.breakpoints.replace('functions', requests, firstVcpu(session)).map(toDap);
     applyBreakpoints(session);
-    return { breakpoints: entries.map(toDap) };
+    return { breakpoints: breakpoints.map((one) => (isOnData(one) ? onData : onCode).shift() as P.Breakpoint) };
   },
 
   setInstructionBreakpoints({ breakpoints }, session) {
@@ -36,6 +47,17 @@ export const functionBreakpoints: Handlers = {
     return { breakpoints: entries.map(toDap) };
   },
 };
+
+function dataRequest(options: P.FunctionBreakpoint, session: Session): DataRequest {
+  const [, verb = '', text = ''] = ON_DATA.exec(options.name) ?? [];
+  const access = verb.toLowerCase();
+  return {
+    id: session.breakpoints.takeId(),
+    access: access === 'read' || access === 'write' ? access : 'readWrite',
+    options,
+    target: () => dataTargetOf(text, session),
+  };
+}
 
 function resolveFunction(name: string, session: Session): Resolution {
   const program = session.optionalDebuggee?.program;

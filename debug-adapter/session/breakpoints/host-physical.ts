@@ -1,5 +1,11 @@
 import type { PagingNode, PagingTable, Vcpu } from '../../engine-target.ts';
-import type { DataRange, PhysicalRange } from './data-breakpoint-table.ts';
+import type { DataRange } from './data-target.ts';
+
+export interface PhysicalRange {
+  /** Host-physical. */
+  readonly address: bigint;
+  readonly lengthBytes: number;
+}
 
 const PAGE_BYTES = 4096n;
 

@@ -1,5 +1,9 @@
 import type { Stop } from '../../engine-target.ts';
+import { hex } from '../../program/byte-reader.ts';
+import type { SymbolTable } from '../../program/symbols.ts';
 import type { BreakpointKind } from '../breakpoints/breakpoint-table.ts';
+import type { DataHit } from '../breakpoints/data-breakpoint-table.ts';
+import { describeChange } from '../breakpoints/data-expression.ts';
 import { sentenceOf } from '../breakpoints/filter-descriptions.ts';
 import type { Debuggee } from '../debuggee.ts';
 import type { Outcome } from '../outcome.ts';
@@ -108,19 +112,32 @@ function atBreakpoints(
 
 function judgeWatch(session: Session, stop: Stop & { kind: 'watch' }, direction: Direction): Outcome | undefined {
   const { dataBreakpoints, debuggee } = session;
+  const { symbols } = debuggee.program;
   const vcpu = session.vcpu(stop.vcpu);
-  const hit = dataBreakpoints[direction === 'back' ? 'stopping' : 'hit'](stop, vcpu, debuggee.program.symbols);
-  if (hit.length === 0) {
+  const back = direction === 'back';
+  const { stopping, messages } = back
+    ? { stopping: dataBreakpoints.stopping(stop, vcpu, symbols), messages: [] }
+    : dataBreakpoints.hit(stop, vcpu, symbols);
+  for (const text of messages) {
+    session.print(text, 'console');
+  }
+  if (stopping.length === 0) {
     return undefined;
   }
-  const verb = stop.access === 'write' ? 'written' : 'read';
-  const text = hit.map((one) => `${one.description} is ${verb}`).join(', ');
   return {
     reason: 'data breakpoint',
     vcpu: stop.vcpu,
     stop,
-    breakpointIds: hit.map((one) => one.id),
+    breakpointIds: stopping.map(({ breakpoint }) => breakpoint.id),
     description: 'Paused on data breakpoint',
-    text,
+    text: stopping.map((one) => describeHit(one, symbols)).join('; '),
   };
+}
+
+/** `CR3 is written by MOV at main+0x4: 0x1000 → 0x2000`. */
+function describeHit({ breakpoint, hit }: DataHit, symbols: SymbolTable): string {
+  const { access, by, instruction, before, after } = hit;
+  const verb = access === 'write' ? 'written' : 'read';
+  const where = instruction === undefined ? '' : ` at ${symbols.describe(instruction) ?? hex(instruction)}`;
+  return `${breakpoint.description} is ${verb} by ${by}${where}: ${describeChange(before, after)}`;
 }

@@ -1,6 +1,6 @@
 /** Runs a program interpreted and compiled, side by side, and finds the first stop at which they differ. */
 import { DEFAULT_HOT_SPOTS, type HotSpotOptions } from '../../../engine/exec/compiler/hot-spots.ts';
-import type { RunOptions, Stop } from '../../../engine/index.ts';
+import type { RunOptions, Stop, WatchTarget } from '../../../engine/index.ts';
 import { Machine } from '../../../engine/machine/machine.ts';
 import { architecturalState } from '../../../engine/machine/platform.ts';
 import { Random } from '../../machine/hostile/random.ts';
@@ -84,8 +84,12 @@ function treat(random: Random, { labels, mode }: AssembledProgram, machines: rea
     for (const machine of machines) machine.setBreakpoints(breakpoints);
   }
   if (random.once(12)) {
-    const watched = { address: BigInt(data[mode] + random.below(0x2000)), lengthBytes: 1 + random.below(16) };
-    const watches = random.once(2) ? [] : [{ ...watched, read: random.once(2), write: true }];
+    const target: WatchTarget = {
+      kind: 'memory',
+      address: BigInt(data[mode] + random.below(0x2000)),
+      lengthBytes: 1 + random.below(16),
+    };
+    const watches = random.once(2) ? [] : [{ target, read: random.once(2), write: true }];
     for (const machine of machines) machine.setWatches(watches);
   }
   if (random.once(20)) {

@@ -173,9 +173,13 @@ function rearm(random: Random): (machine: Machine) => void {
     const code = () => BigInt(at.code + random.below(0x1000));
     machine.setBreakpoints(Array.from({ length: 5 }, code));
     const lengthBytes = 1 + random.below(64);
+    const memory = (base: number) => {
+      const address = BigInt(base + random.below(0x1000));
+      return { kind: 'memory', address, lengthBytes } as const;
+    };
     machine.setWatches([
-      { address: BigInt(at.data + random.below(0x1000)), lengthBytes, read: random.once(2), write: true },
-      { address: BigInt(at.code + random.below(0x1000)), lengthBytes, read: false, write: true },
+      { target: memory(at.data), read: random.once(2), write: true },
+      { target: memory(at.code), read: false, write: true },
     ]);
   };
 }

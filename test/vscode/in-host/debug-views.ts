@@ -98,6 +98,12 @@ test('paging: the stale TLB entry is marked; the Translation panel and the page 
     assertEqual(editor?.document.uri.scheme, 'ringside-memory', 'what is open');
     const firstBytes = editor?.document.lineAt(0).text.split(/\s+/)[1];
     assertEqual(firstBytes, pte.value?.slice(-2), 'the lowest byte of the PTE in memory');
+
+    await vscode.commands.executeCommand('ringside.breakOnWrite', pte);
+    const added = vscode.debug.breakpoints.find((one) => one instanceof vscode.FunctionBreakpoint);
+    assert(added instanceof vscode.FunctionBreakpoint, 'a breakpoint on the PTE');
+    assertEqual(added.functionName, `write qword ${pte.memory.replace(':', ':[')}]`, 'what it says');
+    vscode.debug.removeBreakpoints([added]);
   } finally {
     await session.end();
   }
