@@ -415,8 +415,9 @@ export class Executor {
     const { codeSize: size, pageOffset, rip } = location;
     const end = size === 64 ? Number.POSITIVE_INFINITY : this.#state.segment(CS).limit;
     const nextRip = rip - pageOffset + PAGE_BYTES;
-    // Where the segment ends in the page, each instruction has to be held against the limit.
-    const limit = end < nextRip - 1 ? 1 : wanted;
+    // Where the segment ends in the page, each instruction has to be held against the limit; and against the tables where
+    // the fetch is by a mapping that they contradict.
+    const limit = end < nextRip - 1 || this.#mmu.isStale ? 1 : wanted;
     const nextPage = (): number => {
       if (nextRip > end) throw GP(0);
       return this.#translate(nextRip);

@@ -64,6 +64,7 @@ export const stopFilters = [
   'privileged-instruction',
   'page-fault',
   'ept-violation',
+  'stale-translation',
   'exception',
   'ring-change',
   'triple-fault',
@@ -82,6 +83,8 @@ export interface MachineEvent {
   readonly values: Readonly<Record<string, bigint | string>>;
   /** Paragraphs that tell what happened, why, and what comes next. */
   readonly explanation: readonly string[];
+  /** It is told before it happens, where its filter does not say so: whoever goes on makes it again. */
+  readonly comesAgain?: true;
 }
 
 export type Stop =

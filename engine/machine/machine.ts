@@ -21,11 +21,13 @@ import type {
   StopFilter,
   Watch,
 } from './machine-api.ts';
-import { Observers, StopBefore } from './observers.ts';
+import { Observers } from './observers.ts';
 import { MachinePlatform } from './platform.ts';
 import { ProcessorSignals } from './processor-signals.ts';
 import { ReplayedMachine, type SavedMachine } from './replayed-machine.ts';
 import { Scheduler, type Turns } from './scheduler.ts';
+import { StaleTranslations } from './stale-translations.ts';
+import { StopBefore } from './stop-before.ts';
 import { StopConditions } from './stop-conditions.ts';
 import { VcpuAccess } from './vcpu-access.ts';
 import { Virtualizer } from './virtualizer.ts';
@@ -63,6 +65,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   /** VT-x, and the built-in hypervisor if the guest runs under it. */
   readonly virtualizer: Virtualizer;
   readonly watches: Watches;
+  readonly staleTranslations: StaleTranslations;
   readonly #signals: ProcessorSignals;
   readonly #scheduler: Scheduler;
   /** Where a vCPU stopped before a marked instruction, by its index: RIP. */
@@ -135,6 +138,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       (stop) => this.requestStop(stop),
       () => this.stops.isQuiet,
     );
+    this.staleTranslations = new StaleTranslations(this.host, this.watches, (event) => this.report(event));
     this.host.processor.waitForDevices = () => this.#waitForDevices();
     this.host.runtime.afterSystem = () => this.#afterSystem();
     this.host.runtime.isUnsettled = () => this.watches.isUnsettled;
@@ -183,6 +187,7 @@ export class Machine implements MachineControl, ExecutorOwner {
     let left = limit;
     let detours = Math.max(DETOURS, limit / INSTRUCTIONS_PER_DETOUR);
     this.watches.discard();
+    this.staleTranslations.begin();
     for (;;) {
       this.watches.settle();
       const stop = this.#final ?? this.stops.take() ?? this.#waiting.shutdown();

@@ -4,6 +4,8 @@ import type { DecodedInstruction } from '../isa/decode.ts';
 import { instructionEvent, ringEvent, tripleFaultEvent } from './event-descriptions.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent } from './machine-api.ts';
+import type { StaleTranslations } from './stale-translations.ts';
+import { StopBefore } from './stop-before.ts';
 import type { StopConditions } from './stop-conditions.ts';
 import type { Virtualizer } from './virtualizer.ts';
 import type { Watches } from './watches/watches.ts';
@@ -13,14 +15,12 @@ const TRANSITION_FILTERS = ['ring-change', 'page-fault', 'exception'] as const;
 
 const INSTRUCTION_FILTERS = ['sensitive-instruction', 'privileged-instruction'] as const;
 
-/** Thrown to leave an instruction that has not begun, for a stop that was already requested. */
-export class StopBefore {}
-
 interface Observed {
   readonly host: Host;
   readonly virtualizer: Virtualizer;
   /** Undefined while the machine is made. */
   readonly watches: Watches | undefined;
+  readonly staleTranslations: StaleTranslations | undefined;
 }
 
 export class Observers {
@@ -37,9 +37,10 @@ export class Observers {
 
   /** To be called when it changed which filters somebody wants to know about. */
   changed(): void {
-    const { host, virtualizer, watches } = this.#machine();
+    const { host, virtualizer, watches, staleTranslations } = this.#machine();
     const stops = this.#stops;
     virtualizer.filtersChanged();
+    staleTranslations?.arm(stops.mayStopAt('stale-translation'));
     const filtersInstructions = INSTRUCTION_FILTERS.some((filter) => stops.watches(filter));
     const watchesInstructions = watches?.wantsInstructions === true;
     const transitions = TRANSITION_FILTERS.some((filter) => stops.watches(filter));

@@ -12,6 +12,9 @@ const beforeTheFact: ReadonlySet<StopFilter> = new Set<StopFilter>([
   'exception',
 ]);
 
+const isBeforeTheFact = ({ filter, comesAgain }: MachineEvent): boolean =>
+  comesAgain === true || beforeTheFact.has(filter);
+
 export type FilterCondition = (event: MachineEvent) => boolean;
 
 export class StopConditions {
@@ -34,6 +37,11 @@ export class StopConditions {
     return !this.isQuiet && (this.#armed.has(filter) || this.onEvent !== undefined);
   }
 
+  /** Whether the run may stop at it. */
+  mayStopAt(filter: StopFilter): boolean {
+    return !this.isQuiet && this.#armed.has(filter);
+  }
+
   /** Reports an event at an instruction count; true if the run is to stop there. */
   report(event: MachineEvent, count: number): boolean {
     if (this.#stoppedAt?.count !== count) this.#stoppedAt = undefined;
@@ -42,7 +50,7 @@ export class StopConditions {
     if (!this.#armed.has(event.filter)) return false;
     const condition = this.#armed.get(event.filter);
     if (condition && !condition(event)) return false;
-    if (beforeTheFact.has(event.filter)) {
+    if (isBeforeTheFact(event)) {
       this.#stoppedAt ??= { count, filters: new Set() };
       this.#stoppedAt.filters.add(event.filter);
     }
@@ -57,8 +65,8 @@ export class StopConditions {
   /** The machine was brought to where a stop had been, or to another place. */
   arrivedAt(stop: Stop | undefined, count: number): void {
     this.#pending = undefined;
-    const filter = stop?.kind === 'event' ? stop.event.filter : undefined;
-    this.#stoppedAt = filter && beforeTheFact.has(filter) ? { count, filters: new Set([filter]) } : undefined;
+    const event = stop?.kind === 'event' ? stop.event : undefined;
+    this.#stoppedAt = event && isBeforeTheFact(event) ? { count, filters: new Set([event.filter]) } : undefined;
   }
 
   /** Asks for a stop; the first one asked for wins. */

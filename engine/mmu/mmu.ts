@@ -6,7 +6,7 @@ import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
 import { WATCH } from './physical-memory.ts';
 import { SUB_PAGE_BYTES } from './sub-page-permissions.ts';
-import type { SavedTranslations } from './translation.ts';
+import type { SavedTranslations, TranslationAudit } from './translation.ts';
 import { TranslationControl } from './translation-control.ts';
 import { EptOption, Outcome } from './walk.ts';
 
@@ -56,7 +56,17 @@ export class Mmu extends TranslationControl {
   setDataBreakpoints(breakpoints: DataBreakpoints | undefined): void {
     if (breakpoints === undefined && this.#dataBreakpoints === undefined) return;
     this.#dataBreakpoints = breakpoints;
-    this.mayRefill = breakpoints === undefined;
+    this.#slowPathsChanged();
+  }
+  /** From now on each translation is held against the tables, as far as these may have changed since the last time. */
+  setAudit(audit: TranslationAudit | undefined): void {
+    if (audit === this.audit) return;
+    this.audit = audit;
+    this.isStale = false;
+    this.#slowPathsChanged();
+  }
+  #slowPathsChanged(): void {
+    this.mayRefill = this.#dataBreakpoints === undefined && this.audit === undefined;
     this.contextChanged();
   }
 
@@ -64,8 +74,17 @@ export class Mmu extends TranslationControl {
   watch(physicalAddress: number, reads: boolean, writes: boolean): void {
     const page = Math.floor(physicalAddress / PAGE_BYTES);
     if (page >= this.#watched.length) return;
-    const kept = (this.#watched[page] as number) & KEPT_FROM_FAST;
+    const kept = (this.#watched[page] as number) & ~(WATCH.READ | WATCH.WRITE);
     this.#watched[page] = (reads ? WATCH.READ : 0) | (writes ? WATCH.WRITE : 0) | kept;
+    this.fast.dropRamPage(page, true);
+    this.#dropWritableVmcs();
+  }
+  /** Whether writes to the RAM page that holds a host-physical address are told of, as it holds paging structures. */
+  watchTable(physicalAddress: number, isTable: boolean): void {
+    const page = Math.floor(physicalAddress / PAGE_BYTES);
+    const watched = this.#watched[page];
+    if (watched === undefined || ((watched & WATCH.TABLE) !== 0) === isTable) return;
+    this.#watched[page] = watched ^ WATCH.TABLE;
     this.fast.dropRamPage(page, true);
     this.#dropWritableVmcs();
   }
@@ -130,6 +149,7 @@ export class Mmu extends TranslationControl {
     const page = Math.floor(physical / PAGE_BYTES);
     const watched = this.#watched[page] as number;
     if (watched !== 0 && this.isWatched(physical, access)) this.onWatchedAccess(linear, physical, lengthBytes, access);
+    if (this.isStale) return physical;
     if (set >= 0 && (page + 1) * PAGE_BYTES <= ramBytes) this.#fillFast(set, linear, physical, page, access, watched);
     return physical;
   }
@@ -143,6 +163,7 @@ export class Mmu extends TranslationControl {
     if (this.isAlignmentChecked) return FillResult.Slow;
     const physical = this.tryTranslate(linear, access);
     if (physical < 0) return FillResult.Failed;
+    if (this.isStale) return FillResult.Slow;
     if (this.#dataBreakpoints?.watchesPage(linear) || this.apicAccessPage?.covers(physical)) return FillResult.Slow;
     if (access === Access.Write && this.#hasSubPages()) return FillResult.Slow;
     const page = Math.floor(physical / PAGE_BYTES);
@@ -161,7 +182,8 @@ export class Mmu extends TranslationControl {
   #fillFast(set: number, linear: number, physical: number, page: number, access: Access, watched: number): void {
     if (watched & KEPT_FROM_FAST) return;
     const read = (watched & WATCH.READ) === 0;
-    const write = access === Access.Write && (watched & WATCH.WRITE) === 0 && this.physical.codePages[page] === 0;
+    const isTold = (watched & (WATCH.WRITE | WATCH.TABLE)) !== 0 || this.physical.codePages[page] !== 0;
+    const write = access === Access.Write && !isTold;
     if (!read && !write) return;
     if (write) this.physical.dirtyPages[page] = 1;
     this.fast.fill(set, linear, physical, read, write);

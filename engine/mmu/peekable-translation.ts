@@ -25,7 +25,16 @@ export class PeekableTranslation extends Translation {
     if (!(this.state.cr0 & Cr0.PG)) return linear;
     const { linear: store } = this.vcpu.tlb;
     const slot = store.find(linear, this.currentTag());
-    return store.flagsAt(slot) & MappingFlag.Executed ? store.physicalOf(slot, linear) : -1;
+    if (!(store.flagsAt(slot) & MappingFlag.Executed)) return -1;
+    const physical = store.physicalOf(slot, linear);
+    return this.audit && !this.#isConfirmed(linear, physical) ? -1 : physical;
+  }
+
+  /** Whether a fresh walk for a fetch leads to the same place. */
+  #isConfirmed(linear: number, physical: number): boolean {
+    const walk = new Walk(false);
+    const space = this.currentSpace();
+    return this.walkPeek(linear, Access.Execute, Privilege.Current, walk, space) && walk.physical === physical;
   }
 
   /** Whether the mapping tags are those of the current context: VPID, EPTRTA, and PCID unless global. */

@@ -11,8 +11,8 @@ const PAGE_SHIFT = 12;
 /** The tables of RAM pages, a byte for each page, one after the other. */
 export const PAGE_TABLE = { code: 0, dirty: 1, watched: 2 } as const;
 
-/** What is watched of a RAM page. */
-export const WATCH = { READ: 1, WRITE: 2 } as const;
+/** What is watched of a RAM page: accesses, for the debugger; writes to it, as it holds paging structures. */
+export const WATCH = { READ: 1, WRITE: 2, TABLE: 8 } as const;
 
 /** What answers for physical addresses outside RAM. Sizes 1, 2 or 4 bytes; addresses are host-physical. */
 export interface MmioBus {
@@ -50,6 +50,9 @@ export class PhysicalMemory {
   /** Called before a write to a page whose writes are watched, whoever makes it. */
   onWatchedWrite: (address: number, lengthBytes: number) => void = () => {};
 
+  /** The same for a page with paging structures, while somebody wants to know of these. */
+  onTableWrite: (address: number, lengthBytes: number) => void = () => {};
+
   constructor(buffer: ArrayBuffer, ramBytes: number) {
     this.ramBytes = ramBytes;
     this.view = new DataView(buffer, RAM_ADDRESS, ramBytes);
@@ -83,7 +86,9 @@ export class PhysicalMemory {
     for (let page = first; page <= last; page++) {
       this.dirtyPages[page] = 1;
       if (this.codePages[page]) this.onCodeWrite(address, lengthBytes);
-      if ((this.watchedPages[page] as number) & WATCH.WRITE) this.onWatchedWrite(address, lengthBytes);
+      const watched = this.watchedPages[page] as number;
+      if (watched & WATCH.WRITE) this.onWatchedWrite(address, lengthBytes);
+      if (watched & WATCH.TABLE) this.onTableWrite(address, lengthBytes);
     }
   }
 

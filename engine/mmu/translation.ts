@@ -100,6 +100,15 @@ class TlbStatistics {
   }
 }
 
+/** Who holds translations against the tables. */
+export interface TranslationAudit {
+  /**
+   * Whether a fresh walk contradicts a translation that was just made. A fetch may be left by throwing.
+   * `physical` is where it leads.
+   */
+  contradicts(linear: number, access: Access, privilege: Privilege, physical: number): boolean;
+}
+
 export class Translation {
   readonly state: CpuState;
   readonly physical: PhysicalMemory;
@@ -115,6 +124,11 @@ export class Translation {
    * or for all addresses (undefined); of a world, or of both (undefined).
    */
   onCodeMappingsChanged: (linear: number | undefined, lengthBytes: number, world: World | undefined) => void = () => {};
+
+  /** While there is one, nobody but the slow path translates. */
+  protected audit: TranslationAudit | undefined;
+  /** Whether the audit contradicted the translation made last. */
+  isStale = false;
 
   #vcpu = new TranslationContext();
   /** What the fast translations of the two worlds were made for. */
@@ -201,6 +215,12 @@ export class Translation {
     this.onCodeMappingsChanged(undefined, 0, undefined);
   }
 
+  /** Paging structures were written, and somebody wants to know who translates by what they said before. */
+  tablesChanged(): void {
+    this.fast.dropAll();
+    this.onCodeMappingsChanged(undefined, 0, undefined);
+  }
+
   /** CR3 was written: nothing fast of the world in which that happened survives. */
   protected spaceChanged(): void {
     const world = this.#world();
@@ -280,6 +300,12 @@ export class Translation {
 
   /** Does what `translate` does, but returns a negative number in place of throwing; `takeFailure` tells what. */
   tryTranslate(linear: number, access: Access, privilege: Privilege = Privilege.Current): number {
+    const physical = this.#tryTranslate(linear, access, privilege);
+    if (this.audit) this.isStale = physical >= 0 && this.audit.contradicts(linear, access, privilege, physical);
+    return physical;
+  }
+
+  #tryTranslate(linear: number, access: Access, privilege: Privilege): number {
     if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return this.#fail(nonCanonical(privilege));
     if (!(this.#view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) {
       return this.#vcpu.ept ? this.#walkUnpaged(linear, access) : linear;

@@ -166,3 +166,15 @@ describe('a function breakpoint that names data', () => {
     expect((await dap.continue()).text).toBe(first);
   });
 });
+
+it('the filter "stale translation used" says which invalidation is missing', async () => {
+  const dap = new Client();
+  await dap.launch({ program: paging });
+  await dap.request('setExceptionBreakpoints', { filters: ['stale-translation'] });
+  await dap.request('configurationDone');
+  const stopped = await dap.stopped();
+  expect(stopped).toMatchObject({ reason: 'exception', description: 'Paused on stale translation used' });
+  expect(stopped.text).toMatch(/^Stale translation used: read of 0x8000000000, which the TLB has at 0x/);
+  const { description } = await dap.request('exceptionInfo', { threadId: 1 });
+  expect(description).toContain('INVLPG 0x8000000000 is missing after the change');
+});

@@ -48,6 +48,11 @@ export const filterDescriptions: Readonly<Record<StopFilter, FilterDescription>>
     description: 'An access to guest-physical memory that EPT, or nested paging, does not allow or map.',
     condition: 'guest_physical >= 0x10000',
   },
+  'stale-translation': {
+    label: 'Stale translation used',
+    description: 'The TLB has translated an access by an entry that the tables contradict: an invalidation is missing.',
+    condition: "address == 0x400000, access == 'write', table == 'EPT' (also physical, now)",
+  },
   exception: {
     label: 'Exception',
     description: 'Any exception is about to be delivered, by its vector.',

@@ -8,7 +8,7 @@ import type { Host } from '../host.ts';
 import type { Stop, Watch } from '../machine-api.ts';
 import { MemoryWatches } from './memory-watches.ts';
 import { RegisterWatches } from './register-watches.ts';
-import { WatchCauses } from './watch-causes.ts';
+import { type Cause, WatchCauses } from './watch-causes.ts';
 import { WatchNotes } from './watch-notes.ts';
 
 export class Watches {
@@ -68,6 +68,11 @@ export class Watches {
   /** What was noted came from outside. */
   discard(): void {
     this.#notes.discard();
+  }
+
+  /** Who accesses what just now. */
+  get cause(): Cause {
+    return this.#causes.current;
   }
 
   /** Another vCPU may be loaded. */

@@ -1,0 +1,219 @@
+/**
+ * The filter "stale translation used": holds what the TLB translates against a fresh walk. What a walk has confirmed stays in
+ * the fast TLB until some paging structure is written, so most accesses go at full speed even while the filter is on.
+ */
+import { Access, type Privilege } from '../mmu/access.ts';
+import type { EntryFormat } from '../mmu/paging-structures.ts';
+import type { TranslationAudit } from '../mmu/translation.ts';
+import { Outcome, Walk, type WalkTrace } from '../mmu/walk.ts';
+import { common, hex } from './event-descriptions.ts';
+import type { Host } from './host.ts';
+import type { MachineEvent } from './machine-api.ts';
+import { StopBefore } from './stop-before.ts';
+import type { Cause } from './watches/watch-causes.ts';
+import type { Watches } from './watches/watches.ts';
+
+type Table = 'guest' | 'EPT';
+
+/** An entry that a walk has read, by its host-physical address. */
+interface EntryRead {
+  readonly table: Table;
+  readonly address: number;
+}
+
+class EntriesRead implements WalkTrace {
+  list: EntryRead[] = [];
+
+  eptEntry(_format: EntryFormat, _index: number, address: number): void {
+    this.list.push({ table: 'EPT', address });
+  }
+  guestEntry(_format: EntryFormat, _index: number, _guestAddress: number, hostAddress: number): void {
+    // There is none in memory for the registers of PAE paging.
+    if (hostAddress >= 0) this.list.push({ table: 'guest', address: hostAddress });
+  }
+  guestFlagsWrite(): void {}
+}
+
+/** Who wrote an entry last. */
+interface Change {
+  readonly cause: Cause;
+  readonly vcpu: number;
+  readonly count: number;
+}
+
+/** A translation that the tables contradict. */
+interface Contradiction {
+  readonly linear: number;
+  readonly access: Access;
+  /** Where the TLB leads. */
+  readonly physical: number;
+  readonly entries: readonly EntryRead[];
+}
+
+const ENTRY_BYTES = 8;
+/** So many entries are remembered with who wrote them, the latest ones. */
+const REMEMBERED = 4096;
+const accessNames = { [Access.Read]: 'read', [Access.Write]: 'write', [Access.Execute]: 'execute' } as const;
+
+export class StaleTranslations implements TranslationAudit {
+  readonly #host: Host;
+  readonly #watches: Watches;
+  readonly #report: (event: MachineEvent) => boolean;
+  readonly #entries = new EntriesRead();
+  readonly #walk = new Walk(false, this.#entries);
+  /** Addresses of pages that hold paging structures. */
+  readonly #tables = new Set<number>();
+  readonly #changes = new Map<number, Change>();
+  /** The access that was told of last: one is translated more than once on its way. */
+  #told = '';
+
+  /** `report` says whether the run stops. */
+  constructor(host: Host, watches: Watches, report: (event: MachineEvent) => boolean) {
+    this.#host = host;
+    this.#watches = watches;
+    this.#report = report;
+  }
+
+  arm(isOn: boolean): void {
+    const { mmu, physical } = this.#host;
+    physical.onTableWrite = (address, lengthBytes) => this.#written(address, lengthBytes);
+    mmu.setAudit(isOn ? this : undefined);
+    if (isOn) return;
+    for (const page of this.#tables) mmu.watchTable(page, false);
+    this.#tables.clear();
+  }
+
+  /** A run begins, maybe where the machine has been before. */
+  begin(): void {
+    this.#told = '';
+  }
+
+  contradicts(linear: number, access: Access, privilege: Privilege, physical: number): boolean {
+    const { mmu } = this.#host;
+    const walk = this.#walk;
+    this.#entries.list = [];
+    const isMapped = mmu.walkPeek(linear, access, privilege, walk, mmu.currentSpace());
+    for (const { address } of this.#entries.list) this.#isTable(address);
+    if (isMapped && walk.physical === physical) return false;
+    const { clock, loaded } = this.#host;
+    const told = `${clock.instructions} ${linear} ${access} ${loaded}`;
+    if (this.#told === told) return true;
+    this.#told = told;
+    const event = this.#eventOf({ linear, access, physical, entries: this.#entries.list });
+    if (this.#report(event) && access === Access.Execute) throw new StopBefore();
+    return true;
+  }
+
+  #isTable(address: number): void {
+    const page = address - (address % 4096);
+    if (this.#tables.has(page)) return;
+    this.#tables.add(page);
+    this.#host.mmu.watchTable(page, true);
+  }
+
+  /** A page with paging structures is going to be written: what was confirmed has to be confirmed again. */
+  #written(address: number, lengthBytes: number): void {
+    const { mmu, runtime, loaded, clock } = this.#host;
+    if (mmu.settingFlagsFor !== undefined) return;
+    const { cause } = this.#watches;
+    for (let at = address - (address % ENTRY_BYTES); at < address + lengthBytes; at += ENTRY_BYTES) {
+      this.#changes.delete(at);
+      this.#changes.set(at, { cause, vcpu: loaded, count: clock.instructions });
+    }
+    for (const at of this.#changes.keys()) {
+      if (this.#changes.size <= REMEMBERED) break;
+      this.#changes.delete(at);
+    }
+    mmu.tablesChanged();
+    runtime.stopRequested = true;
+  }
+
+  /** The change made last of what the walk has read, if it is known. */
+  #lastChange({ entries }: Contradiction): (Change & EntryRead) | undefined {
+    let last: (Change & EntryRead) | undefined;
+    for (const entry of entries) {
+      const change = this.#changes.get(entry.address - (entry.address % ENTRY_BYTES));
+      // After a step back some are yet to come.
+      if (!change || change.count > this.#host.clock.instructions) continue;
+      if (!last || change.count >= last.count) last = { ...change, ...entry };
+    }
+    return last;
+  }
+
+  // ---- words -------------------------------------------------------------------------------------------------------
+
+  #eventOf(found: Contradiction): MachineEvent {
+    const { linear, access, physical } = found;
+    const address = hex(linear);
+    const now = this.#now();
+    const tables = this.#tablesOf(found);
+    const isFetch = access === Access.Execute;
+    const [did, does] = isFetch ? ['fetch', 'is about to be fetched'] : [accessNames[access], 'was accessed'];
+    return {
+      filter: 'stale-translation',
+      vcpu: this.#host.loaded,
+      title: `Stale translation used: ${did} of ${address}, which the TLB has at ${hex(physical)}`,
+      values: {
+        ...common(this.#host),
+        address: BigInt.asUintN(64, BigInt(linear)),
+        access: accessNames[access],
+        physical: BigInt(physical),
+        ...(this.#walk.outcome === Outcome.Mapped ? { now: BigInt(this.#walk.physical) } : {}),
+        table: tables.join(' and '),
+      },
+      explanation: [
+        `Linear address ${address} ${does} at physical address ${hex(physical)}, where the TLB has it; ${now}.`,
+        ...this.#whoChanged(found),
+        ...tables.map((table) => this.#advice(table, address)),
+      ],
+      ...(isFetch ? { comesAgain: true } : {}),
+    };
+  }
+
+  /** What a walk says now. */
+  #now(): string {
+    const { outcome, physical, errorCode, eptQualification } = this.#walk;
+    if (outcome === Outcome.Mapped) return `the tables now lead to ${hex(physical)}`;
+    if (outcome === Outcome.PageFault) {
+      if (errorCode & 8) return 'a reserved bit is set in the tables now';
+      return errorCode & 1 ? 'the tables do not allow such an access any more' : 'the page is not present any more';
+    }
+    if (outcome === Outcome.EptViolation) {
+      const allows = (eptQualification >> 3) & 7;
+      return allows ? 'EPT does not allow such an access any more' : 'EPT does not map the page any more';
+    }
+    return 'an EPT entry is misconfigured now';
+  }
+
+  /** Whose entries contradict; both where nobody can tell. */
+  #tablesOf(found: Contradiction): Table[] {
+    const { outcome } = this.#walk;
+    if (outcome === Outcome.PageFault || !this.#host.mmu.context.ept) return ['guest'];
+    if (outcome !== Outcome.Mapped) return ['EPT'];
+    const last = this.#lastChange(found);
+    return last ? [last.table] : ['guest', 'EPT'];
+  }
+
+  #whoChanged(found: Contradiction): string[] {
+    const last = this.#lastChange(found);
+    if (!last) return [];
+    const { by, instruction } = last.cause;
+    const where = instruction === undefined ? '' : ` at ${hex(instruction)}`;
+    const who = last.vcpu === this.#host.loaded ? '' : ` of vCPU ${last.vcpu}`;
+    const what = `The ${last.table === 'EPT' ? 'EPT' : 'paging-structure'} entry at ${hex(last.address)}`;
+    return [`${what} was last written by ${by}${where}${who}, at instruction ${last.count}.`];
+  }
+
+  /** The invalidation that is missing (SDM volume 3, "Invalidation of TLBs and Paging-Structure Caches"). */
+  #advice(table: Table, address: string): string {
+    const { context } = this.#host.mmu;
+    const { nonRoot } = this.#host.state;
+    const done = 'is missing after the change';
+    if (table === 'EPT') {
+      return `INVEPT ${done}: single-context with EPTP ${hex(context.ept?.eptp ?? 0)}, or all contexts.`;
+    }
+    const own = `INVLPG ${address} ${done}, or MOV to CR3, which keeps global pages, or INVPCID`;
+    if (!nonRoot || context.vpid === 0) return `${own}; on each processor that has used the page.`;
+    return `${own}; if the hypervisor made the change, INVVPID for that address and VPID ${context.vpid}.`;
+  }
+}

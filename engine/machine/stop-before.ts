@@ -1,0 +1,2 @@
+/** Thrown to leave an instruction that has not begun, for a stop that was already requested. */
+export class StopBefore {}
