@@ -115,6 +115,12 @@ describe('a data breakpoint by expression', () => {
     const info = await dap.request('dataBreakpointInfo', { name });
     expect(info).toMatchObject({ dataId: null, description: expect.stringContaining(problem) });
   });
+  it('not on memory that is no RAM', async () => {
+    const dap = await inTiny();
+    const dataId = 'host-physical:0xfee00000/4@0';
+    const { breakpoints } = await dap.request('setDataBreakpoints', { breakpoints: [{ dataId }] });
+    expect(breakpoints).toMatchObject([{ verified: false, message: expect.stringContaining('without RAM') }]);
+  });
   it('on a page-table entry: written by the program, A and D by the processor', async () => {
     const dap = new Client();
     await dap.launch({ program: paging });

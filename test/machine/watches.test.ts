@@ -251,6 +251,49 @@ describe('a page-table entry', () => {
   });
 });
 
+describe('under the built-in hypervisor', () => {
+  const source = `bits 64
+org 0x100000
+  mov ecx, 3
+again:
+  cpuid
+  mov ecx, 1
+  loop again
+  mov al, 'x'
+  out 0xe9, al
+  mov al, 0
+  out 0xf4, al
+`;
+  const started = async (...watches: Watch[]): Promise<Machine> => {
+    const { machine } = await guestFromSource(source, { virtualization: 'hardware' });
+    machine.setWatches(watches);
+    machine.history.checkpoint();
+    return machine;
+  };
+  const field: WatchTarget = { kind: 'vmcs-field', name: 'Exit reason' };
+  test('VM exits write its VMCS', async () => {
+    const machine = await started(watching(field, 'write'));
+    const forth = stopsOf(machine);
+    expect(forth.some((text) => text.startsWith('write by VM exit 10 (CPUID)'))).toBe(true);
+    expect(forth.every((text) => text.startsWith('write by VM exit'))).toBe(true);
+    expect(stopsBack(machine)).toEqual([...forth].reverse());
+  });
+  test('ports are reached by its device models', async () => {
+    const machine = await started(watching({ kind: 'port', port: 0xe9, lengthBytes: 1 }, 'write'));
+    expect(stopsOf(machine).map((text) => text.replace(/ @.*/, ''))).toEqual([
+      'write by VM exit 30 (I/O instruction): ? → 78',
+    ]);
+  });
+  test('who watches changes nothing', async () => {
+    const plain = await started();
+    plain.run();
+    const msr: WatchTarget = { kind: 'msr', index: 0xc000_0080 };
+    const machine = await started(watching(field, 'write'), watching(msr, 'readWrite'));
+    stopsOf(machine);
+    expect(machine.stateHash()).toBe(plain.stateHash());
+  });
+});
+
 test('who watches changes nothing', async () => {
   const program: BareHypervisor = { guest: 'mov rbx, cr3\n mov cr3, rbx\n cpuid', handlers: { 28: SKIP, 10: SKIP } };
   const plain = (await bareHypervisor(program)).machine;

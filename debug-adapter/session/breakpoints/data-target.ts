@@ -102,6 +102,15 @@ export function watchTargets(target: DataTarget, session: Session): WatchTarget[
           whatToDo: 'set it again once it is',
         });
       }
+      const isRam = ranges.every(
+        ({ address }) => session.vcpu(target.vcpu).peek('host-physical', address, 1).length > 0,
+      );
+      if (!isRam) {
+        throw new UserError(`${describeRange(target, session)} cannot be watched`, {
+          expected: 'RAM, or port:NUMBER for an I/O port',
+          found: 'an address without RAM behind it',
+        });
+      }
       return ranges.map((range) => ({ kind: 'memory', ...range }));
     }
     case 'page-table-entry': {

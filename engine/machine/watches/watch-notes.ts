@@ -17,11 +17,13 @@ export interface WatchNote {
 
 export class WatchNotes {
   readonly #wanted: () => void;
+  readonly #isQuiet: () => boolean;
   #notes: WatchNote[] = [];
 
-  /** `wanted` is told that the next boundary is to be looked at. */
-  constructor(wanted: () => void) {
+  /** `wanted` is told that the next boundary is to be looked at; while `isQuiet`, nothing is noted. */
+  constructor(wanted: () => void, isQuiet: () => boolean) {
     this.#wanted = wanted;
+    this.#isQuiet = isQuiet;
   }
 
   get isEmpty(): boolean {
@@ -30,6 +32,7 @@ export class WatchNotes {
 
   /** Of several accesses of a kind to the same data, the value before is that of the first. */
   add(note: WatchNote): void {
+    if (this.#isQuiet()) return;
     const known = this.#notes.findIndex(({ watch, access }) => watch === note.watch && access === note.access);
     const first = this.#notes[known];
     if (!first) this.#notes.push(note);

@@ -30,7 +30,7 @@ export class Watches {
     this.#isQuiet = isQuiet;
     this.#notes = new WatchNotes(() => {
       host.runtime.stopRequested = true;
-    });
+    }, isQuiet);
     this.#causes = new WatchCauses(host);
     this.#memory = new MemoryWatches(host, this.#notes, this.#causes);
     this.#registers = new RegisterWatches(host, this.#notes, this.#causes);
@@ -63,7 +63,7 @@ export class Watches {
   /** At a boundary: asks for a stop if something that was noted counts. */
   settle(): void {
     const hits = this.#notes.take();
-    if (hits.length > 0 && !this.#isQuiet()) this.#request({ kind: 'watch', vcpu: this.#host.loaded, hits });
+    if (hits.length > 0) this.#request({ kind: 'watch', vcpu: this.#host.loaded, hits });
   }
   /** What was noted came from outside. */
   discard(): void {
