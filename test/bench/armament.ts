@@ -26,14 +26,18 @@ export interface Armament {
 export const NOTHING_ARMED: Armament = { slices: false, breakpoint: false, filters: [], views: false, history: false };
 const SLICED: Armament = { ...NOTHING_ARMED, slices: true };
 
+/** It compares translations with the tables, and may take its time. */
+const COMPARING: StopFilter = 'stale-translation';
+
 /** By what the report calls them, plain first; `events` are those that the guest's work consists of. */
 export function armaments(events: readonly StopFilter[]): ReadonlyMap<string, Armament> {
-  const quiet = stopFilters.filter((filter) => !events.includes(filter));
+  const quiet = stopFilters.filter((filter) => filter !== COMPARING && !events.includes(filter));
   return new Map([
     ['plain', NOTHING_ARMED],
     ['in slices', SLICED],
     ['breakpoint', { ...SLICED, breakpoint: true }],
     ['filters', { ...SLICED, filters: quiet }],
+    ['stale translations', { ...SLICED, filters: [COMPARING] }],
     ['views', { ...SLICED, views: true }],
     ['history', { ...SLICED, history: true }],
   ]);
