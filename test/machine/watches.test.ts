@@ -2,9 +2,10 @@
 import { describe, expect, test } from 'vitest';
 import type { Watch, WatchHit, WatchTarget } from '../../engine/index.ts';
 import type { Machine } from '../../engine/machine/machine.ts';
+import { SECONDARY } from '../../engine/vmx/controls.ts';
 import { offsetOf } from '../../engine/vmx/vmcs.ts';
 import { guestFromSource } from '../vmm/run-guest.ts';
-import { type BareHypervisor, bareHypervisor, SKIP, write } from '../vmx/bare-hypervisor.ts';
+import { type BareHypervisor, bareHypervisor, encoding, SKIP, write } from '../vmx/bare-hypervisor.ts';
 
 const VMCS = 0x23_0000;
 const LSTAR = 0xc000_0082;
@@ -174,6 +175,21 @@ describe('a VMCS field', () => {
     const setUp = `mov dword [${at}], 5`;
     expect(await told({ setUp, guest: '' }, { kind: 'vmcs-field', name: 'Host FS base' }, 'write')).toEqual([
       'write by MOV: 0 → 5',
+    ]);
+  });
+  test('of the shadow VMCS: the guest’s VMWRITE, VMREAD and plain store', async () => {
+    const [SHADOW, BITMAPS] = [0x26_0000, 0x27_0000];
+    const program: BareHypervisor = {
+      secondary: SECONDARY['VMCS shadowing'],
+      fields: { 'VMCS link pointer': SHADOW, 'VMREAD-bitmap address': BITMAPS, 'VMWRITE-bitmap address': BITMAPS },
+      setUp: `mov eax, [${VMCS}]\n or eax, 0x80000000\n mov [${SHADOW}], eax`,
+      guest: `mov eax, ${encoding('Host FS base')}\n mov ecx, 5\n vmwrite rax, rcx\n vmread rdx, rax
+  mov byte [${SHADOW + offsetOf('Host FS base')}], 7`,
+    };
+    expect(await told(program, { kind: 'vmcs-field', name: 'Host FS base' }, 'readWrite')).toEqual([
+      'write by VMWRITE: 0 → 5',
+      'read by VMREAD: 5 → 5',
+      'write by MOV: 5 → 7',
     ]);
   });
   test('the same as memory: written by VMWRITE and by exits, which no instruction of the guest does', async () => {
