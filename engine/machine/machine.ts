@@ -41,6 +41,8 @@ import { Watches } from './watches/watches.ts';
  */
 const DETOURS = 2000;
 const INSTRUCTIONS_PER_DETOUR = 200;
+/** What watches call the work of the built-in hypervisor. */
+const HANDLING = "the hypervisor's handling of a VM exit";
 /** Consecutive slices after which scattered handlers are put into one module. */
 const SETTLE_AFTER = 1_000_000;
 
@@ -199,7 +201,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       const before = this.instructionCount;
       if (this.virtualizer.handling) {
         if (this.virtualizer.isStepping) return { kind: 'limit' };
-        this.#whileHandling(() => this.virtualizer.finishHandling());
+        this.watches.during(HANDLING, () => this.virtualizer.finishHandling());
         left -= this.instructionCount - before;
       } else if (!this.#scheduler.next(this.#only)) {
         const end = this.#waiting.passTime(this.#only);
@@ -223,7 +225,7 @@ export class Machine implements MachineControl, ExecutorOwner {
     if (this.#final) return this.#final;
     if (this.virtualizer.handling) {
       this.watches.discard();
-      this.#whileHandling(() => this.virtualizer.advanceStage());
+      this.watches.during(HANDLING, () => this.virtualizer.advanceStage());
       this.watches.settle();
       return this.#final ?? this.stops.take() ?? { kind: 'limit' };
     }
@@ -233,12 +235,6 @@ export class Machine implements MachineControl, ExecutorOwner {
     } finally {
       this.virtualizer.isStepping = false;
     }
-  }
-
-  /** The built-in hypervisor is at work. */
-  #whileHandling(work: () => void): void {
-    if (this.watches.isArmed) this.watches.during("the hypervisor's handling of a VM exit", work);
-    else work();
   }
 
   /** Asks a run to stop at the next instruction boundary. */
@@ -455,9 +451,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       mayRun: (vcpu) => this.#mayRun(vcpu),
       wake: () => {
         if (host.state.activityState === ACTIVITY.ACTIVE && !this.#signals.isPending(host.loaded)) return true;
-        return this.watches.isArmed
-          ? this.watches.during('an event that ends the wait', () => this.#wake())
-          : this.#wake();
+        return this.watches.during('an event that ends the wait', () => this.#wake());
       },
     };
   }

@@ -43,6 +43,7 @@ const isRegister = (target: WatchTarget): target is RegisterTarget =>
   target.kind === 'control-register' || target.kind === 'msr';
 /** The encoding of the upper half of a field names the field too. */
 const FULL = ~1;
+const RCX = 1;
 
 export class RegisterWatches {
   readonly #host: Host;
@@ -161,12 +162,15 @@ export class RegisterWatches {
 
   #intentionsOf(instruction: DecodedInstruction): Intended[] {
     switch (instruction.mnemonic) {
-      case 'Mov':
-        return this.#reads(instruction.operands[1]?.register?.name) ?? this.#writesCr2(instruction);
+      case 'Mov': {
+        const [to, from] = instruction.operands.map(({ register }) => register?.name.toLowerCase());
+        // No function tells of MOV to CR2; it does of the others.
+        return to === 'cr2' ? this.#registerAccess('cr2', 'write') : this.#registerAccess(from, 'read');
+      }
       case 'Smsw':
-        return this.#reads('cr0') ?? [];
+        return this.#registerAccess('cr0', 'read');
       case 'Xgetbv':
-        return this.#host.state.gpr32(1) === 0 ? (this.#reads('xcr0') ?? []) : [];
+        return this.#host.state.gpr32(RCX) === 0 ? this.#registerAccess('xcr0', 'read') : [];
       case 'Vmread':
       case 'Vmwrite':
         return this.#fields.length === 0 ? [] : this.#fieldAccess(instruction);
@@ -175,24 +179,11 @@ export class RegisterWatches {
     }
   }
 
-  /** Reads of a control or debug register; undefined if that name is of none. */
-  #reads(name: string | undefined): Intended[] | undefined {
-    const register = name?.toLowerCase();
-    if (!register || !/^(?:[cd]r[0-9]|xcr0)$/.test(register)) return undefined;
+  #registerAccess(name: string | undefined, access: 'read' | 'write'): Intended[] {
     return this.#registers.flatMap(({ watch, peek }) => {
-      const { target, read } = { ...watch };
-      if (!read || target.kind !== 'control-register' || target.name !== register) return [];
-      return [{ watch, access: 'read' as const, before: peek(), after: peek }];
-    });
-  }
-
-  /** No function tells of MOV to CR2. */
-  #writesCr2(instruction: DecodedInstruction): Intended[] {
-    if (instruction.operands[0]?.register?.name.toLowerCase() !== 'cr2') return [];
-    return this.#registers.flatMap(({ watch, peek }) => {
-      const { target, write } = { ...watch };
-      if (!write || target.kind !== 'control-register' || target.name !== 'cr2') return [];
-      return [{ watch, access: 'write' as const, before: peek(), after: peek }];
+      const { target } = watch;
+      if (!watch[access] || target.kind !== 'control-register' || target.name !== name) return [];
+      return [{ watch, access, before: peek(), after: peek }];
     });
   }
 

@@ -111,6 +111,7 @@ export class Watches {
 
   /** Work of the processor between instructions. */
   during<T>(by: string, work: () => T): T {
+    if (!this.isArmed) return work();
     this.#memory.follow();
     const outer = this.#causes.begin(by);
     this.#registers.begin();
