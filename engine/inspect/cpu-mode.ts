@@ -37,7 +37,12 @@ function svmMode({ efer, svmGuest, vmcb }: CpuState): Virtualized {
   };
 }
 
-export function cpuMode(vcpu: number, processor: Processor, mmu: Mmu): CpuModeView {
+export function cpuMode(
+  vcpu: number,
+  processor: Processor,
+  mmu: Mmu,
+  levels: CpuModeView['levels'],
+): CpuModeView {
   const { state, model } = processor;
   const { vpid, ept } = mmu.context;
   return {
@@ -55,5 +60,6 @@ export function cpuMode(vcpu: number, processor: Processor, mmu: Mmu): CpuModeVi
     ],
     interruptsEnabled: (state.flagsOther & RFLAGS.IF) !== 0,
     vpid,
+    levels,
   };
 }

@@ -1,5 +1,7 @@
 /** Plain data that views show: shapes shared by the inspectors and the public interface. */
+
 import type { Processor } from '../cpu/processor.ts';
+import type { VirtualizationLevel } from '../vmm/levels.ts';
 
 /** One register: how to read it, and to write it (returning why not). */
 export interface RegisterAccess {
@@ -43,6 +45,8 @@ export interface CpuModeView {
   readonly vpid: number;
   /** The current VMCS, or the VMCB of the last VMRUN. */
   readonly currentVmcs: bigint | undefined;
+  /** Outermost first; none without the built-in hypervisor. */
+  readonly levels: readonly VirtualizationLevel[];
 }
 
 export interface VmcsFieldView {

@@ -151,7 +151,7 @@ export class VcpuAccess implements Vcpu {
   }
 
   mode(): CpuModeView {
-    return this.#with(() => cpuMode(this.index, this.#host.processor, this.#host.mmu));
+    return this.#with(() => cpuMode(this.index, this.#host.processor, this.#host.mmu, this.#virtualizer.levels()));
   }
   vmcs(): VmcsView | undefined {
     return this.#with(() => this.#virtualizer.structure.view());

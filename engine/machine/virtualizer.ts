@@ -7,6 +7,7 @@ import type { VmExit } from '../cpu/events.ts';
 import { ACTIVITY } from '../cpu/register-bits.ts';
 import type { HardwareVirtualization } from '../cpu/virtualization.ts';
 import { GUEST_BASE, Hypervisor } from '../vmm/hypervisor.ts';
+import type { VirtualizationLevel } from '../vmm/levels.ts';
 import type { Vmx } from '../vmx/vmx.ts';
 import { enterProgram, loadSegments, waitForStartUp } from './boot.ts';
 import { type ControlStructure, controlStructure } from './control-structure.ts';
@@ -55,6 +56,7 @@ export class Virtualizer {
     const { processor, mmu, physical, vmx, clock } = this.#host;
     const { requestStop, stopRequested } = this.#reports;
     const vcpu = () => this.#host.loaded;
+    vmx.takeExit = (event) => this.exit(event);
     return new Hypervisor(
       {
         processor,
@@ -180,6 +182,11 @@ export class Virtualizer {
     return this.#hypervisor?.frames() ?? [];
   }
 
+  /** The levels of virtualization of the loaded vCPU, outermost first; none without the hypervisor. */
+  levels(): readonly VirtualizationLevel[] {
+    return this.#hypervisor?.levels() ?? [];
+  }
+
   // ---- interrupts --------------------------------------------------------------------------------------------------
 
   /** An interrupt is pending and would be taken at once: worth leaving compiled code for. */
@@ -206,7 +213,7 @@ export class Virtualizer {
   }
   /** Takes the VM exit that comes after those traps and before NMIs; false if there is none. */
   offerTimerOrNmiWindow(): boolean {
-    return this.#unit.exitByTimer() || (!this.#hypervisor && this.#unit.exitBeforeNmis());
+    return this.#unit.exitByTimer() || this.#unit.exitBeforeNmis();
   }
   /** Cheap and without loading: false if a vCPU that waits certainly has no VM exit to take. */
   mayLeaveGuest(vcpu: number): boolean {

@@ -20,9 +20,14 @@ import { GuestMemory, pagingOf } from './kernel/guest-memory.ts';
 import { GUEST_BASE, HostMemory } from './kernel/host-memory.ts';
 import { buildHostStructures, enterHost } from './kernel/host-structures.ts';
 import { block, canWake, interruptExit, prepareInjection, unblock } from './kernel/interrupts.ts';
+import { usesEpt } from './kernel/nested/nested-entry.ts';
+import { enteredL2, failEntryOfL2 } from './kernel/nested/nested-exit.ts';
+import { NestedVmx } from './kernel/nested/nested-state.ts';
+import { nestedHandler } from './kernel/nested/routing.ts';
 import { type KernelParts, VirtualCpu } from './kernel/virtual-cpu.ts';
 import { controlFields, type FieldValues, guestFields, hostFields } from './kernel/vmcs-setup.ts';
 import { VmxOperation } from './kernel/vmx-operation.ts';
+import { levelsOf, type VirtualizationLevel } from './levels.ts';
 import { type Handling, kernelStage, type Stage } from './stages.ts';
 import { UserHalf } from './user/user-half.ts';
 
@@ -94,6 +99,7 @@ export class Hypervisor {
     this.#memory = new HostMemory(physical);
     this.#kernel = {
       processor,
+      vmx: vmx.parts,
       state,
       guest: new Guest(state, vmx.parts.vmcs),
       memory: new GuestMemory(physical, memoryBytes, mmu.physicalAddressBits),
@@ -125,11 +131,13 @@ export class Hypervisor {
     const host = buildHostStructures(this.#memory);
     const addresses = { host, vmxonRegion: this.#region(), vmcs: this.#region() };
     const operation = new VmxOperation(processor, vmx, host.scratch);
-    const vcpu = new VirtualCpu(index, this.#kernel, addresses, operation);
+    const nested = new NestedVmx(this.#kernel, this.#memory, this.#region());
+    const vcpu = new VirtualCpu(index, this.#kernel, addresses, operation, nested);
     this.#vcpus[index] = vcpu;
     enterHost(processor, host);
     state.featureControl = FEATURE_CONTROL;
     operation.vmxon(addresses.vmxonRegion);
+    operation.vmclear(nested.vmcs02);
     operation.vmclear(addresses.vmcs);
     operation.vmptrld(addresses.vmcs);
     const controls = controlFields({ ...bitmaps, eptPointer: this.#kernel.ept.pointer, vpid: vcpu.vpid });
@@ -205,7 +213,7 @@ export class Hypervisor {
     vcpu.stages.enter(stages.handler);
     yield;
     guest.reinjectInterruptedEvent();
-    const handler = exitHandlers.get(reason);
+    const handler = (vcpu.nested.isL2 ? nestedHandler(vcpu) : undefined) ?? exitHandlers.get(reason);
     if (!handler) this.#parts.unimplemented(`handler for VM exit: ${exitReason(reason)?.name ?? reason}`);
     const handling = handler?.(vcpu);
     if (handling) yield* handling;
@@ -257,12 +265,17 @@ export class Hypervisor {
     const { state } = this.#kernel;
     const done = vcpu.operation.enter(vcpu.hasLaunched);
     if (state.nonRoot) {
-      vcpu.hasLaunched = true;
+      this.#entered(vcpu);
       vcpu.stages.clear();
     } else if (done && !vcpu.guest.entryFailed) {
       // The delivery of an injected event exited at once.
-      vcpu.hasLaunched = true;
+      this.#entered(vcpu);
       vcpu.handling = this.#handle(vcpu);
+      vcpu.handling.next();
+    } else if (done && vcpu.nested.isL2) {
+      // What the CPU found wrong with the state of L2 is for L1 to see.
+      failEntryOfL2(vcpu, vcpu.guest.exitReason, BigInt(vcpu.guest.qualification));
+      vcpu.handling = this.#enter(vcpu);
       vcpu.handling.next();
     } else {
       this.#parts.stop(`The hypervisor's VM entry failed: ${this.#violations()}`);
@@ -270,6 +283,11 @@ export class Hypervisor {
       vcpu.handling = this.#enter(vcpu);
       vcpu.handling.next();
     }
+  }
+
+  #entered(vcpu: VirtualCpu): void {
+    vcpu.hasLaunched = true;
+    if (vcpu.nested.isL2) enteredL2(vcpu);
   }
 
   #violations(): string {
@@ -320,7 +338,8 @@ export class Hypervisor {
   ): void {
     this.#memory.next = nextPage;
     for (const [index, vcpu] of this.#vcpus.entries()) {
-      Object.assign(vcpu, vcpus[index]);
+      const saved = vcpus[index];
+      if (saved) vcpu.restoreState(saved);
       vcpu.stages.clear();
       vcpu.handling = undefined;
       if (!vcpu.isBlocked) continue;
@@ -341,6 +360,10 @@ export class Hypervisor {
     return this.#current.stages.frames();
   }
 
+  levels(): readonly VirtualizationLevel[] {
+    return levelsOf(this.#current);
+  }
+
   /** Host-physical address of a linear one of the guest, whatever EPT maps so far. No side effects. */
   locate(linear: number): number | undefined {
     const { memory } = this.#kernel;
@@ -351,9 +374,11 @@ export class Hypervisor {
 
   #paging() {
     const { state, guest } = this.#kernel;
-    if (!state.nonRoot) return pagingOf(guest);
+    const { nested } = this.#current;
+    const ept = nested.isL2 && usesEpt(nested.vmcs12) ? nested.ept.context : undefined;
+    if (!state.nonRoot) return { ...pagingOf(guest), ept };
     const { cr0, cr3, cr4, efer, cpl, flagsOther } = state;
-    return { cr0, cr3, cr4, efer, cpl, rflags: flagsOther };
+    return { cr0, cr3, cr4, efer, cpl, rflags: flagsOther, ept };
   }
 
   get #current(): VirtualCpu {

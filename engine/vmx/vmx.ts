@@ -82,6 +82,8 @@ export class Vmx implements HardwareVirtualization {
   readonly instructions: Readonly<Record<string, SystemInstruction>>;
   /** VM exits by basic exit reason since the machine was made. */
   readonly exitCounts = new Float64Array(EXIT_REASON_COUNT);
+  /** Takes the VM exits that come between instructions; a hypervisor of the machine's own goes on from them. */
+  takeExit: (event: VmExit) => void = (event) => this.exit(event);
   /** Told after a VM exit, with the host's state loaded, if `tellsOfExit` agrees. */
   onVmExit: ((info: VmExitInfo) => void) | undefined;
   /** Whether anybody wants to know of exits with a basic reason. */
@@ -336,7 +338,7 @@ export class Vmx implements HardwareVirtualization {
     return state.nonRoot !== 0 && state.activityState <= ACTIVITY.HLT && hasPrimary(vmcs, control);
   }
   #exitIf(isDue: boolean, reason: number, qualification = 0n): boolean {
-    if (isDue) this.exit(new VmExit(reason, qualification));
+    if (isDue) this.takeExit(new VmExit(reason, qualification));
     return isDue;
   }
 

@@ -66,12 +66,21 @@ function modeRows(mode: WireCpuMode): Row[] {
       ? row('ASID', mode.vpid === 0 ? '0 (the host)' : String(mode.vpid), { icon: 'tag' })
       : row('VPID', mode.vpid === 0 ? '0 (none)' : String(mode.vpid), { icon: 'tag' }),
     ...(mode.currentVmcs === undefined ? [] : [vmcsRow(isSvm ? 'VMCB' : 'Current VMCS', mode.currentVmcs, row)]),
+    ...levelRows(mode, row),
   ];
 }
 
 /** The mode with the size of its code, which some modes have in their names. */
 const modeWithSize = ({ operatingMode, codeSize }: WireCpuMode): string =>
   operatingMode.includes(`${codeSize}-bit`) ? operatingMode : `${operatingMode}, ${codeSize}-bit code`;
+
+/** `Level 2 (running)`; nothing on the bare machine. */
+const levelRows = ({ levels }: WireCpuMode, row: MakeRow): Row[] =>
+  levels.map(({ level, isRunning, description }) =>
+    row(`Level ${level}`, isRunning ? `running: ${description}` : description, {
+      icon: isRunning ? 'debug-stackframe-focused' : 'server-environment',
+    }),
+  );
 
 type MakeRow = (name: string, description: string, more?: Partial<Row>) => Row;
 

@@ -18,6 +18,7 @@ const mode: WireCpuMode = {
   interruptsEnabled: true,
   vpid: 1,
   currentVmcs: '0x5000',
+  levels: [],
 };
 
 const modes = (...vcpus: readonly WireCpuMode[]) => asking({ 'ringside/cpuMode': () => ({ vcpus, current: 0 }) });
@@ -36,6 +37,20 @@ describe('the CPU mode view', () => {
       'Interrupts: enabled',
       'VPID: 1',
       'Current VMCS: 0x5000',
+    ]);
+  });
+
+  it('shows the levels of virtualization under the built-in hypervisor', async () => {
+    const levels = [
+      { level: 0, isRunning: false, description: 'the built-in hypervisor' },
+      { level: 1, isRunning: false, description: 'the guest' },
+      { level: 2, isRunning: true, description: 'the guest of the guest' },
+    ] as const;
+    const content = await cpuModeView(modes({ ...mode, levels }));
+    expect(content.rows.slice(-3).map(({ label, description }) => `${label}: ${description}`)).toEqual([
+      'Level 0: the built-in hypervisor',
+      'Level 1: the guest',
+      'Level 2: running: the guest of the guest',
     ]);
   });
 

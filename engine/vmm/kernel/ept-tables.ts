@@ -17,22 +17,32 @@ const ADDRESS = 0x000f_ffff_ffff_f000n;
 export class EptTables {
   readonly #memory: HostMemory;
   readonly #memoryBytes: number;
-  readonly #root: number;
+  readonly #allocate: () => number;
+  readonly root: number;
 
-  constructor(memory: HostMemory, memoryBytes: number) {
+  /** `allocate` gives zeroed pages for the tables. */
+  constructor(memory: HostMemory, memoryBytes: number, allocate = () => memory.allocate()) {
     this.#memory = memory;
     this.#memoryBytes = memoryBytes;
-    this.#root = memory.allocate();
+    this.#allocate = allocate;
+    this.root = allocate();
   }
 
   /** What the VMCS holds as EPT pointer. */
   get pointer(): number {
-    return this.#root + EPTP_FLAGS;
+    return this.root + EPTP_FLAGS;
+  }
+
+  /** Maps one page of 4 KBytes, with some EptRight bits. */
+  mapPage(guestPhysical: number, hostPhysical: number, rights: number): void {
+    const directory = this.#table(this.#table(this.root, guestPhysical, 39), guestPhysical, 30);
+    const leaf = (LEAF & ~RIGHTS) | BigInt(rights);
+    this.#write(this.#table(directory, guestPhysical, 21), guestPhysical, 12, BigInt(hostPhysical) | leaf);
   }
 
   /** Maps the page that holds a guest-physical address of the guest's memory; its size in bytes. */
   map(guestPhysical: number): number {
-    const directory = this.#table(this.#table(this.#root, guestPhysical, 39), guestPhysical, 30);
+    const directory = this.#table(this.#table(this.root, guestPhysical, 39), guestPhysical, 30);
     const large = guestPhysical - (guestPhysical % LARGE_PAGE_BYTES);
     if (large + LARGE_PAGE_BYTES <= this.#memoryBytes) {
       this.#write(directory, guestPhysical, 21, BigInt(GUEST_BASE + large) | LEAF | LARGE);
@@ -56,7 +66,7 @@ export class EptTables {
     const at = entryAddress(table, guestPhysical, shift);
     const entry = this.#memory.physical.readU64(at);
     if (entry & RIGHTS) return Number(entry & ADDRESS);
-    const next = this.#memory.allocate();
+    const next = this.#allocate();
     this.#memory.write64(at, BigInt(next) | RIGHTS);
     return next;
   }

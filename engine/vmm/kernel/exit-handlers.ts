@@ -6,6 +6,7 @@ import { handleEptViolation } from './exits/ept-violation.ts';
 import { handleIo } from './exits/io.ts';
 import { handleRdmsr, handleWrmsr } from './exits/msr.ts';
 import * as small from './exits/small-exits.ts';
+import { nestedInstructions } from './nested/instructions.ts';
 import type { ExitHandler } from './virtual-cpu.ts';
 
 const handlers: Partial<Record<ExitReasonName, ExitHandler>> = {
@@ -20,15 +21,6 @@ const handlers: Partial<Record<ExitReasonName, ExitHandler>> = {
   INVD: small.handleNothingToDo,
   RDPMC: small.handleNoCounters,
   VMCALL: small.handleVmcall,
-  VMCLEAR: small.handleUndefined,
-  VMLAUNCH: small.handleUndefined,
-  VMPTRLD: small.handleUndefined,
-  VMPTRST: small.handleUndefined,
-  VMREAD: small.handleUndefined,
-  VMRESUME: small.handleUndefined,
-  VMWRITE: small.handleUndefined,
-  VMXOFF: small.handleUndefined,
-  VMXON: small.handleUndefined,
   'Control-register accesses': handleControlRegister,
   'I/O instruction': handleIo,
   RDMSR: handleRdmsr,
@@ -37,10 +29,9 @@ const handlers: Partial<Record<ExitReasonName, ExitHandler>> = {
   MONITOR: small.handleNothingToDo,
   PAUSE: small.handleNothingToDo,
   'EPT violation': handleEptViolation,
-  INVEPT: small.handleUndefined,
-  INVVPID: small.handleUndefined,
   'WBINVD or WBNOINVD': small.handleNothingToDo,
   XSETBV: small.handleXsetbv,
+  ...nestedInstructions,
 };
 
 /** Handlers by basic exit reason. */

@@ -5,10 +5,11 @@
 import { type GuestFault, PF } from '../../cpu/events.ts';
 import { CR0, CR4, EFER, hasBit, RFLAGS } from '../../cpu/register-bits.ts';
 import { Access, Policy } from '../../mmu/access.ts';
+import type { EptWalker } from '../../mmu/ept-walk.ts';
 import { GuestWalker } from '../../mmu/guest-walk.ts';
 import { PagingMode, pagingMode } from '../../mmu/paging-structures.ts';
 import type { EntryMemory, PhysicalMemory } from '../../mmu/physical-memory.ts';
-import { type AddressSpace, Outcome, Walk } from '../../mmu/walk.ts';
+import { type AddressSpace, type EptContext, Outcome, Walk } from '../../mmu/walk.ts';
 import type { Guest } from './guest.ts';
 import { GUEST_BASE } from './host-memory.ts';
 
@@ -42,17 +43,22 @@ export interface GuestPaging {
   readonly efer: number;
   readonly cpl: number;
   readonly rflags: number;
+  /** Of the guest's hypervisor, if the tables are those of its guest: addresses are then translated by both. */
+  readonly ept?: EptContext | undefined;
 }
 
 export class GuestMemory {
   readonly physical: PhysicalMemory;
   readonly memoryBytes: number;
+  /** Walks EPTs that lie in the guest's memory: those of a guest that is a hypervisor. */
+  readonly ept: EptWalker;
   readonly #walker: GuestWalker;
 
   constructor(physical: PhysicalMemory, memoryBytes: number, physicalAddressBits: number) {
     this.physical = physical;
     this.memoryBytes = memoryBytes;
     this.#walker = new GuestWalker(new SlotEntries(physical, memoryBytes), physicalAddressBits);
+    this.ept = this.#walker.ept;
   }
 
   /** Whether the range is the guest's memory; what is not belongs to devices or to nobody. */
@@ -61,6 +67,19 @@ export class GuestMemory {
   }
   hostAddress(guestPhysical: number): number {
     return GUEST_BASE + guestPhysical;
+  }
+
+  /** Bytes of the guest's memory, little-endian; where it has none they read as ones, and writes are dropped. */
+  read(guestPhysical: number, lengthBytes: number): bigint {
+    if (!this.contains(guestPhysical, lengthBytes)) return (1n << BigInt(8 * lengthBytes)) - 1n;
+    let value = 0n;
+    for (let at = lengthBytes - 1; at >= 0; at--) {
+      value = (value << 8n) | BigInt(this.physical.readU8(GUEST_BASE + guestPhysical + at));
+    }
+    return value;
+  }
+  write64(guestPhysical: number, value: bigint): void {
+    if (this.contains(guestPhysical, 8)) this.physical.writeU64(GUEST_BASE + guestPhysical, value);
   }
 
   /** Guest-physical address of a linear one for an access of the guest; throws the page fault it would get. */
@@ -74,7 +93,8 @@ export class GuestMemory {
   peekTranslate(guest: GuestPaging, linear: number): number | undefined {
     const walk = new Walk(false);
     const asSupervisor = { ...guest, cpl: 0, rflags: guest.rflags | RFLAGS.AC };
-    return this.#walk(asSupervisor, linear, Access.Read, walk) ? walk.guestPhysical : undefined;
+    if (!this.#walk(asSupervisor, linear, Access.Read, walk)) return undefined;
+    return guest.ept ? walk.physical : walk.guestPhysical;
   }
 
   #walk(guest: GuestPaging, linear: number, access: Access, walk: Walk): boolean {
@@ -87,7 +107,7 @@ export class GuestMemory {
     return PF(walk.errorCode, linear);
   }
 
-  #space({ cr0, cr3, cr4, efer }: GuestPaging): AddressSpace {
+  #space({ cr0, cr3, cr4, efer, ept }: GuestPaging): AddressSpace {
     const mode = pagingMode(cr0, cr4, efer);
     const low = cr3 % LOW_32;
     const root =
@@ -99,7 +119,7 @@ export class GuestMemory {
       pageSizeExtensions: hasBit(cr4, CR4.PSE),
       globalPages: hasBit(cr4, CR4.PGE),
       executeDisable: hasBit(efer, EFER.NXE),
-      ept: undefined,
+      ept,
     };
   }
 

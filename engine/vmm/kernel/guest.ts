@@ -9,7 +9,8 @@ import { type CpuState, CS, SS } from '../../cpu/state.ts';
 import { segmentNames } from '../../cpu/state-layout.ts';
 import { PRIMARY } from '../../vmx/controls.ts';
 import { ENTRY_FAILURE } from '../../vmx/exit-reasons.ts';
-import { offsetOf, type Vmcs } from '../../vmx/vmcs.ts';
+import type { VmcsFieldName } from '../../vmx/fields.ts';
+import { encodingOf, offsetOf, type Vmcs } from '../../vmx/vmcs.ts';
 
 const RIP = offsetOf('Guest RIP');
 const RSP_FIELD = offsetOf('Guest RSP');
@@ -95,6 +96,13 @@ export class Guest {
   get cr3(): number {
     return this.vmcs.number(CR3_FIELD);
   }
+  /** Any field. */
+  field(name: VmcsFieldName): bigint {
+    return this.vmcs.readEncoding(encodingOf(name));
+  }
+  setField(name: VmcsFieldName, value: bigint | number): void {
+    this.vmcs.writeEncoding(encodingOf(name), BigInt.asUintN(64, BigInt(value)));
+  }
   get efer(): number {
     return this.vmcs.u32(EFER_FIELD);
   }
@@ -138,6 +146,10 @@ export class Guest {
   /** Low 32 bits of the exit qualification, unsigned: all that most exits use. */
   get qualification(): number {
     return this.vmcs.u32(QUALIFICATION);
+  }
+  /** The exit qualification of instructions with a memory operand, signed. */
+  get displacement(): bigint {
+    return BigInt.asIntN(64, this.vmcs.u64(QUALIFICATION));
   }
   get guestLinear(): number {
     return this.vmcs.number(GUEST_LINEAR);

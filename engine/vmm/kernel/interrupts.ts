@@ -19,23 +19,27 @@ const WINDOW = new VmExit(ExitReason['Interrupt window']);
 /** The exit that interrupts in or for the guest cause now, before its next instruction; undefined for none. */
 export function interruptExit(vcpu: VirtualCpu, canTakeInterrupt: boolean): VmExit | undefined {
   const { guest, interrupts } = vcpu.parts;
-  if (guest.wantsInterruptWindow) return canTakeInterrupt ? WINDOW : undefined;
+  const isKicked = vcpu.nested.takesInterrupts && interrupts.interruptPending && vcpu.index === 0;
+  if (!isKicked && guest.wantsInterruptWindow) return canTakeInterrupt ? WINDOW : undefined;
   return interrupts.interruptPending && vcpu.index === 0 ? KICK : undefined;
 }
 
 /** Prepares what the next VM entry injects; asks for an exit as soon as the guest can take what has to wait. */
 export function prepareInjection(vcpu: VirtualCpu): void {
   const { guest, interrupts } = vcpu.parts;
+  // Whoever has external interrupts exit is told by such an exit.
+  if (vcpu.nested.takesInterrupts) return;
   if (vcpu.index === 0 && interrupts.interruptPending && !guest.isInjecting && guest.isInterruptible) {
     guest.injectInterrupt(interrupts.acknowledge());
   }
-  guest.wantsInterruptWindow = vcpu.index === 0 && interrupts.interruptPending;
+  guest.wantsInterruptWindow = vcpu.nested.wantsInterruptWindow || (vcpu.index === 0 && interrupts.interruptPending);
 }
 
 /** Whether a guest that halted goes on. */
 export function canWake(vcpu: VirtualCpu): boolean {
   const { guest, interrupts } = vcpu.parts;
-  return vcpu.index === 0 && interrupts.interruptPending && guest.interruptsEnabled;
+  const isWoken = guest.interruptsEnabled || vcpu.nested.takesInterrupts;
+  return vcpu.index === 0 && interrupts.interruptPending && isWoken;
 }
 
 /** The processor idles in the host until there is something for the guest. */

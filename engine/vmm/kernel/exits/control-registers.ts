@@ -7,6 +7,7 @@ import { GuestFault, Vector } from '../../../cpu/events.ts';
 import { ACCESS, CR0, CR4, EFER, hasBit } from '../../../cpu/register-bits.ts';
 import { CS } from '../../../cpu/state.ts';
 import { PagingMode, pagingMode } from '../../../mmu/paging-structures.ts';
+import { CR0_FIXED0 } from '../../../vmx/capability-values.ts';
 import { ENTRY } from '../../../vmx/controls.ts';
 import { CrAccess } from '../../../vmx/qualification.ts';
 import { offsetOf } from '../../../vmx/vmcs.ts';
@@ -78,11 +79,11 @@ function writeCr0(vcpu: VirtualCpu, written: number): void {
   const value = ((written & CR0_DEFINED) | CR0.ET) >>> 0;
   if (hasBit(value, CR0.PG) && !hasBit(value, CR0.PE)) throw refuse();
   if (hasBit(value, CR0.NW) && !hasBit(value, CR0.CD)) throw refuse();
+  if (vcpu.nested.isOn && hasBit(CR0_FIXED0 & ~vcpu.nested.freeCr0, ~value)) throw refuse();
   const efer = eferForPaging(vcpu, value);
   const changed = guest.cr0 ^ value;
-  guest.vmcs.setU32(CR0_SHADOW, value);
-  guest.vmcs.setU32(CR0_FIELD, (value | forcedCr0) >>> 0);
-  setEfer(vcpu, efer);
+  setGuestCr0(vcpu, value);
+  setGuestEfer(vcpu, efer);
   if (hasBit(changed, CR0_TRANSLATION)) translationChanged(vcpu);
 }
 
@@ -104,8 +105,18 @@ function eferForPaging(vcpu: VirtualCpu, value: number): number {
   return efer;
 }
 
+/** CR0 and CR4 as the guest is to see them, without any checks. */
+export function setGuestCr0({ guest }: VirtualCpu, value: number): void {
+  guest.vmcs.setU32(CR0_SHADOW, value);
+  guest.vmcs.setU32(CR0_FIELD, (value | forcedCr0) >>> 0);
+}
+export function setGuestCr4({ guest }: VirtualCpu, value: number): void {
+  guest.vmcs.setU32(CR4_SHADOW, value);
+  guest.vmcs.setU32(CR4_FIELD, (value | forcedCr4) >>> 0);
+}
+
 /** The "IA-32e mode guest" control is to say the same as IA32_EFER.LMA. */
-function setEfer(vcpu: VirtualCpu, efer: number): void {
+export function setGuestEfer(vcpu: VirtualCpu, efer: number): void {
   const { guest } = vcpu.parts;
   guest.efer = efer;
   const controls = guest.vmcs.u32(ENTRY_CONTROLS);
@@ -116,14 +127,13 @@ function setEfer(vcpu: VirtualCpu, efer: number): void {
 function writeCr4(vcpu: VirtualCpu, value: number): void {
   const { guest, processor } = vcpu.parts;
   const long = hasBit(guest.efer, EFER.LMA);
-  // VMX is not the guest's.
-  if (hasBit(value, ~(cr4Allowed(processor) & ~CR4.VMXE))) throw refuse();
+  if (hasBit(value, ~cr4Allowed(processor))) throw refuse();
+  if (vcpu.nested.isOn && !hasBit(value, CR4.VMXE)) throw refuse();
   if (long && !hasBit(value, CR4.PAE)) throw refuse();
   const enablesPcid = hasBit(value & ~guest.cr4, CR4.PCIDE);
   if (enablesPcid && (!long || guest.cr3 % 4096 !== 0)) throw refuse();
   const changed = guest.cr4 ^ value;
-  guest.vmcs.setU32(CR4_SHADOW, value);
-  guest.vmcs.setU32(CR4_FIELD, (value | forcedCr4) >>> 0);
+  setGuestCr4(vcpu, value);
   if (hasBit(changed, CR4_TRANSLATION)) translationChanged(vcpu);
 }
 
@@ -135,5 +145,5 @@ function translationChanged(vcpu: VirtualCpu): void {
       guest.vmcs.setNumber(PDPTES[index] as number, entry);
     });
   }
-  vcpu.operation.invalidateVpid(vcpu.vpid);
+  vcpu.operation.invalidateVpid(vcpu.currentVpid);
 }

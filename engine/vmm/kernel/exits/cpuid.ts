@@ -9,7 +9,6 @@ const RDX = 2;
 const RBX = 3;
 
 const FEATURES = 1;
-const VMX = 1 << 5;
 /** MONITOR and MWAIT exit, and do nothing. */
 const MONITOR = 1 << 3;
 const OSXSAVE = 1 << 27;
@@ -37,5 +36,5 @@ function guestCpuid(vcpu: VirtualCpu, leaf: number, subleaf: number): CpuidResul
   const result = processor.model.cpuid(state, leaf, subleaf);
   if (leaf !== FEATURES) return result;
   const osxsave = hasBit(guest.cr4, CR4.OSXSAVE) ? OSXSAVE : 0;
-  return { ...result, ecx: ((result.ecx & ~(VMX | MONITOR | OSXSAVE)) | HYPERVISOR | osxsave) >>> 0 };
+  return { ...result, ecx: ((result.ecx & ~(MONITOR | OSXSAVE)) | HYPERVISOR | osxsave) >>> 0 };
 }

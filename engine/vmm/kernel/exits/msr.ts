@@ -6,6 +6,7 @@ import { GuestFault, Vector } from '../../../cpu/events.ts';
 import { readMsr, writeMsr } from '../../../cpu/msrs.ts';
 import { CR0, EFER, hasBit } from '../../../cpu/register-bits.ts';
 import { offsetOf } from '../../../vmx/vmcs.ts';
+import { readCapability } from '../nested/capabilities.ts';
 import type { VirtualCpu } from '../virtual-cpu.ts';
 
 const RAX = 0;
@@ -19,7 +20,7 @@ const IA32_PAT = 0x277;
 const IA32_EFER = 0xc000_0080;
 const FIRST_VMX_CAPABILITY = 0x480;
 const LAST_VMX_CAPABILITY = 0x491;
-const LOCKED = 1n;
+const FEATURE_CONTROL = { LOCK: 1, WRITABLE: 7 } as const;
 
 const EFER_WRITABLE = BigInt(EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE);
 const DEBUGCTL_WRITABLE = 3n;
@@ -36,7 +37,7 @@ const refuse = (): GuestFault => new GuestFault(Vector.GP, 0);
 export function handleRdmsr(vcpu: VirtualCpu): undefined {
   const { state } = vcpu.parts;
   faulting(vcpu, () => {
-    const value = read(vcpu, state.gpr32(RCX));
+    const value = readGuestMsr(vcpu, state.gpr32(RCX));
     state.setGpr(RAX, value & 0xffff_ffffn);
     state.setGpr(RDX, value >> 32n);
   });
@@ -45,7 +46,7 @@ export function handleRdmsr(vcpu: VirtualCpu): undefined {
 export function handleWrmsr(vcpu: VirtualCpu): undefined {
   const { state } = vcpu.parts;
   faulting(vcpu, () => {
-    write(vcpu, state.gpr32(RCX), (BigInt(state.gpr32(RDX)) << 32n) | BigInt(state.gpr32(RAX)));
+    writeGuestMsr(vcpu, state.gpr32(RCX), (BigInt(state.gpr32(RDX)) << 32n) | BigInt(state.gpr32(RAX)));
   });
 }
 
@@ -60,16 +61,17 @@ function faulting(vcpu: VirtualCpu, work: () => void): void {
   vcpu.skipInstruction();
 }
 
-const isHidden = (index: number): boolean => index >= FIRST_VMX_CAPABILITY && index <= LAST_VMX_CAPABILITY;
+const isVmxCapability = (index: number): boolean => index >= FIRST_VMX_CAPABILITY && index <= LAST_VMX_CAPABILITY;
 
-function read(vcpu: VirtualCpu, index: number): bigint {
+/** An MSR as the guest has it; throws #GP(0). */
+export function readGuestMsr(vcpu: VirtualCpu, index: number): bigint {
   const { guest, processor } = vcpu.parts;
-  if (isHidden(index)) throw refuse();
+  if (isVmxCapability(index)) return readCapability(processor, index);
   switch (index) {
     case IA32_TIME_STAMP_COUNTER:
       return BigInt.asUintN(64, processor.tscNow() + guest.vmcs.u64(TSC_OFFSET));
     case IA32_FEATURE_CONTROL:
-      return LOCKED;
+      return BigInt(vcpu.nested.featureControl);
     case IA32_EFER:
       return BigInt(guest.efer);
     case IA32_PAT:
@@ -81,12 +83,15 @@ function read(vcpu: VirtualCpu, index: number): bigint {
   }
 }
 
-function write(vcpu: VirtualCpu, index: number, value: bigint): void {
+/** As WRMSR of the guest; throws #GP(0). */
+export function writeGuestMsr(vcpu: VirtualCpu, index: number, value: bigint): void {
   const { guest, processor } = vcpu.parts;
-  if (isHidden(index) || index === IA32_FEATURE_CONTROL) throw refuse();
+  if (isVmxCapability(index)) throw refuse();
   switch (index) {
     case IA32_TIME_STAMP_COUNTER:
       return guest.vmcs.setU64(TSC_OFFSET, BigInt.asUintN(64, value - processor.tscNow()));
+    case IA32_FEATURE_CONTROL:
+      return writeFeatureControl(vcpu, Number(value));
     case IA32_EFER:
       return writeEfer(vcpu, value);
     case IA32_PAT:
@@ -97,6 +102,11 @@ function write(vcpu: VirtualCpu, index: number, value: bigint): void {
     default:
       return writeMsr(processor, index, value);
   }
+}
+
+function writeFeatureControl({ nested }: VirtualCpu, value: number): void {
+  if (nested.featureControl & FEATURE_CONTROL.LOCK || value > FEATURE_CONTROL.WRITABLE) throw refuse();
+  nested.featureControl = value;
 }
 
 /** LMA follows paging and LME; a write leaves it. LME cannot change while paging is on. */
