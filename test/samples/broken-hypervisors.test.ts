@@ -58,7 +58,8 @@ const staleEntry: Look = async (dap, name) => {
   const { entries } = await dap.request('ringside/tlb', {});
   const stale = entries.filter(({ stale, kind }) => stale !== undefined && kind === 'combined');
   expect(stale).toHaveLength(1);
-  return stale[0]?.stale?.reason ?? '';
+  const used = await atFilter('stale-translation')(dap, name);
+  return `${stale[0]?.stale?.reason}\n${used}`;
 };
 
 const changedRegister: Look = async (dap, name) => {
