@@ -37,12 +37,7 @@ function svmMode({ efer, svmGuest, vmcb }: CpuState): Virtualized {
   };
 }
 
-export function cpuMode(
-  vcpu: number,
-  processor: Processor,
-  mmu: Mmu,
-  levels: CpuModeView['levels'],
-): CpuModeView {
+export function cpuMode(vcpu: number, processor: Processor, mmu: Mmu, levels: CpuModeView['levels']): CpuModeView {
   const { state, model } = processor;
   const { vpid, ept } = mmu.context;
   return {
