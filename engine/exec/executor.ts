@@ -172,6 +172,12 @@ export class Executor {
     return 'limit';
   }
 
+  /** Compiles the region that starts at RIP, if that is decoded, as if it had become hot. Throws the fetch's event. */
+  compileAtRip(): void {
+    const block = this.#cache.peek(this.#locate());
+    if (block) this.regions.compile(block);
+  }
+
   /** Something else than the code leads on from here. */
   #elsewhere(): void {
     this.#state.linkSite = 0;

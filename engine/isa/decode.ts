@@ -15,6 +15,7 @@ import { featuresOf, type InstructionAvailability } from './availability.ts';
 import { addressSizeOfCode, operandSizeOfCode } from './code-sizes.ts';
 import { EXTENSION, extensionsOf } from './extensions.ts';
 import type { Operand, OperandWidth } from './operand.ts';
+import { isPrefix, isRex } from './prefixes.ts';
 
 /** Mnemonic of what the CPU does not have. */
 export const UNAVAILABLE = 'UNAVAILABLE';
@@ -96,7 +97,7 @@ export function* decodeInstructions(
     decoder.ip = BigInt.asUintN(64, BigInt(ip));
     let address = ip;
     while (decoder.canDecode) {
-      const instruction = decoder.decode();
+      const instruction = exchangeOfR8(decoder.decode(), codeSize, bytes, address - ip);
       try {
         const described = describe(instruction, codeSize, address, bytes.subarray(address - ip));
         const isAvailable = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
@@ -107,6 +108,20 @@ export function* decodeInstructions(
         instruction.free();
       }
     }
+  } finally {
+    decoder.free();
+  }
+}
+
+/** PAUSE with REX.B is XCHG R8, RAX, as on silicon; iced-x86 decodes it so by an option only. */
+function exchangeOfR8(decoded: Instruction, codeSize: CodeSize, bytes: Uint8Array, at: number): Instruction {
+  const rex = bytes[at + decoded.length - 2] ?? 0;
+  if (decoded.code !== Code.Pause || !isRex(rex, codeSize) || (rex & 1) === 0) return decoded;
+  const decoder = new Decoder(codeSize, bytes.subarray(at), DecoderOptions.NoPause);
+  decoder.ip = decoded.ip;
+  decoded.free();
+  try {
+    return decoder.decode();
   } finally {
     decoder.free();
   }
@@ -130,40 +145,6 @@ const withoutMeaning = (instruction: DecodedInstruction): DecodedInstruction => 
   memory: undefined,
 });
 
-const LEGACY_PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
-
-/**
- * Whether bytes that do not decode exceed 15 bytes by redundant prefixes (#GP). That comes before what else is wrong with
- * them, a LOCK prefix that is not allowed for instance.
- */
-export function isOverlong(bytes: Uint8Array, codeSize: CodeSize): boolean {
-  let prefixes = 0;
-  while (LEGACY_PREFIXES.has(bytes[prefixes] ?? 0)) prefixes++;
-  if (prefixes >= MAX_LENGTH) return true;
-  const distinct = new Set(bytes.subarray(0, prefixes));
-  const rest = bytes.subarray(prefixes);
-  const kept = lengthOf(Uint8Array.from([...distinct, ...rest]), codeSize);
-  // Some prefixes do not go with VEX.
-  const length = kept > 0 ? kept - distinct.size : lengthOf(rest, codeSize) || (LEAST_BYTES[rest[0] ?? 0] ?? 0);
-  return length > 0 && prefixes + length > MAX_LENGTH;
-}
-
-const MAX_LENGTH = 15;
-/** How many bytes must be read, from the escape on, before it is clear that they are no instruction. */
-const LEAST_BYTES: Readonly<Record<number, number>> = { 15: 2, 98: 5, 196: 4, 197: 3 };
-
-/** Length of the first instruction, whether or not its prefixes allow it; 0 if there is none. */
-function lengthOf(bytes: Uint8Array, codeSize: CodeSize): number {
-  const decoder = new Decoder(codeSize, bytes, DecoderOptions.NoInvalidCheck);
-  const instruction = decoder.decode();
-  try {
-    return instruction.isInvalid ? 0 : instruction.length;
-  } finally {
-    instruction.free();
-    decoder.free();
-  }
-}
-
 function describe(instruction: Instruction, codeSize: CodeSize, ip: number, bytes: Uint8Array): DecodedInstruction {
   const { code } = instruction;
   const vex = instruction.encoding === EncodingKind.VEX;
@@ -172,7 +153,7 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number, byte
   const memory = operands.some((o) => o.kind === 'memory' || o.kind === 'string')
     ? describeMemory(instruction, codeSize)
     : monitoredMemory(instruction);
-  const mnemonic = Mnemonic[instruction.mnemonic] as string;
+  const mnemonic = mnemonicOf(instruction);
   return {
     code,
     codeName: Code[code] as string,
@@ -192,10 +173,15 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number, byte
   };
 }
 
+/** Of an EVEX form, of which the engine has none, not that which it shares with a VEX form: it has masks, and more registers. */
+function mnemonicOf({ mnemonic, encoding }: Instruction): string {
+  const name = Mnemonic[mnemonic] as string;
+  return encoding === EncodingKind.EVEX ? `Evex_${name}` : name;
+}
+
 /** 0 where the first byte after prefixes is not D8 to DF. */
 function x87OpcodeOf(bytes: Uint8Array, codeSize: CodeSize): number {
-  const isPrefix = (byte: number) => LEGACY_PREFIXES.has(byte) || (codeSize === 64 && (byte & 0xf0) === 0x40);
-  const at = bytes.findIndex((byte) => !isPrefix(byte));
+  const at = bytes.findIndex((byte) => !isPrefix(byte, codeSize));
   const opcode = bytes[at] ?? 0;
   return (opcode & 0xf8) === 0xd8 ? ((opcode & 7) << 8) | (bytes[at + 1] ?? 0) : 0;
 }

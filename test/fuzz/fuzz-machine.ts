@@ -3,30 +3,38 @@ import { type Instruction, Mnemonic, RflagsBits } from 'iced-x86';
 import { Unimplemented } from '../../engine/cpu/events.ts';
 import { SoftwareException } from '../../engine/cpu/interrupt-instructions.ts';
 import { CS } from '../../engine/cpu/state.ts';
-import { VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
+import { type Attempts, VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
 import { type Mode, STATUS_FLAGS } from '../vectors/layout.ts';
 import { definedFlags, isResultUndefined } from '../vectors/record/defined-flags.ts';
+import { oracleDifferences, otherExecutions } from './executions.ts';
 import { codeOf, type FuzzCase, withInstruction } from './fuzz-case.ts';
-import { CHANGES_MORE, decodesOtherwise, reasonNotHeld } from './not-held.ts';
+import { CHANGES_MORE, decodesOtherwise, reasonNotHeld, TELLS_OF_THE_MACHINE } from './not-held.ts';
 
 const NEVER = { hotAfter: Number.POSITIVE_INFINITY, watchedBlocks: 1 };
 const INT3 = 0xcc;
-/** Instructions, and iterations of REP, after which a case is given up. */
-const MAX_STEPS = 300;
-const MAX_ITERATIONS = 70_000;
+/** Instructions, and these with all iterations of repeated ones, after which a case is given up. */
+const MAX_INSTRUCTIONS = 300;
+const MAX_STEPS = 70_000;
 /** There are so many handlers for forms of instructions only: a new machine begins anew. */
 const CASES_OF_A_MACHINE = 6000;
 
 /** `system`: at an instruction that would change more of the machine than a case starts from. */
 type End = 'ended' | 'endless' | 'unimplemented' | 'system';
 
-/** What came of a case. */
-export interface Run {
-  readonly outcome: VectorOutcome;
+interface Stop {
   /** `ended`: at INT3 or with a fault, so that it can be held against a real CPU. */
   readonly end: End;
   /** What is not implemented, by its name. */
   readonly what?: string;
+  /** Instructions, each iteration of a repeated one, and the fault. */
+  readonly steps: number;
+}
+
+/** What came of a case. */
+export interface Run extends Stop {
+  readonly outcome: VectorOutcome;
+  /** How the engine's other executions end in another way, in words. */
+  readonly disagreements: readonly string[];
   /** Why the result may not be held against another processor's. */
   readonly notHeld: string | undefined;
   /** The status flags that are defined at the end. */
@@ -53,12 +61,18 @@ class Definedness {
   /** Before the last instruction: what holds if that faulted. */
   undefinedBefore = 0;
   notHeld: string | undefined;
+  tellsOfTheMachine = false;
+  /** The instruction that comes next would change what a case does not bring back. */
+  changesMore = false;
   readonly executed: string[] = [];
 
   before(instruction: Instruction, mode: Mode, gpr: readonly bigint[], input: FuzzCase['input']): void {
     const mnemonic = Mnemonic[instruction.mnemonic] as string;
     this.executed.push(mnemonic);
-    this.notHeld ??= reasonNotHeld(instruction, mode);
+    const reason = reasonNotHeld(instruction, mode);
+    this.notHeld ??= reason;
+    this.tellsOfTheMachine ||= reason === TELLS_OF_THE_MACHINE;
+    this.changesMore = reason !== undefined && CHANGES_MORE.has(reason);
     const state = { ...input, gpr: [...gpr] };
     if (isResultUndefined(instruction, state)) this.notHeld ??= 'the result is undefined';
     if (rflags(instruction.rflagsRead) & this.undefinedFlags) this.notHeld ??= 'reads flags that are undefined';
@@ -84,25 +98,39 @@ export class FuzzMachines {
   run(fuzzCase: FuzzCase): Run {
     const machine = this.#machine(fuzzCase.mode);
     const definedness = new Definedness();
-    const stop: { end: End; what?: string } = { end: 'ended' };
-    const outcome = machine.execute(fuzzCase.input, codeOf(fuzzCase), () => {
-      try {
-        stop.end = interpret(machine, fuzzCase, definedness);
-      } catch (event) {
-        if (!(event instanceof Unimplemented)) throw event;
-        Object.assign(stop, { end: 'unimplemented', what: event.what });
-      }
+    const attempts = machine.start(fuzzCase.input, codeOf(fuzzCase));
+    let stop: Stop = { end: 'ended', steps: 0 };
+    const outcome = attempts.run(() => {
+      stop = stopOf(machine, fuzzCase, definedness);
     });
+    const isComparable = stop.end === 'ended' && !definedness.tellsOfTheMachine;
+    const disagreements = isComparable ? disagreementsOf(fuzzCase, attempts, outcome, stop.steps) : [];
+    attempts.end();
     // An instruction that stopped the run was not taken back as a fault is: begin anew.
     if (stop.end === 'unimplemented') this.#machines.delete(fuzzCase.mode);
     return {
       outcome: withoutTrap(outcome),
       ...stop,
+      disagreements,
       notHeld: definedness.notHeld,
       flagsMask: flagsMask(definedness, outcome),
       executed: definedness.executed,
     };
   }
+}
+
+function stopOf(machine: VectorMachine, fuzzCase: FuzzCase, definedness: Definedness): Stop {
+  try {
+    return interpret(machine, fuzzCase, definedness);
+  } catch (event) {
+    if (!(event instanceof Unimplemented)) throw event;
+    return { end: 'unimplemented', what: event.what, steps: 0 };
+  }
+}
+
+function disagreementsOf(fuzzCase: FuzzCase, attempts: Attempts, outcome: VectorOutcome, steps: number): string[] {
+  const others = otherExecutions(attempts, outcome, steps);
+  return steps === 1 ? [...others, ...oracleDifferences(fuzzCase, outcome)] : others;
 }
 
 /** A divide error leaves the flags undefined as a division does; another fault leaves them as they were. */
@@ -119,25 +147,30 @@ function withoutTrap(outcome: VectorOutcome): VectorOutcome {
   return exception.vector === 3 ? { ...outcome, exception: undefined, rip: next - 1n } : { ...outcome, rip: next };
 }
 
-function interpret(machine: VectorMachine, fuzzCase: FuzzCase, definedness: Definedness): End {
+function interpret(machine: VectorMachine, fuzzCase: FuzzCase, definedness: Definedness): Stop {
   const { state, executor, mmu } = machine.host;
-  let [steps, iterations, last] = [0, 0, -1];
-  while (!machine.faulted) {
+  let [instructions, steps, last] = [0, 0, -1];
+  for (; !machine.faulted; steps++) {
     const { rip } = state;
     const linear = fuzzCase.mode === 64 ? rip : (state.segment(CS).base + rip) >>> 0;
     if (rip !== last) {
       const bytes = mmu.peek(linear, 15);
       if (bytes[0] === INT3) break;
-      if (++steps > MAX_STEPS) return 'endless';
-      const gpr = Array.from({ length: 16 }, (_, n) => state.gpr(n));
-      if (decodesOtherwise(bytes, fuzzCase.mode)) definedness.notHeld ??= 'AMD processors decode it in another way';
-      withInstruction(bytes, fuzzCase.mode, (instruction) => {
-        if (!instruction.isInvalid) definedness.before(instruction, fuzzCase.mode, gpr, fuzzCase.input);
-      });
-      if (definedness.notHeld && CHANGES_MORE.has(definedness.notHeld)) return 'system';
+      if (++instructions > MAX_INSTRUCTIONS) return { end: 'endless', steps };
+      look(bytes, machine, fuzzCase, definedness);
+      if (definedness.changesMore) return { end: 'system', steps };
       last = rip;
-    } else if (++iterations > MAX_ITERATIONS) return 'endless';
+    } else if (steps > MAX_STEPS) return { end: 'endless', steps };
     executor.run(1);
   }
-  return 'ended';
+  return { end: 'ended', steps };
+}
+
+/** Notes what the next instruction leaves undefined. */
+function look(bytes: Uint8Array, { host }: VectorMachine, { mode, input }: FuzzCase, definedness: Definedness): void {
+  const gpr = Array.from({ length: 16 }, (_, n) => host.state.gpr(n));
+  if (decodesOtherwise(bytes, mode)) definedness.notHeld ??= 'AMD processors decode it in another way';
+  withInstruction(bytes, mode, (instruction) => {
+    if (!instruction.isInvalid) definedness.before(instruction, mode, gpr, input);
+  });
 }

@@ -17,7 +17,8 @@ for (const [name, value] of Object.entries(values)) {
 const cache = new URL('../../node_modules/.cache/ringside-vectors/', import.meta.url);
 const { fuzz, recorder } = await importBundled(new URL('main.ts', import.meta.url), cache);
 const judge = recorder(cache, new URL('../vectors/record/', import.meta.url));
-if (judge.modes.length === 0) console.log('no gcc on x86-64 Linux: nothing to hold the engine against');
+if (judge.modes.length === 0)
+  console.log('no gcc on x86-64 Linux: the executions of the engine are held against one another only');
 const numbers = { minutes: Number(values.minutes), count: Number(values.count), seed: Number(values.seed) };
 const { cases, held, ends, findings } = fuzz({ ...numbers, ...judge, findings: 20 });
 for (const finding of findings) console.log(finding);

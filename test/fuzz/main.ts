@@ -35,9 +35,10 @@ export function fuzz({ minutes, count, seed, program, modes, findings }: FuzzOpt
     const size = Math.min(BATCH, count - tally.cases);
     const batch = Array.from({ length: size }, (_, n) => caseOf(seed + tally.cases + n));
     const runs = batch.map((one) => runOf(machines, one));
-    for (const { end: how, what } of runs) {
+    for (const [n, { end: how, what, disagreements }] of runs.entries()) {
       const name = what ?? how;
       tally.ends[name] = (tally.ends[name] ?? 0) + 1;
+      if (disagreements.length > 0) tally.findings.push(tellDisagreement(machines, batch[n] as FuzzCase));
     }
     for (const mode of modes) holdBatch({ program, machines, tally }, mode, batch, runs);
     tally.cases += size;
@@ -78,6 +79,15 @@ function holdBatch({ program, machines, tally }: Judge, mode: Mode, batch: reado
 }
 
 export const isHeld = ({ end, notHeld }: Run): boolean => end === 'ended' && notHeld === undefined;
+
+/** A case that the engine's executions end in different ways, shrunk, as text. */
+function tellDisagreement(machines: FuzzMachines, one: FuzzCase): string {
+  const small = shrink(one, (candidate) => machines.run(candidate).disagreements.length > 0);
+  const { executed, disagreements, outcome, flagsMask } = machines.run(small);
+  const what = disagreements.length > 0 ? disagreements : ['differs in company only'];
+  const row = rowOf(small, { ...small.input, rip: outcome.rip }, flagsMask);
+  return [`seed ${one.seed}, ${one.mode}-bit, ${executed.join('; ')}:`, ...what, row].join('\n');
+}
 
 /** The case shrunk, as text. */
 function tell(program: string, machines: FuzzMachines, one: FuzzCase, first: string): string {

@@ -3,15 +3,18 @@ import { Code, CpuidFeature, DecoderOptions, type Instruction, Mnemonic, OpKind,
 import type { Mode } from '../vectors/layout.ts';
 import { withInstruction } from './fuzz-case.ts';
 
+/** Time, and what else is not the same when it is asked for again. */
+export const TELLS_OF_THE_MACHINE = 'tells of the machine';
+
 /** By mnemonic. */
 const MNEMONICS: readonly (readonly [RegExp, string])[] = [
   [/^(Int|Int1|Syscall|Sysenter|Sysexit|Sysexitq|Sysret|Sysretq)$/, 'enters the kernel'],
-  [/^(Cpuid|Rdtscp?|Rdrand|Rdseed|Rdpid|Rdpmc|Rdpru|Xgetbv)$/, 'tells of the machine'],
+  [/^(Cpuid|Rdtscp?|Rdrand|Rdseed|Rdpid|Rdpmc|Rdpru|Xgetbv)$/, TELLS_OF_THE_MACHINE],
   [/^(S[gil]dt|Smsw|Str|Lar|Lsl|Ver[rw]|Lldt|Ltr)$/, 'depends on descriptor tables'],
   [/^(L[defgs]s|Retf|Iret[dq]?|Arpl)$/, 'depends on descriptor tables'],
   [/^(Wr|Rd)[fg]sbase$/, 'moves the data of the recorder'],
   [/^(Monitorx?|Mwaitx?|Wrpkru|Rdpkru|Umonitor|Umwait|Tpause|Rdssp.|Clzero|Mcommit)$/, 'depends on the processor'],
-  [/^V?R(cp|sqrt)[ps]s$/, 'approximations differ within the bound that the manual gives'],
+  [/^(R|Vr)(cp|sqrt)[ps]s$/, 'approximations differ within the bound that the manual gives'],
   [/^F(2xm1|yl2x|yl2xp1|ptan)$/, 'the last bit may differ'],
   [
     /^(Fn?(stenv|save)|Fldenv|Frstor|Fxsave(64)?|Fxrstor(64)?|Xsave.*|Xrstor.*)$/,
@@ -34,6 +37,11 @@ export function reasonNotHeld(instruction: Instruction, mode: Mode): string | un
   const byName = MNEMONICS.find(([pattern]) => pattern.test(mnemonic));
   if (byName) return byName[1];
   if (form === 'Bswap_r16') return 'the result is undefined';
+  // Tried: REPNE LOOPE goes round as LOOPNE does.
+  if (/^Loopn?e$/.test(mnemonic) && (instruction.hasRepnePrefix || instruction.hasRepePrefix))
+    return 'AMD processors take the condition from the prefix';
+  if (/^(Ins|Outs)[bwd]$/.test(mnemonic) && (instruction.hasRepePrefix || instruction.hasRepnePrefix))
+    return 'AMD processors ask for the permission even if the count is zero';
   if (/Sreg|^Pop[wdq]_[DEFGS]S$|^Push[wdq]_[CDEFGS]S$|ptr16|_m16(16|32|64)$/.test(form))
     return 'depends on descriptor tables';
   if (/_(cr|dr)/.test(form)) return 'is privileged';

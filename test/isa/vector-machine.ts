@@ -89,7 +89,8 @@ export class VectorMachine implements OracleMachine {
     // In 64-bit mode processors report a misaligned address first.
     const linear = offset + BigInt(mode === 16 ? (input.segments[segment] ?? 0) * 16 : 0);
     if (alignment !== undefined && linear % BigInt(alignment) !== 0n) throw new OracleException(13, 0);
-    if (mode === 64 && BigInt.asUintN(64, BigInt.asIntN(48, last)) !== last) throw new OracleException(violation, 0);
+    const isCanonical = [offset, last].every((at) => BigInt.asUintN(64, BigInt.asIntN(48, at)) === at);
+    if (mode === 64 && !isCanonical) throw new OracleException(violation, 0);
     const base = mode === 16 ? (input.segments[segment] ?? 0) * 16 : 0;
     const addresses = Array.from({ length: bytes }, (_, i) => base + Number(offset) + i);
     const absent = addresses.find((address) => this.peek(address) === undefined);

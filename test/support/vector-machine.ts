@@ -38,6 +38,12 @@ export interface VectorOutcome {
   readonly memory: Map<number, number>;
 }
 
+/** Runs of the same code from the same input, which `end` takes out of memory. */
+export interface Attempts {
+  readonly run: (work: (executor: Executor) => void) => VectorOutcome;
+  readonly end: () => void;
+}
+
 export class VectorMachine {
   readonly host: Host;
   readonly #mode: Mode;
@@ -101,22 +107,52 @@ export class VectorMachine {
 
   /** Puts code at the input's RIP, the rest of the input in place, and lets `work` run it. */
   execute(input: MachineState, code: Uint8Array, work: (executor: Executor) => void): VectorOutcome {
-    const { state, executor } = this.host;
+    const attempts = this.start(input, code);
+    try {
+      return attempts.run(work);
+    } finally {
+      attempts.end();
+    }
+  }
+
+  /** As `execute`, any number of times from the same input. Code that did not change stays decoded from one to the next. */
+  start(input: MachineState, code: Uint8Array): Attempts {
     const start = Number(input.rip);
     const linear = this.#mode === 16 ? (input.segments[1] as number) * 16 + start : start;
     const patches = [...input.memory, { address: linear, bytes: code }];
     for (const { address, bytes } of patches) this.#poke(address, bytes);
+    return {
+      run: (work) => {
+        this.#begin(input);
+        work(this.host.executor);
+        return this.#outcome(patches);
+      },
+      end: () => {
+        for (const { address, bytes } of patches)
+          this.#poke(
+            address,
+            bytes.map((_, n) => this.#pristineByte(address + n)),
+          );
+      },
+    };
+  }
+
+  #begin(input: MachineState): void {
+    const { state } = this.host;
     this.#setSegments(input.segments);
     for (const [index, value] of input.gpr.entries()) state.setGpr(index, value);
     writeX87Words(state, input.extended);
     writeExtendedState(state, toEngine(input.extended));
     writeFlags(state, input.flags | 2);
-    state.rip = start;
+    state.rip = Number(input.rip);
     state.interruptibility = 0;
     state.cpl = this.#mode === 16 ? 0 : 3;
     this.host.mmu.privilegeChanged();
     this.#fault = undefined;
-    work(executor);
+  }
+
+  #outcome(patches: readonly MemoryBytes[]): VectorOutcome {
+    const { state } = this.host;
     return {
       gpr: Array.from({ length: 16 }, (_, index) => state.gpr(index)),
       flags: readFlags(state),
@@ -125,7 +161,7 @@ export class VectorMachine {
       exception: this.#fault,
       x87: readX87Words(state),
       extended: readExtendedState(state),
-      memory: this.#changes(patches),
+      memory: this.#takeChanges(patches),
     };
   }
 
@@ -133,30 +169,22 @@ export class VectorMachine {
     this.host.physical.poke(this.#physical(address), bytes);
   }
 
-  /** What differs from the regions' contents and the patches; leaves the regions as they were at first. */
-  #changes(patches: readonly MemoryBytes[]): Map<number, number> {
+  /** What differs from the regions' contents and the patches; that is as it was afterwards. */
+  #takeChanges(patches: readonly MemoryBytes[]): Map<number, number> {
     const changes = new Map<number, number>();
     for (const { address, physical, bytes } of this.#pristine) {
-      const now = this.host.physical.bytes.subarray(physical, physical + bytes.length);
-      if (Buffer.compare(now, bytes) === 0) continue;
-      for (let i = 0; i < bytes.length; i++) {
-        if (now[i] === bytes[i]) continue;
-        changes.set(address + i, now[i] as number);
-        this.host.physical.poke(physical + i, bytes.subarray(i, i + 1));
+      for (let at = 0; at < bytes.length; at += PAGE) {
+        const now = this.host.physical.bytes.subarray(physical + at, physical + at + PAGE);
+        const before = patched(address + at, bytes.subarray(at, at + PAGE), patches);
+        if (Buffer.compare(now, before) === 0) continue;
+        for (const [i, byte] of before.entries()) {
+          if (now[i] === byte) continue;
+          changes.set(address + at + i, now[i] as number);
+          this.host.physical.poke(physical + at + i, Uint8Array.of(byte));
+        }
       }
     }
-    for (const { address, bytes } of patches) this.#subtract(changes, address, bytes);
     return changes;
-  }
-
-  /** A patched byte changed if it is no longer what the patch put there. */
-  #subtract(changes: Map<number, number>, start: number, bytes: Uint8Array): void {
-    for (const [i, byte] of bytes.entries()) {
-      const address = start + i;
-      const now = changes.get(address) ?? this.#pristineByte(address);
-      if (now === byte) changes.delete(address);
-      else changes.set(address, now);
-    }
   }
 
   #pristineByte(address: number): number {
@@ -237,6 +265,22 @@ export class VectorMachine {
         map(address + offset, this.#physical(address) + offset);
     }
   }
+}
+
+/** A page with what patches put into it. */
+function patched(address: number, page: Uint8Array, patches: readonly MemoryBytes[]): Uint8Array {
+  const inside = patches.filter(
+    (patch) => patch.address < address + PAGE && patch.address + patch.bytes.length > address,
+  );
+  if (inside.length === 0) return page;
+  const copy = page.slice();
+  for (const patch of inside) {
+    for (const [n, byte] of patch.bytes.entries()) {
+      const at = patch.address + n - address;
+      if (at >= 0 && at < PAGE) copy[at] = byte;
+    }
+  }
+  return copy;
 }
 
 const isRepeated = (vector: Vector): boolean => /\brep/.test(vector.disassembly);

@@ -94,7 +94,8 @@ function loadRegister(cpu: Processor, insn: DecodedInstruction): void {
     quick.loadRegister(state, physical(state, i), parts);
     pushParts(state);
   } else if (!isEmpty(state, i)) load(cpu, readStack(state, i));
-  else if (isEmpty(state, 7) ? stackUnderflow(cpu) : stackOverflow(cpu)) push(state, INDEFINITE);
+  // Where there is no place for it either, this is what is told.
+  else if (stackUnderflow(cpu)) push(state, INDEFINITE);
 }
 
 export const FLD = waiting((cpu, insn) => {
