@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { bootSource } from '../support/source-guests.ts';
-import { allInstructions, instructionPage, recordedVectors } from './coverage.ts';
+import { allInstructions, instructionPage, recordedVectors, steppedForms, topicNaming } from './coverage.ts';
 
 const PAGE = fileURLToPath(new URL('../../docs/instructions.md', import.meta.url));
 const { vmx: intel, svm: amd } = bootSource('bits 64\nhlt\n', { mode: 'long' }).machine.host;
@@ -15,5 +15,6 @@ test('every instruction of an announced feature is executed', () => {
 });
 
 test('the page of instructions is that of the tables', async () => {
-  await expect(instructionPage(all, recordedVectors())).toMatchFileSnapshot(PAGE);
+  const proof = { vectors: recordedVectors(), stepped: steppedForms(), topic: topicNaming() };
+  await expect(instructionPage(all, proof)).toMatchFileSnapshot(PAGE);
 });

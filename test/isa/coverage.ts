@@ -1,9 +1,14 @@
 /** Which instructions there are, which of them the engine executes, and what they were held against: docs/instructions.md. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import { Code, CodeExt, CpuidFeature, Instruction, Mnemonic } from 'iced-x86';
 import { createCpuModel } from '../../engine/cpu/model.ts';
 import { systemInstructions } from '../../engine/cpu/system-table.ts';
 import { featuresOf } from '../../engine/isa/availability.ts';
 import { instructionSet } from '../../engine/isa/instruction-set.ts';
+import { firstDifference } from '../lockstep/compare.ts';
+import { guestFromSource } from '../lockstep/guest.ts';
+import { DEPARTURES, GUESTS, readRecorded } from '../lockstep/traces.ts';
 import { vectorGroups, vectorText } from '../vectors/read-vectors.ts';
 
 const MODES = [16, 32, 64] as const;
@@ -79,53 +84,135 @@ export function recordedVectors(): ReadonlyMap<string, number> {
   return counts;
 }
 
+/** Keys `mode form`, of the forms that recorded lockstep runs execute. */
+export function steppedForms(): ReadonlySet<string> {
+  const forms = new Set<string>();
+  const onInstruction = (mode: Mode, code: number): void => void forms.add(`${mode} ${Code[code]}`);
+  for (const [name, judge] of Object.entries(GUESTS)) {
+    const departures = DEPARTURES[judge];
+    const difference = firstDifference(guestFromSource(name), readRecorded(name), { departures, onInstruction });
+    if (difference !== undefined) throw new Error(difference);
+  }
+  return forms;
+}
+
+/** Tests that name instructions in their sources, by folder, the judged ones first. */
+const TOPICS = ['system', 'cpu', 'vmx', 'mmu', 'machine', 'exec'] as const;
+
+/** The first folder of tests whose sources have the mnemonic as a word. */
+export function topicNaming(): (mnemonic: string) => string | undefined {
+  const texts = TOPICS.map((topic) => [`test/${topic}`, wordsIn(`test/${topic}`)] as const);
+  return (mnemonic) => texts.find(([, words]) => words.has(mnemonic.toLowerCase()))?.[0];
+}
+
+function wordsIn(folder: string): ReadonlySet<string> {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.(asm|inc|ts|c)$/.test(file),
+  );
+  const text = files.map((file) => readFileSync(path.join(folder, file), 'utf8')).join('\n');
+  return new Set(text.toLowerCase().match(/\w+/g));
+}
+
+/** What instructions were held against. */
+export interface Proof {
+  /** See `recordedVectors`, `steppedForms` and `topicNaming`. */
+  readonly vectors: ReadonlyMap<string, number>;
+  readonly stepped: ReadonlySet<string>;
+  readonly topic: (mnemonic: string) => string | undefined;
+}
+
 /** The page. */
-export function instructionPage(all: readonly InstructionCoverage[], vectors: ReadonlyMap<string, number>): string {
-  const groups = groupBy(all);
+export function instructionPage(all: readonly InstructionCoverage[], proof: Proof): string {
+  const groups = groupBy(all, ({ group }) => group);
   const executed = [...groups].filter(([, forms]) => forms.some(({ isAnnounced }) => isAnnounced));
   const others = [...groups].filter(([, forms]) => !forms.some(({ isAnnounced }) => isAnnounced));
   return [
     '# Instructions',
     '',
-    'Made by `npx vitest run test/isa/coverage.test.ts -u` from the tables of the engine and the recorded vectors.',
+    'Made by `npx vitest run test/isa/coverage.test.ts -u` from the tables of the engine, the recorded vectors and lockstep runs.',
     '',
     'What Ringside executes, by the CPUID feature that it belongs to: how many encodings (forms) there are, how many have their',
     'semantics *written once* (run by interpreter and compiler, and evaluated with BigInt in tests) and how many are a *function* of',
-    'the CPU state; and in each mode, how many forms are held against vectors that were recorded from a real CPU, of how many.',
-    'System instructions are held against Bochs by guests (`test/system`), and against the manual by tests (`test/cpu`, `test/vmx`).',
+    'the CPU state; and in each mode, how many forms are held against vectors that were recorded from a real CPU, of how many; after a',
+    '+, how many of the others are stepped beside KVM or QEMU (`test/lockstep`). Besides, `npm run fuzz` holds all but system',
+    'instructions against the CPU that it runs on, in all modes, `test/isa/decoder-property` whatever bytes against the decoder.',
     '',
     '| feature | forms | written once | function | 16-bit | 32-bit | 64-bit | vectors |',
     '|---|---:|---:|---:|---:|---:|---:|---:|',
-    ...executed.map(([group, forms]) => row(group, forms, vectors)),
+    ...executed.map(([group, forms]) => row(group, forms, proof)),
+    '',
+    '## Held by other tests',
+    '',
+    'Instructions that have neither vectors nor steps in any mode, and the tests whose sources name them. System instructions are',
+    'held against Bochs by guests (`test/system`), and against the manual by tests (`test/cpu`, `test/vmx`).',
+    '',
+    '| tests | instructions |',
+    '|---|---|',
+    ...otherTests(all, proof),
     '',
     '## What is not there',
     '',
     'An instruction of a feature that CPUID does not announce stops the machine visibly, by its name; if `cpu.model` or `cpu.features`',
     'is given it raises #UD, as on a CPU without it:',
     '',
-    `${others.map(([group, forms]) => `${group} (${forms.length})`).join(', ')}.`,
+    '| feature | forms | instructions |',
+    '|---|---:|---|',
+    ...missing(others.flatMap(([, forms]) => forms)),
     '',
   ].join('\n');
 }
 
-function row(group: string, forms: readonly InstructionCoverage[], vectors: ReadonlyMap<string, number>): string {
+function otherTests(all: readonly InstructionCoverage[], { vectors, stepped, topic }: Proof): string[] {
+  const isHeld = ({ form }: InstructionCoverage): boolean =>
+    MODES.some((mode) => vectors.has(`${mode} ${form}`) || stepped.has(`${mode} ${form}`));
+  const byMnemonic = groupBy(
+    all.filter(({ isAnnounced }) => isAnnounced),
+    ({ mnemonic }) => mnemonic,
+  );
+  const names = [...byMnemonic].filter(([, forms]) => !forms.some(isHeld)).map(([mnemonic]) => mnemonic);
+  const rows = groupBy(names, (mnemonic) => topic(mnemonic) ?? 'only the fuzz and the decoder property');
+  return [...rows].map(([tests, mnemonics]) => `| ${tests} | ${mnemonics.map(upper).sort().join(', ')} |`).sort();
+}
+
+const SHOWN = 8;
+const upper = (mnemonic: string): string => mnemonic.toUpperCase();
+
+/** A row for each family of features. */
+function missing(forms: readonly InstructionCoverage[]): string[] {
+  const families = groupBy(forms, ({ group }) =>
+    group.includes('AVX512') ? 'AVX-512' : group.replace(/^AMX_\w+/, 'AMX'),
+  );
+  return [...families].map(([family, members]) => {
+    const mnemonics = [...new Set(members.map(({ mnemonic }) => upper(mnemonic)))].sort();
+    const more = mnemonics.length > SHOWN ? ` and ${mnemonics.length - SHOWN} more` : '';
+    return `| ${family} | ${members.length} | ${mnemonics.slice(0, SHOWN).join(', ')}${more} |`;
+  });
+}
+
+function row(group: string, forms: readonly InstructionCoverage[], { vectors, stepped }: Proof): string {
   const by = (kind: InstructionCoverage['execution']) => forms.filter(({ execution }) => execution === kind).length;
   const recorded = (mode: Mode) => {
     const inMode = forms.filter(({ modes }) => modes.includes(mode));
-    const held = inMode.filter(({ form }) => vectors.has(`${mode} ${form}`));
-    return `${held.length} of ${inMode.length}`;
+    const [held, others] = partition(inMode, ({ form }) => vectors.has(`${mode} ${form}`));
+    const beside = others.filter(({ form }) => stepped.has(`${mode} ${form}`)).length;
+    return `${held.length}${beside > 0 ? ` + ${beside}` : ''} of ${inMode.length}`;
   };
   const total = forms.flatMap(({ form }) => MODES.map((mode) => vectors.get(`${mode} ${form}`) ?? 0));
   const cells = [forms.length, by('written once'), by('function'), ...MODES.map(recorded)];
   return `| ${[group, ...cells, total.reduce((sum, count) => sum + count, 0)].join(' | ')} |`;
 }
 
-function groupBy(all: readonly InstructionCoverage[]): Map<string, InstructionCoverage[]> {
-  const groups = new Map<string, InstructionCoverage[]>();
+const partition = <T>(all: readonly T[], test: (one: T) => boolean): [T[], T[]] => [
+  all.filter(test),
+  all.filter((one) => !test(one)),
+];
+
+function groupBy<T>(all: readonly T[], keyOf: (one: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
   for (const one of all) {
-    const group = groups.get(one.group);
+    const group = groups.get(keyOf(one));
     if (group) group.push(one);
-    else groups.set(one.group, [one]);
+    else groups.set(keyOf(one), [one]);
   }
   return groups;
 }

@@ -3,16 +3,22 @@
  * stops visibly by a name. Nothing else.
  */
 import fc from 'fast-check';
+import { FlowControl, type Instruction } from 'iced-x86';
 import { describe, expect, test } from 'vitest';
+import { cpuModels, findCpuModel, nominalFeatures } from '../../engine/cpu/cpu-models.ts';
 import { Unimplemented } from '../../engine/cpu/events.ts';
+import { createCpuModel } from '../../engine/cpu/model.ts';
+import { availabilityOf, featuresOf, type InstructionAvailability } from '../../engine/isa/availability.ts';
 import { instructionBytes } from '../fuzz/bytes.ts';
 import { withInstruction } from '../fuzz/fuzz-case.ts';
 import { VectorMachine } from '../support/vector-machine.ts';
+import { initialInstructionPointer } from '../vectors/layout.ts';
 import { initialState, type Mode } from '../vectors/read-vectors.ts';
 import { Random } from '../vectors/record/random.ts';
 
 const NEVER = { hotAfter: Number.POSITIVE_INFINITY, watchedBlocks: 1 };
 const RUNS = 500;
+const RUNS_OF_A_MODEL = 150;
 /** System instructions leave their traces, so that a machine serves for a few cases only. */
 const CASES_OF_A_MACHINE = 100;
 const [UD, GP] = [6, 13];
@@ -27,14 +33,16 @@ const someBytes = (mode: Mode) =>
 interface Attempt {
   readonly vector: number | undefined;
   readonly stop: string | undefined;
+  readonly rip: number;
 }
 
-function attempts(mode: Mode): (bytes: Uint8Array) => Attempt {
-  let [machine, cases] = [new VectorMachine(mode, NEVER), 0];
+function attempts(mode: Mode, model?: string): (bytes: Uint8Array) => Attempt {
+  const make = () => new VectorMachine(mode, NEVER, model === undefined ? undefined : { model });
+  let [machine, cases] = [make(), 0];
   return (bytes) => {
-    if (++cases % CASES_OF_A_MACHINE === 0) machine = new VectorMachine(mode, NEVER);
+    if (++cases % CASES_OF_A_MACHINE === 0) machine = make();
     let stop: string | undefined;
-    const { exception } = machine.execute(initialState(mode), bytes, (executor) => {
+    const { exception, rip } = machine.execute(initialState(mode), bytes, (executor) => {
       try {
         executor.run(1);
       } catch (event) {
@@ -42,22 +50,50 @@ function attempts(mode: Mode): (bytes: Uint8Array) => Attempt {
         stop = event.what;
       }
     });
-    if (stop !== undefined) machine = new VectorMachine(mode, NEVER);
-    return { vector: exception?.vector, stop };
+    if (stop !== undefined) machine = make();
+    return { vector: exception?.vector, stop, rip: Number(rip) };
   };
+}
+
+interface Expected {
+  readonly isInvalid: boolean;
+  /** Where the next instruction is, if the bytes are one that goes on there. */
+  readonly next: number | undefined;
+}
+
+/** What the decoder says of the bytes, to a CPU that has what `availability` says. */
+function expectedOf(bytes: Uint8Array, mode: Mode, availability?: InstructionAvailability): Expected {
+  const expect = (instruction: Instruction): Expected => {
+    const isThere = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
+    const goesOn = instruction.flowControl === FlowControl.Next && !instruction.isStringInstruction;
+    const next = initialInstructionPointer(mode) + instruction.length;
+    return { isInvalid: instruction.isInvalid || !isThere, next: goesOn ? next : undefined };
+  };
+  return withInstruction(bytes, mode, expect, availability?.decoderOptions);
+}
+
+function holds(mode: Mode, model: string | undefined, numRuns: number): void {
+  const attempt = attempts(mode, model);
+  const spec = model === undefined ? undefined : findCpuModel(model);
+  const has = spec && createCpuModel({ hasFeature: nominalFeatures(spec, {}), localApic: false }).has;
+  const availability = has && availabilityOf(has);
+  const check = (bytes: Uint8Array): void => {
+    const { vector, stop, rip } = attempt(bytes);
+    const { isInvalid, next } = expectedOf(bytes, mode, availability);
+    if (isInvalid && stop === undefined) expect([UD, GP]).toContain(vector);
+    if (!isInvalid && vector === undefined && stop === undefined && next !== undefined) expect(rip).toBe(next);
+    if (stop !== undefined) expect(stop).toMatch(/^[A-Za-z].{3,}/);
+    // A CPU that is named has nothing that is missing.
+    if (model !== undefined) expect(stop).toBeUndefined();
+  };
+  fc.assert(fc.property(someBytes(mode), check), { numRuns, seed: mode });
 }
 
 describe('whatever fifteen bytes', () => {
   for (const mode of [16, 32, 64] as const) {
-    test(`${mode}-bit code`, () => {
-      const attempt = attempts(mode);
-      const check = (bytes: Uint8Array): void => {
-        const { vector, stop } = attempt(bytes);
-        const isInvalid = withInstruction(bytes, mode, (instruction) => instruction.isInvalid);
-        if (isInvalid) expect([UD, GP]).toContain(vector);
-        if (stop !== undefined) expect(stop).toMatch(/^[A-Za-z].{3,}/);
-      };
-      fc.assert(fc.property(someBytes(mode), check), { numRuns: RUNS, seed: mode });
+    test(`${mode}-bit code`, () => holds(mode, undefined, RUNS));
+    test.each(cpuModels.map(({ name }) => name))(`${mode}-bit code of the CPU model %s`, (model) => {
+      holds(mode, model, RUNS_OF_A_MODEL);
     });
   }
 });

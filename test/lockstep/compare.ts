@@ -34,11 +34,18 @@ interface Executed {
   readonly flags: number;
 }
 
+export interface CompareOptions {
+  readonly watched?: boolean;
+  readonly departures?: Departures;
+  /** Called with each valid instruction before it is executed. */
+  readonly onInstruction?: (mode: 16 | 32 | 64, code: number) => void;
+}
+
 /** Follows the steps; the first difference with its history, in words, or undefined. */
 export function firstDifference(
   guest: Guest,
   steps: readonly Step[],
-  { watched = true, departures = {} }: { watched?: boolean; departures?: Departures } = {},
+  { watched = true, departures = {}, onInstruction }: CompareOptions = {},
 ): string | undefined {
   const start = steps[0]?.state ?? guest.start;
   const machine = new LockstepMachine({ ...guest, start }, watched);
@@ -46,7 +53,7 @@ export function firstDifference(
   const history: string[] = [];
   for (const [n, theirs] of steps.slice(1).entries()) {
     const before = machine.state();
-    const { text, flags } = nextInstruction(machine, before);
+    const { text, flags } = nextInstruction(machine, before, onInstruction);
     const ours = stepAs(machine, theirs);
     const changes = forgive(machine, ours, theirs, departures.memory ?? []);
     history.push(`${n + 1}: ${text}  ${stateChanges(before, ours.state)}`);
@@ -100,12 +107,17 @@ function forgive(
   return got;
 }
 
-function nextInstruction(machine: LockstepMachine, before: State): Executed {
+function nextInstruction(
+  machine: LockstepMachine,
+  before: State,
+  onInstruction: CompareOptions['onInstruction'],
+): Executed {
   const { state, mmu } = machine.host;
   const bytes = mmu.peek(linearOfRip(state), 15);
   const instruction = decode(bytes, codeSize(state));
   const place = `${registerOf(before, 'cs').toString(16)}:${registerOf(before, 'rip').toString(16)}`;
   const text = `${place} ${instruction.isInvalid ? '(bad)' : format(instruction)}`;
+  if (!instruction.isInvalid) onInstruction?.(codeSize(state), instruction.code);
   const flags = instruction.isInvalid ? ALL_FLAGS : flagsToCompare(codeSize(state), instruction, before);
   instruction.free();
   return { text, flags };

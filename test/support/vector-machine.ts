@@ -1,4 +1,5 @@
 /** A bare processor in the setting in which the vectors were recorded: user code, its regions and nothing else. */
+import type { CpuConfig } from '../../engine/cpu/cpu-models.ts';
 import { GuestFault } from '../../engine/cpu/events.ts';
 import { readExtendedState, writeExtendedState } from '../../engine/cpu/extended-state.ts';
 import { readFlags, writeFlags } from '../../engine/cpu/flags.ts';
@@ -50,9 +51,10 @@ export class VectorMachine {
   #fault: GuestFault | undefined;
   readonly #pristine: { address: number; physical: number; bytes: Uint8Array }[];
 
-  constructor(mode: Mode, hotSpots?: HotSpotOptions) {
+  constructor(mode: Mode, hotSpots?: HotSpotOptions, cpu?: CpuConfig) {
     this.#mode = mode;
     this.host = new Host({
+      ...(cpu === undefined ? {} : { cpu }),
       ramBytes: RAM_BYTES,
       cpus: 1,
       localApic: false,
