@@ -111,7 +111,7 @@ const inputKey = (input: MachineState) =>
 
 function caseCount(form: Form): number {
   const { featureGroup, mode } = form;
-  if (featureGroup) return (mode === 32 ? featureGroup.cases32 : undefined) ?? featureGroup.cases ?? 4;
+  if (featureGroup) return (mode === 64 ? undefined : featureGroup.cases32) ?? featureGroup.cases ?? 4;
   if (form.group === 'legacy') return 16;
   if (form.operandKinds.length === 0) return form.mode === 64 ? 12 : 8;
   if (form.mode !== 64) return /control-transfer|shift|segment/.test(form.group) ? 4 : 3;
