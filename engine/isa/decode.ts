@@ -97,9 +97,11 @@ export function* decodeInstructions(
     decoder.ip = BigInt.asUintN(64, BigInt(ip));
     let address = ip;
     while (decoder.canDecode) {
-      const instruction = exchangeOfR8(decoder.decode(), codeSize, bytes, address - ip);
+      const instruction = decoder.decode();
       try {
-        const described = describe(instruction, codeSize, address, bytes.subarray(address - ip));
+        const own = bytes.subarray(address - ip);
+        const first = describe(instruction, codeSize, address, own);
+        const described = first.code === Code.Pause && hasRexB(own, first) ? exchangeOfR8(own, address) : first;
         const isAvailable = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
         const decoded = isAvailable ? described : withoutMeaning(described);
         address += decoded.lengthBytes;
@@ -114,18 +116,21 @@ export function* decodeInstructions(
 }
 
 /** PAUSE with REX.B is XCHG R8, RAX, as on silicon; iced-x86 decodes it so by an option only. */
-function exchangeOfR8(decoded: Instruction, codeSize: CodeSize, bytes: Uint8Array, at: number): Instruction {
-  const rex = bytes[at + decoded.length - 2] ?? 0;
-  if (decoded.code !== Code.Pause || !isRex(rex, codeSize) || (rex & 1) === 0) return decoded;
-  const decoder = new Decoder(codeSize, bytes.subarray(at), DecoderOptions.NoPause);
-  decoder.ip = decoded.ip;
-  decoded.free();
+function exchangeOfR8(bytes: Uint8Array, ip: number): DecodedInstruction {
+  const decoder = new Decoder(64, bytes, DecoderOptions.NoPause);
+  decoder.ip = BigInt.asUintN(64, BigInt(ip));
+  const instruction = decoder.decode();
   try {
-    return decoder.decode();
+    return describe(instruction, 64, ip, bytes);
   } finally {
+    instruction.free();
     decoder.free();
   }
 }
+const hasRexB = (bytes: Uint8Array, { lengthBytes, codeSize }: DecodedInstruction): boolean => {
+  const rex = bytes[lengthBytes - 2] ?? 0;
+  return isRex(rex, codeSize) && (rex & 1) !== 0;
+};
 
 /** The first instruction of the bytes, or undefined if there is none (invalid or cut short). */
 export function decodeOne(bytes: Uint8Array, codeSize: CodeSize, ip: number): DecodedInstruction | undefined {
@@ -146,14 +151,14 @@ const withoutMeaning = (instruction: DecodedInstruction): DecodedInstruction => 
 });
 
 function describe(instruction: Instruction, codeSize: CodeSize, ip: number, bytes: Uint8Array): DecodedInstruction {
-  const { code } = instruction;
-  const vex = instruction.encoding === EncodingKind.VEX;
+  const { code, encoding } = instruction;
+  const vex = encoding === EncodingKind.VEX;
   const operands: DecodedOperand[] = [];
   for (let i = 0; i < instruction.opCount; i++) operands.push(describeOperand(instruction, i));
   const memory = operands.some((o) => o.kind === 'memory' || o.kind === 'string')
     ? describeMemory(instruction, codeSize)
     : monitoredMemory(instruction);
-  const mnemonic = mnemonicOf(instruction);
+  const mnemonic = mnemonicOf(instruction, encoding);
   return {
     code,
     codeName: Code[code] as string,
@@ -174,7 +179,7 @@ function describe(instruction: Instruction, codeSize: CodeSize, ip: number, byte
 }
 
 /** Of an EVEX form, of which the engine has none, not that which it shares with a VEX form: it has masks, and more registers. */
-function mnemonicOf({ mnemonic, encoding }: Instruction): string {
+function mnemonicOf({ mnemonic }: Instruction, encoding: EncodingKind): string {
   const name = Mnemonic[mnemonic] as string;
   return encoding === EncodingKind.EVEX ? `Evex_${name}` : name;
 }
