@@ -4,6 +4,7 @@ import type { MachineConfig, MachineControl } from '../engine/index.ts';
 export type {
   AddressSpaceName,
   CpuModeView,
+  ExitLogView,
   HandlerFrame,
   MachineConfig,
   MachineControl,
@@ -19,6 +20,7 @@ export type {
   TranslationView,
   Vcpu,
   VmcsFieldView,
+  VmcsView,
   Watch,
   WatchHit,
   WatchTarget,

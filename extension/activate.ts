@@ -9,21 +9,28 @@ import { keepVmcsBaseline } from './session/vmcs-baseline.ts';
 import { ModeStatus } from './status-bar.ts';
 import { TranslationPanel } from './translation/translation-panel.ts';
 import { cpuModeView } from './views/cpu-mode.ts';
+import { ExitFilter } from './views/exit-filter.ts';
+import { exitsView } from './views/exits.ts';
 import { pageTablesView } from './views/page-tables.ts';
 import type { View } from './views/row.ts';
 import { SessionTree } from './views/session-tree.ts';
 import { tlbView } from './views/tlb.ts';
 import { virtqueuesView } from './views/virtqueues.ts';
 import { vmcsView } from './views/vmcs.ts';
+import { VmcsChoice } from './views/vmcs-choice.ts';
 
 /** The views by their ids. Each is made anew for each stop, so that a changed setting takes effect. */
-const views: Readonly<Record<string, () => View>> = {
+const views = (exitFilter: ExitFilter, vmcsChoice: VmcsChoice): Readonly<Record<string, () => View>> => ({
   'ringside.cpuMode': () => cpuModeView,
-  'ringside.vmcs': () => vmcsView(vscode.workspace.getConfiguration('ringside').get('vmcs.hideZeroFields', false)),
+  'ringside.vmcs': () => {
+    const hideZeroFields = vscode.workspace.getConfiguration('ringside').get('vmcs.hideZeroFields', false);
+    return vmcsView(hideZeroFields, vmcsChoice.shown);
+  },
   'ringside.pageTables': () => pageTablesView,
   'ringside.tlb': () => tlbView,
+  'ringside.exits': () => exitsView(exitFilter.reasons),
   'ringside.virtqueues': () => virtqueuesView,
-};
+});
 
 /** What other extensions, and the tests inside VS Code, get from this one. */
 export interface RingsideExports {
@@ -35,8 +42,10 @@ export interface RingsideExports {
 
 export function activateRingside(context: vscode.ExtensionContext, host: Host): RingsideExports {
   const model = new DebugModel();
+  const exitFilter = new ExitFilter(model);
+  const vmcsChoice = new VmcsChoice(model);
   const trees = Object.fromEntries(
-    Object.entries(views).map(([id, makeView]) => [id, new SessionTree(model, id, makeView)]),
+    Object.entries(views(exitFilter, vmcsChoice)).map(([id, makeView]) => [id, new SessionTree(model, id, makeView)]),
   );
   const memory = new MemoryDocuments(model);
   const translation = new TranslationPanel(context.extensionUri, model, memory);
@@ -48,7 +57,7 @@ export function activateRingside(context: vscode.ExtensionContext, host: Host): 
     keepVmcsBaseline(model),
     ...Object.values(trees),
     ...registerConfigurationProviders(),
-    ...registerCommands({ extension: context.extensionUri, model, memory, translation, trees }),
+    ...registerCommands({ extension: context.extensionUri, model, memory, translation, trees, exitFilter, vmcsChoice }),
     vscode.debug.registerDebugAdapterDescriptorFactory(debugType, host.adapterFactory),
     vscode.workspace.onDidChangeConfiguration((event) => {
       if (event.affectsConfiguration('ringside')) model.refresh();

@@ -5,8 +5,10 @@ import type { MemoryDocuments } from './memory/memory-documents.ts';
 import { openSample } from './samples.ts';
 import type { DebugModel } from './session/debug-model.ts';
 import type { TranslationPanel } from './translation/translation-panel.ts';
+import type { ExitFilter } from './views/exit-filter.ts';
 import type { Row } from './views/row.ts';
 import type { SessionTree } from './views/session-tree.ts';
+import type { VmcsChoice } from './views/vmcs-choice.ts';
 
 export interface CommandServices {
   readonly extension: vscode.Uri;
@@ -14,10 +16,12 @@ export interface CommandServices {
   readonly memory: MemoryDocuments;
   readonly translation: TranslationPanel;
   readonly trees: Readonly<Record<string, SessionTree>>;
+  readonly exitFilter: ExitFilter;
+  readonly vmcsChoice: VmcsChoice;
 }
 
 export function registerCommands(services: CommandServices): vscode.Disposable[] {
-  const { extension, model, memory, translation, trees } = services;
+  const { extension, model, memory, translation, trees, exitFilter, vmcsChoice } = services;
   const commands = {
     'ringside.debugFile': (program?: vscode.Uri) => debugFile(program),
     'ringside.openSample': () => openSample(extension),
@@ -26,6 +30,10 @@ export function registerCommands(services: CommandServices): vscode.Disposable[]
     'ringside.showRowMemory': (row: Row) => row.memory !== undefined && memory.show(row.memory),
     'ringside.translateRow': (row: Row) => row.translate !== undefined && translation.translate(row.translate),
     'ringside.editVmcsField': (row: Row) => editVmcsField(model, row),
+    'ringside.openRowSource': (row: Row) => openSource(row),
+    'ringside.goToExit': (row: Row) => goToExit(model, row),
+    'ringside.exits.filter': () => exitFilter.pick(),
+    'ringside.exits.showAll': () => exitFilter.show([]),
     'ringside.breakOnWrite': (row?: Row) => breakOn('write', row),
     'ringside.breakOnRead': (row?: Row) => breakOn('read', row),
     'ringside.breakOnAccess': (row?: Row) => breakOn('access', row),
@@ -33,6 +41,13 @@ export function registerCommands(services: CommandServices): vscode.Disposable[]
     'ringside.translateAddress': (expression?: unknown) => translateAddress(translation, expression),
     'ringside.sendInput': () => sendInput(model),
     'ringside.refreshViews': () => model.refresh(),
+    'ringside.checkVmEntry': () => checkVmEntry(services),
+    'ringside.vmcs.showField': (row: Row) => showField(services, row.reveals),
+    'ringside.vmcs.show': (row: Row) => vmcsChoice.show(row.vmcs),
+    'ringside.vmcs.showCurrent': () => vmcsChoice.show(),
+    'ringside.vmcs.compare': () => vmcsChoice.compare(),
+    'ringside.vmcs.compareWithExit': (row: Row) => vmcsChoice.since(row.exit),
+    'ringside.vmcs.stopComparing': () => vmcsChoice.since(),
     'ringside.vmcs.hideZeroFields': () => setHideZeroFields(true),
     'ringside.vmcs.showZeroFields': () => setHideZeroFields(false),
     ...copyAllCommands(trees),
@@ -67,6 +82,46 @@ async function editVmcsField(model: DebugModel, { field, label, value }: Row): P
   if (typed === undefined || typed.trim() === '' || typed === value) return;
   await model.request('ringside/setVmcsField', { field, value: typed.trim() });
   model.refresh();
+}
+
+/** Lists the rules that a VM entry would break now; one that is picked leads to its field. */
+async function checkVmEntry(services: CommandServices): Promise<void> {
+  const { instruction, outcome, violated } = await services.model.request('ringside/checkVmEntry', {});
+  if (violated.length === 0) {
+    await vscode.window.showInformationMessage(`${instruction} now: ${outcome}`);
+    return;
+  }
+  const items = violated.map(({ fields, text, section }) => ({
+    label: fields.map(({ name, value }) => `${name} = ${value}`).join(', '),
+    description: `SDM volume 3, “${section}”`,
+    detail: text,
+    field: fields[0],
+  }));
+  const options = { title: `${instruction} now: ${outcome}`, placeHolder: 'Broken rules; pick one to see its field' };
+  const picked = await vscode.window.showQuickPick(items, { ...options, matchOnDetail: true });
+  await showField(services, picked?.field);
+}
+
+/** Selects a field of the current VMCS in the view. */
+async function showField({ trees, vmcsChoice }: CommandServices, field: Row['reveals']): Promise<void> {
+  if (field === undefined) return;
+  if (vmcsChoice.shown.address !== undefined) vmcsChoice.show();
+  await trees['ringside.vmcs']?.reveal(field.group, `${field.group}/${field.name}`);
+}
+
+/** In the browser, sources have URIs for paths. */
+const uriOf = (path: string): vscode.Uri =>
+  /^[a-z][\w+.-]+:\/\//i.test(path) ? vscode.Uri.parse(path) : vscode.Uri.file(path);
+
+async function openSource({ source }: Row): Promise<void> {
+  if (source === undefined) return;
+  const document = await vscode.workspace.openTextDocument(uriOf(source.path));
+  const { range } = document.lineAt(Math.min(source.line, document.lineCount) - 1);
+  await vscode.window.showTextDocument(document, { selection: range, preview: true });
+}
+
+async function goToExit(model: DebugModel, { exit }: Row): Promise<void> {
+  if (exit !== undefined) await model.request('ringside/goToExit', { number: exit });
 }
 
 /**

@@ -7,14 +7,20 @@
  */
 import type {
   CpuModeView,
+  EntryCheckView,
+  ExitLogView,
+  ExitQuery,
   MachineEvent,
   PagingNode,
   PagingTable,
   TlbEntryView,
   TranslationView,
+  ViolatedRuleView,
   VirtioDeviceView,
   VmcsFieldView,
+  VmcsSummary,
   VmcsView,
+  VmExitView,
 } from '../../engine/index.ts';
 import type { Wire } from './wire.ts';
 
@@ -37,14 +43,49 @@ export interface CpuModeResponse {
 
 // ---- ringside/vmcs ---------------------------------------------------------------------------------------------------
 
-export interface VmcsArguments extends VcpuArguments {}
+export interface VmcsArguments extends VcpuArguments {
+  /** Host-physical, as `ringside/vmcsList` gives it; absent for the current VMCS. */
+  readonly address?: string;
+}
 export type WireVmcsField = Wire<VmcsFieldView>;
 export type WireVmcs = Wire<VmcsView>;
 export interface VmcsResponse {
-  /** The current VMCS of the vCPU; absent if there is none. */
+  /** The VMCS; absent if there is none. */
   readonly vmcs?: WireVmcs;
   /** Names of the fields whose value is another than when they were asked for at an earlier stop. */
   readonly changed: readonly string[];
+}
+
+// ---- ringside/vmcsList -----------------------------------------------------------------------------------------------
+
+export type WireVmcsSummary = Wire<VmcsSummary>;
+export interface VmcsListResponse {
+  /** Those that VMCLEAR or VMPTRLD has named so far. */
+  readonly vmcss: readonly WireVmcsSummary[];
+}
+
+// ---- ringside/checkVmEntry -------------------------------------------------------------------------------------------
+
+export type WireEntryCheck = Wire<EntryCheckView>;
+export type WireViolatedRule = Wire<ViolatedRuleView>;
+
+// ---- ringside/compareVmcs --------------------------------------------------------------------------------------------
+
+export interface CompareVmcsArguments extends VmcsArguments {
+  /** Number of a VM exit of the log: the VMCS is compared with itself as it was just after that exit. */
+  readonly exit: number;
+}
+export interface VmcsDifference {
+  readonly field: string;
+  readonly group: string;
+  readonly widthBits: number;
+  readonly before: string;
+  readonly now: string;
+}
+export interface CompareVmcsResponse {
+  /** The VMCS. */
+  readonly address: string;
+  readonly differences: readonly VmcsDifference[];
 }
 
 export interface SetVmcsFieldArguments extends VcpuArguments {
@@ -81,6 +122,28 @@ export interface TlbArguments extends VcpuArguments {}
 export type WireTlbEntry = Wire<TlbEntryView>;
 export interface TlbResponse {
   readonly entries: readonly WireTlbEntry[];
+}
+
+// ---- ringside/exitLog ------------------------------------------------------------------------------------------------
+
+export interface ExitLogArguments extends ExitQuery {}
+export interface WireVmExit extends Wire<VmExitView> {
+  /** `main+0x12`, if a symbol is near the instruction. */
+  readonly symbol?: string;
+  /** The line of the source that the instruction belongs to, from 1. */
+  readonly source?: { readonly path: string; readonly line: number };
+}
+export interface ExitLogResponse extends Omit<Wire<ExitLogView>, 'exits'> {
+  readonly exits: readonly WireVmExit[];
+  /** Whether there is a history in which `ringside/goToExit` may find them. */
+  readonly canGoBack: boolean;
+}
+
+// ---- ringside/goToExit -----------------------------------------------------------------------------------------------
+
+/** Goes back in time to where an exit of the log has just taken place. A `stopped` event follows. */
+export interface GoToExitArguments {
+  readonly number: number;
 }
 
 // ---- ringside/virtqueues ---------------------------------------------------------------------------------------------
@@ -139,9 +202,14 @@ export type WireMachineEvent = Wire<MachineEvent>;
 export interface RingsideRequests {
   'ringside/cpuMode': { readonly arguments: CpuModeArguments; readonly response: CpuModeResponse };
   'ringside/vmcs': { readonly arguments: VmcsArguments; readonly response: VmcsResponse };
+  'ringside/vmcsList': { readonly arguments: VcpuArguments; readonly response: VmcsListResponse };
+  'ringside/checkVmEntry': { readonly arguments: VcpuArguments; readonly response: WireEntryCheck };
+  'ringside/compareVmcs': { readonly arguments: CompareVmcsArguments; readonly response: CompareVmcsResponse };
   'ringside/setVmcsField': { readonly arguments: SetVmcsFieldArguments; readonly response: SetVmcsFieldResponse };
   'ringside/pageTables': { readonly arguments: PageTablesArguments; readonly response: PageTablesResponse };
   'ringside/tlb': { readonly arguments: TlbArguments; readonly response: TlbResponse };
+  'ringside/exitLog': { readonly arguments: ExitLogArguments; readonly response: ExitLogResponse };
+  'ringside/goToExit': { readonly arguments: GoToExitArguments; readonly response: Record<string, never> };
   'ringside/virtqueues': { readonly arguments: VcpuArguments; readonly response: VirtqueuesResponse };
   'ringside/translate': { readonly arguments: TranslateArguments; readonly response: TranslateResponse };
   'ringside/input': { readonly arguments: InputArguments; readonly response: Record<string, never> };

@@ -120,7 +120,8 @@ function start(
   return undefined;
 }
 
-function requireHistory(session: Session): void {
+/** Throws if no history is kept. */
+export function requireHistory(session: Session): void {
   if (!session.debuggee.control.history.isKept) {
     throw new UserError('There is no history to go back in', {
       expected: '"history": true in the launch configuration',
@@ -130,7 +131,8 @@ function requireHistory(session: Session): void {
   }
 }
 
-function requireStanding(session: Session): void {
+/** Throws while the machine runs. */
+export function requireStanding(session: Session): void {
   if (session.debuggee.runner.isRunning) {
     throw new UserError('The machine runs', { expected: 'a machine that stands', whatToDo: 'pause it first' });
   }

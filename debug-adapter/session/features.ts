@@ -8,7 +8,9 @@ import { evaluation } from './evaluate.ts';
 import { execution } from './execution.ts';
 import type { Handlers } from './handlers.ts';
 import { initialize } from './initialize.ts';
+import { exits } from './inspect/exits.ts';
 import { views } from './inspect/views.ts';
+import { vmcs } from './inspect/vmcs.ts';
 import { launch } from './launch.ts';
 import { memory } from './memory.ts';
 import { modules } from './modules.ts';
@@ -32,4 +34,6 @@ export const features: readonly Handlers[] = [
   disassembly,
   modules,
   views,
+  exits,
+  vmcs,
 ];

@@ -109,6 +109,10 @@ export class Executor {
   get consumed(): number {
     return this.#limit - this.#budgetLeft;
   }
+  /** Events dealt with in the current `run`, or the last one. */
+  get events(): number {
+    return this.#events;
+  }
   /** Ends the accounting of a run: returns what it executed. */
   takeExecuted(): number {
     const executed = this.executed;

@@ -1,16 +1,19 @@
 /** VM exits and failed VM entries in words: what the guest did, which control made it exit, what a handler must do. */
 import type { CpuState } from '../cpu/state.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { controlGroups, SECONDARY } from '../vmx/controls.ts';
 import type { EntryRule } from '../vmx/entry-checks/entry-rule.ts';
 import type { VmExitInfo } from '../vmx/exit.ts';
 import { ExitReason, exitReason } from '../vmx/exit-reasons.ts';
 import type { VmcsFieldName } from '../vmx/fields.ts';
 import { InstructionError, instructionErrorText } from '../vmx/instruction-errors.ts';
 import { describeOperand } from '../vmx/instruction-information.ts';
-import { decodeInterruption, decodeQualification } from '../vmx/qualification.ts';
+import { decodeQualification } from '../vmx/qualification.ts';
 import { fieldByName, offsetOf } from '../vmx/vmcs.ts';
 import type { VmEntryFailure } from '../vmx/vmx.ts';
+import { explainEptMisconfiguration, explainEptViolation } from './ept-denial.ts';
 import { exitCause } from './exit-causes.ts';
+import { explainResumption } from './exit-resumption.ts';
 import { peekVmcsField } from './vmcs.ts';
 
 /** An occurrence as filters' conditions and people see it. */
@@ -42,60 +45,67 @@ const linearReasons: readonly number[] = [
 const physicalReasons: readonly number[] = [ExitReason['EPT violation'], ExitReason['EPT misconfiguration']];
 const msrReasons: readonly number[] = [ExitReason.RDMSR, ExitReason.WRMSR];
 
+/** The guest's general-purpose registers, as they were at the exit. */
+type Registers = Pick<CpuState, 'gpr' | 'gpr32'>;
+/** What tells what an exit is about. */
+type ExitFacts = Pick<VmExitInfo, 'reason' | 'qualification' | 'guestPhysical' | 'interruptionInformation'>;
+type Values = Record<string, bigint | string>;
+
 /** Named values of an exit. General-purpose registers are still the guest's. */
-export function exitValues(info: VmExitInfo, state: CpuState): Record<string, bigint | string> {
-  const { reason, qualification } = info;
-  const values: Record<string, bigint | string> = {
+export function exitValues(info: VmExitInfo, state: CpuState): Values {
+  const { reason } = info;
+  const values: Values = {
     reason: BigInt(reason),
     reason_name: info.name,
     entry_failure: info.entryFailure ? 1n : 0n,
-    qualification,
+    qualification: info.qualification,
     rip: info.rip,
     instruction_length: BigInt(info.instructionLengthBytes),
   };
   if (linearReasons.includes(reason)) values.guest_linear = info.guestLinear;
   if (physicalReasons.includes(reason)) values.guest_physical = info.guestPhysical;
-  if (isValid(info.interruptionInformation)) {
-    values.vector = BigInt(info.interruptionInformation & 0xff);
-    values.error_code = BigInt(info.interruptionErrorCode);
-  }
-  if (msrReasons.includes(reason)) values.msr = BigInt(state.gpr32(RCX));
-  if (reason === ExitReason.WRMSR) {
-    values.msr_value = (BigInt(state.gpr32(RDX)) << 32n) | BigInt(state.gpr32(RAX));
-  }
-  if (reason === ExitReason.CPUID) {
-    values.leaf = BigInt(state.gpr32(RAX));
-    values.subleaf = BigInt(state.gpr32(RCX));
-  }
-  if (reason === ExitReason.VMCALL) values.rax = state.gpr(RAX);
+  if (isValid(info.interruptionInformation)) values.error_code = BigInt(info.interruptionErrorCode);
+  return { ...values, ...subjectValues(info, state) };
+}
+
+/** The values that tell what was asked for: MSR, leaf, port, vector … */
+function subjectValues({ reason, qualification, interruptionInformation }: ExitFacts, registers: Registers): Values {
+  const values: Values = {};
+  const low = (register: number): bigint => BigInt(registers.gpr32(register));
+  if (isValid(interruptionInformation)) values.vector = BigInt(interruptionInformation & 0xff);
+  if (msrReasons.includes(reason)) values.msr = low(RCX);
+  if (reason === ExitReason.WRMSR) values.msr_value = (low(RDX) << 32n) | low(RAX);
+  if (reason === ExitReason.CPUID) Object.assign(values, { leaf: low(RAX), subleaf: low(RCX) });
+  if (reason === ExitReason.VMCALL) values.rax = registers.gpr(RAX);
   if (reason === ExitReason['I/O instruction']) addIoValues(values, Number(qualification & 0xffff_ffffn));
   if (reason === ExitReason['Control-register accesses']) values.control_register = qualification & 15n;
   return values;
 }
 
-function addIoValues(values: Record<string, bigint | string>, q: number): void {
+function addIoValues(values: Values, q: number): void {
   values.port = BigInt(q >>> 16);
   values.size = BigInt((q & 7) + 1);
   values.direction = q & 8 ? 'in' : 'out';
 }
 
-/** What the exit is about, after its name: port, address, leaf … */
-function subject(info: VmExitInfo, values: Readonly<Record<string, bigint | string>>): string {
-  switch (info.reason) {
+/** What an exit is about: port, address, leaf …; empty where its name says it all. */
+export function exitSubject(facts: ExitFacts, registers: Registers): string {
+  const values = subjectValues(facts, registers);
+  switch (facts.reason) {
     case ExitReason.CPUID:
-      return `, leaf ${hex(values.leaf as bigint)}`;
+      return `leaf ${hex(values.leaf as bigint)}`;
     case ExitReason.RDMSR:
     case ExitReason.WRMSR:
-      return `, MSR ${hex(values.msr as bigint)}`;
+      return `MSR ${hex(values.msr as bigint)}`;
     case ExitReason['I/O instruction']:
-      return `, ${values.direction === 'in' ? 'IN from' : 'OUT to'} port ${hex(values.port as bigint)}`;
+      return `${values.direction === 'in' ? 'IN from' : 'OUT to'} port ${hex(values.port as bigint)}`;
     case ExitReason['EPT violation']:
     case ExitReason['EPT misconfiguration']:
-      return `, guest-physical ${hex(info.guestPhysical)}`;
+      return `guest-physical ${hex(facts.guestPhysical)}`;
     case ExitReason.VMCALL:
-      return `, RAX = ${hex(values.rax as bigint)}`;
+      return `RAX = ${hex(values.rax as bigint)}`;
     case ExitReason['Exception or non-maskable interrupt (NMI)']:
-      return `, ${exceptionName(info.interruptionInformation & 0xff)}`;
+      return exceptionName(facts.interruptionInformation & 0xff);
     default:
       return '';
   }
@@ -106,20 +116,28 @@ const exceptionName = (vector: number): string => exceptionNames[vector] ?? `vec
 /** Explains the VM exit that just happened. */
 export function explainExit(info: VmExitInfo, state: CpuState, physical: PhysicalMemory): Explanation {
   const values = exitValues(info, state);
-  const title = `VM exit: ${info.name} (${info.reason})${subject(info, values)}`;
+  const subject = exitSubject(info, state);
+  const title = `VM exit: ${info.name} (${info.reason})${subject && `, ${subject}`}`;
   const row = exitReason(info.reason);
   const explanation: string[] = [];
   if (row) explanation.push(`At RIP ${hex(info.rip)}: ${row.doc}`);
   const cause = exitCause(info, (name) => peek(physical, info.vmcs, name));
   if (cause) explanation.push(cause);
   explanation.push(...details(info));
+  explanation.push(...eptDetails(info, physical));
   if (row) explanation.push(`The handler: ${row.handler}`);
-  if (row?.skips && !info.entryFailure) {
-    explanation.push(
-      `Guest RIP is still that of the instruction: add the VM-exit instruction length (${info.instructionLengthBytes}) to skip it.`,
-    );
-  }
+  explanation.push(...explainResumption(info));
   return { title, values, explanation };
+}
+
+/** Which EPT entry denied the access, or is wrong. */
+function eptDetails({ reason, vmcs, guestPhysical, qualification }: VmExitInfo, physical: PhysicalMemory): string[] {
+  if (!physicalReasons.includes(reason)) return [];
+  const eptp = peek(physical, vmcs, 'EPT pointer');
+  if (reason === ExitReason['EPT misconfiguration']) return explainEptMisconfiguration(physical, eptp, guestPhysical);
+  const control = BigInt(SECONDARY['Mode-based execute control for EPT']);
+  const isModeBased = (peek(physical, vmcs, controlGroups.secondary.field) & control) !== 0n;
+  return explainEptViolation(physical, eptp, guestPhysical, qualification, isModeBased);
 }
 
 function peek(physical: PhysicalMemory, address: number, name: VmcsFieldName): bigint {
@@ -139,13 +157,6 @@ function details(info: VmExitInfo): string[] {
   }
   if (info.instructionInformation !== 0 && info.reason !== ExitReason['I/O instruction']) {
     lines.push(`Operand of the instruction: ${describeOperand(info.instructionInformation)}.`);
-  }
-  if (isValid(info.idtVectoringInformation)) {
-    const event = decodeInterruption(info.idtVectoringInformation);
-    const list = event.map(({ name, value }) => `${name} ${value}`).join('; ');
-    lines.push(
-      `The exit came while an event was being delivered (${list}): the handler must inject that event again, from the IDT-vectoring information.`,
-    );
   }
   return lines;
 }

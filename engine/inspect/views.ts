@@ -61,6 +61,17 @@ export interface VmcsFieldView {
   readonly parts: readonly { readonly name: string; readonly value: string; readonly description: string }[];
 }
 
+/** A VMCS that VMCLEAR or VMPTRLD has named. */
+export interface VmcsSummary {
+  readonly address: bigint;
+  readonly launchState: 'clear' | 'launched';
+  /** vCPUs whose current VMCS it is. */
+  readonly currentOn: readonly number[];
+  readonly isShadow: boolean;
+  /** Its first dword is the revision identifier: it has not been overwritten as a whole. */
+  readonly hasRevision: boolean;
+}
+
 /** What a hypervisor keeps of its guest: the VMCS of VT-x, or the VMCB of AMD-V. */
 export interface VmcsView {
   readonly structure: 'VMCS' | 'VMCB';
@@ -68,4 +79,94 @@ export interface VmcsView {
   /** Of a VMCS its launch state; of a VMCB whether its guest runs. */
   readonly launchState: 'clear' | 'launched' | 'guest mode' | 'host mode';
   readonly fields: readonly VmcsFieldView[];
+}
+
+/** A VM exit of the run. */
+export interface VmExitView {
+  /** Counts the exits of all vCPUs from 0. */
+  readonly number: number;
+  readonly vcpu: number;
+  /** Basic exit reason. */
+  readonly reason: number;
+  readonly name: string;
+  /** The exit is the failure of a VM entry. */
+  readonly entryFailure: boolean;
+  /** What it is about: leaf, MSR, port, address …; empty where the name says it all. */
+  readonly subject: string;
+  readonly qualification: bigint;
+  /** The guest's RIP, and the linear address of its instruction. */
+  readonly rip: bigint;
+  readonly instructionAddress: bigint;
+  /** Host-physical address of the VMCS. */
+  readonly vmcs: bigint;
+  /** Instructions retired by all vCPUs before it. */
+  readonly instructions: number;
+  /** Virtual time, which the TSC counts as well. */
+  readonly timeNs: number;
+  /**
+   * Instructions of the vCPU until its next VM entry, and how long it waited for something to happen; absent before that
+   * entry. Those that the built-in hypervisor carries out for the guest count, its own work does not.
+   */
+  readonly roundTrip?: { readonly instructions: number; readonly waitedNs: number };
+}
+
+/** All exits with one basic reason. */
+export interface ExitTotalsView {
+  readonly reason: number;
+  readonly name: string;
+  readonly count: number;
+  /** Round trips that are over, and their instructions in all. */
+  readonly roundTrips: number;
+  readonly roundTripInstructions: number;
+}
+
+/** Which exits are wanted. */
+export interface ExitQuery {
+  /** So many at most; 100 by default. */
+  readonly limit?: number;
+  /** Only those with a lower number. */
+  readonly before?: number;
+  /** Only those with one of these basic exit reasons. */
+  readonly reasons?: readonly number[];
+}
+
+export interface ExitLogView {
+  /** Exits of the run so far, and how many of them, the last ones, are kept. */
+  readonly total: number;
+  readonly kept: number;
+  /** Newest first. */
+  readonly exits: readonly VmExitView[];
+  /** Whether older ones, that are kept, were not looked at. */
+  readonly hasMore: boolean;
+  /** Sums over all exits, by rising reason. */
+  readonly reasons: readonly ExitTotalsView[];
+}
+
+/** A rule of VM entry that is broken. */
+export interface ViolatedRuleView {
+  readonly id: string;
+  /** Fields the rule is about, the one to correct first. */
+  readonly fields: readonly {
+    readonly name: string;
+    readonly group: string;
+    readonly widthBits: number;
+    readonly value: bigint;
+  }[];
+  /** What the manual demands, and the title of its section in volume 3. */
+  readonly text: string;
+  readonly section: string;
+}
+
+/** What would become of a VM entry now. */
+export interface EntryCheckView {
+  /** The current VMCS, if there is one. */
+  readonly vmcs?: bigint;
+  /** Which its launch state calls for. */
+  readonly instruction: 'VMLAUNCH' | 'VMRESUME';
+  /** Nothing stands in the way. */
+  readonly isPossible: boolean;
+  /** What would happen, in words. */
+  readonly outcome: string;
+  /** Of the first part (controls, host state, guest state) in which rules are broken, all that are. */
+  readonly violated: readonly ViolatedRuleView[];
 }

@@ -3,8 +3,17 @@
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import type { VmcsField, VmcsFieldName } from '../vmx/fields.ts';
 import { vmcsFields, widthBitsOf } from '../vmx/fields.ts';
-import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, supportedFields, VMCS_BYTES } from '../vmx/vmcs.ts';
-import type { VmcsFieldView, VmcsView } from './views.ts';
+import {
+  LAUNCH_STATE_OFFSET,
+  LaunchState,
+  offsetOf,
+  REVISION_OFFSET,
+  SHADOW_VMCS,
+  supportedFields,
+  VMCS_BYTES,
+  VMCS_REVISION,
+} from '../vmx/vmcs.ts';
+import type { VmcsFieldView, VmcsSummary, VmcsView } from './views.ts';
 import { partsOf } from './vmcs-parts.ts';
 
 /** Value of a field of the VMCS at a host-physical address. The region lies in RAM. */
@@ -48,12 +57,32 @@ export function findVmcsField(nameOrEncoding: string): VmcsField | undefined {
 export function vmcsView(physical: PhysicalMemory, address: number): VmcsView | undefined {
   if (!physical.isRam(address, VMCS_BYTES)) return undefined;
   const value = (field: VmcsField): bigint => peekVmcsField(physical, address, field);
-  const launched = physical.peekU32(address + LAUNCH_STATE_OFFSET) === LaunchState.launched;
   return {
     structure: 'VMCS',
     address: BigInt(address),
-    launchState: launched ? 'launched' : 'clear',
+    launchState: isLaunched(physical, address) ? 'launched' : 'clear',
     fields: supportedFields.map((field) => fieldView(field, value)),
+  };
+}
+
+/** The launch state of the VMCS at an address. */
+export const isLaunched = (physical: PhysicalMemory, address: number): boolean =>
+  physical.peekU32(address + LAUNCH_STATE_OFFSET) === LaunchState.launched;
+
+/** What the region at an address is, current on some vCPUs, or undefined if there is no memory. */
+export function vmcsSummary(
+  physical: PhysicalMemory,
+  address: number,
+  currentOn: readonly number[],
+): VmcsSummary | undefined {
+  if (!physical.isRam(address, VMCS_BYTES)) return undefined;
+  const revision = physical.peekU32(address + REVISION_OFFSET);
+  return {
+    address: BigInt(address),
+    launchState: isLaunched(physical, address) ? 'launched' : 'clear',
+    currentOn,
+    isShadow: (revision & SHADOW_VMCS) !== 0,
+    hasRevision: (revision & ~SHADOW_VMCS) >>> 0 === VMCS_REVISION,
   };
 }
 

@@ -7,7 +7,8 @@ import { VMCB_BYTES } from '../svm/vmcb-fields.ts';
 import type { Host } from './host.ts';
 
 export interface ControlStructure {
-  view(): VmcsView | undefined;
+  /** The current one, or the one at a host-physical address. */
+  view(address?: bigint): VmcsView | undefined;
   read(name: string): bigint | undefined;
   /** Returns why not, or undefined when written. */
   write(name: string, value: bigint): string | undefined;
@@ -19,7 +20,10 @@ export function controlStructure(host: Host): ControlStructure {
 
 function vmcs({ state, physical }: Host): ControlStructure {
   return {
-    view: () => (state.currentVmcsValid ? vmcsView(physical, state.currentVmcs) : undefined),
+    view: (address) => {
+      if (address !== undefined) return vmcsView(physical, Number(address));
+      return state.currentVmcsValid ? vmcsView(physical, state.currentVmcs) : undefined;
+    },
     read: (name) => {
       const field = findVmcsField(name);
       return field && state.currentVmcsValid ? peekVmcsField(physical, state.currentVmcs, field) : undefined;
@@ -35,7 +39,11 @@ function vmcs({ state, physical }: Host): ControlStructure {
 function vmcb({ state, physical }: Host): ControlStructure {
   const exists = () => state.vmcb !== 0 && physical.isRam(state.vmcb, VMCB_BYTES);
   return {
-    view: () => (exists() ? vmcbView(physical, state.vmcb, state.svmGuest !== 0) : undefined),
+    view: (address) => {
+      const at = address === undefined ? state.vmcb : Number(address);
+      if (at === 0 || !physical.isRam(at, VMCB_BYTES)) return undefined;
+      return vmcbView(physical, at, at === state.vmcb && state.svmGuest !== 0);
+    },
     read: (name) => {
       const field = findVmcbField(name);
       return field && exists() ? peekVmcbField(physical, state.vmcb, field) : undefined;

@@ -13,6 +13,10 @@ export interface Replayed<S> {
   readonly position: Position;
   /** Nothing is half done that a checkpoint could not keep. */
   readonly canSave: boolean;
+  /** VM exits of the run so far. */
+  readonly exits: number;
+  /** Units of the run at a VM exit that is kept, or a few less. */
+  unitsOfExit(number: number): number | undefined;
   save(): S;
   restore(saved: S): void;
   /** Runs on to a number of units without any stop. */
@@ -25,6 +29,8 @@ export interface Replayed<S> {
   passTimeQuietly(idleNs: number): void;
   /** Runs to a number of units, or to a stop on the way; `fresh`: it has not been stopped where it is now. */
   runToStop(units: number, fresh: boolean): Stop;
+  /** Does some work elsewhere in the run, after which the machine stands at the stop at which it stood. */
+  away(work: () => void): void;
   /** The machine stands where a stop had been before. */
   arrivedAt(stop: Stop | undefined): void;
 }
@@ -37,6 +43,9 @@ interface Entry {
 
 /** A checkpoint this many units before the place that was gone back to makes the next steps back quick. */
 const NEARBY_UNITS = 2_000;
+
+/** A VM exit is at most so many units behind where the log places it. */
+const EXIT_MARGIN = 4;
 
 /** So far is looked for stops at a time. */
 const SCAN_UNITS = 2_000_000;
@@ -143,6 +152,48 @@ export class History<S> implements MachineHistory {
     this.#goTo(position);
     this.#machine.arrivedAt(undefined);
     return true;
+  }
+
+  goToExit(number: number): boolean {
+    if (!this.isKept) return false;
+    const start = this.#leave();
+    const found = this.#goToExit(number, start);
+    if (!found) this.#goTo(start);
+    this.#machine.arrivedAt(undefined);
+    return found;
+  }
+
+  lookAtExit<T>(number: number, look: () => T): T | undefined {
+    if (!this.isKept) return undefined;
+    const start = this.#leave();
+    let seen: T | undefined;
+    this.#machine.away(() => {
+      if (this.#goToExit(number, start)) seen = look();
+      this.#goTo(start);
+    });
+    return seen;
+  }
+
+  #goToExit(number: number, start: Position): boolean {
+    const units = this.#machine.unitsOfExit(number);
+    if (units === undefined) return false;
+    const origin = this.#checkpoints.all[0]?.units ?? 0;
+    this.#goTo({ units: Math.max(origin, units - EXIT_MARGIN), idleNs: 0, stage: -1 });
+    return this.#machine.exits <= number && this.#toExit(number, start);
+  }
+
+  /** Unit by unit until so many exits more than a number have taken place. */
+  #toExit(number: number, start: Position): boolean {
+    const machine = this.#machine;
+    this.#quietly(() => {
+      while (machine.exits <= number && isBefore(machine.position, start)) {
+        const { units, idleNs } = machine.position;
+        machine.stepQuietly();
+        if (machine.position.units === units && machine.position.idleNs === idleNs) break;
+      }
+      this.replay();
+    });
+    return machine.exits > number;
   }
 
   stepBack(): boolean {

@@ -63,8 +63,7 @@ export interface SavedHost {
   readonly loaded: number;
   readonly states: readonly Uint8Array[];
   readonly translations: readonly SavedTranslations[];
-  readonly retired: number;
-  readonly idleNs: number;
+  readonly clock: ReturnType<VirtualClock['saveState']>;
 }
 
 export interface HostConfig {
@@ -193,6 +192,7 @@ export class Host {
     // The rest of the slice is nobody's own.
     this.state.budget = budget;
     this.processor.intercepts = next.intercepts;
+    this.clock.turnsTo(index);
     this.#loaded = index;
     // This drops what is fast, and what the executor knows of code.
     this.mmu.vcpu = next.translation;
@@ -200,15 +200,14 @@ export class Host {
 
   /** A copy of all processors and of the time, for `restore`. Memory is not part of it. */
   save(): SavedHost {
-    const { retired, idleNs } = this.clock;
     const states = this.states().map((state) => state.slice());
     const translations = this.#parked.map(({ translation }) => translation.save());
-    return { loaded: this.#loaded, states, translations, retired, idleNs };
+    return { loaded: this.#loaded, states, translations, clock: this.clock.saveState() };
   }
   /** Puts saved processors back; to be called once memory is as it was. */
-  restore({ loaded, states, translations, retired, idleNs }: SavedHost): void {
+  restore({ loaded, states, translations, clock }: SavedHost): void {
     const { budget } = this.state;
-    Object.assign(this.clock, { retired, idleNs });
+    this.clock.restoreState(clock);
     for (const [index, parked] of this.#parked.entries()) {
       parked.state.set(states[index] as Uint8Array);
       parked.translation.restore(translations[index] as SavedTranslations);
@@ -235,6 +234,11 @@ export class Host {
     if (index === this.#loaded) return read(this.state.view, fieldAddress[field]);
     const { state } = this.#parked[index] as Parked;
     return read(new DataView(state.buffer), parkedAt(field));
+  }
+
+  /** Host-physical address of a vCPU's current VMCS. */
+  currentVmcs(index: number): number | undefined {
+    return this.#fieldOf(index, 'currentVmcsValid') ? this.#fieldOf(index, 'currentVmcs', readSigned) : undefined;
   }
 
   /** Whether a vCPU waits in VMX non-root operation, halted or in shutdown. */

@@ -8,9 +8,30 @@ import type { VirtioDeviceView } from '../devices/index.ts';
 import type { PagingNode, PagingTable } from '../inspect/page-tables.ts';
 import type { TlbEntryView } from '../inspect/tlb.ts';
 import type { TranslationView } from '../inspect/translation.ts';
-import type { CpuModeView, RegisterGroup, VmcsView } from '../inspect/views.ts';
+import type {
+  CpuModeView,
+  EntryCheckView,
+  ExitLogView,
+  ExitQuery,
+  RegisterGroup,
+  VmcsSummary,
+  VmcsView,
+} from '../inspect/views.ts';
 
-export type { CpuModeView, RegisterGroup, RegisterView, VmcsFieldView, VmcsView } from '../inspect/views.ts';
+export type {
+  CpuModeView,
+  EntryCheckView,
+  ExitLogView,
+  ExitQuery,
+  ExitTotalsView,
+  RegisterGroup,
+  RegisterView,
+  ViolatedRuleView,
+  VmcsFieldView,
+  VmcsSummary,
+  VmcsView,
+  VmExitView,
+} from '../inspect/views.ts';
 
 export type Virtualization = 'none' | 'hardware';
 
@@ -171,7 +192,10 @@ export interface Vcpu {
   /** Number of bytes written. */
   poke(space: AddressSpaceName, address: bigint, bytes: Uint8Array): number;
   mode(): CpuModeView;
-  vmcs(): VmcsView | undefined;
+  /** The current VMCS, or the one at a host-physical address; undefined if there is none. */
+  vmcs(address?: bigint): VmcsView | undefined;
+  /** What would become of VMLAUNCH or VMRESUME now: every rule of VM entry that the current VMCS breaks. */
+  checkVmEntry(): EntryCheckView;
   /** VMCS field by the manual's name or encoding. */
   readVmcs(field: string): bigint | undefined;
   writeVmcs(field: string, value: bigint): string | undefined;
@@ -229,6 +253,16 @@ export interface MachineHistory {
   goTo(position: Position): boolean;
   /** Keeps the present state to go back to, unless an exit is being handled. The first one is the beginning. */
   checkpoint(): void;
+  /**
+   * Goes to where a VM exit of the log has just taken place, by its number: as a stop at it would be. False, and back at
+   * the present, if history does not reach there.
+   */
+  goToExit(number: number): boolean;
+  /**
+   * What there was to see where a VM exit of the log had just taken place. The machine stands afterwards as it stood;
+   * `look` must not change it. Undefined if history does not reach there.
+   */
+  lookAtExit<T>(number: number, look: () => T): T | undefined;
   /** One instruction, exception, VM exit or stage of its handling back; false at the beginning. */
   stepBack(): boolean;
   /**
@@ -269,6 +303,12 @@ export interface MachineControl {
   /** Virtio devices with their queues, read by peeks. */
   virtqueues(): readonly (VirtioDeviceView & { readonly base: number; readonly irq: number })[];
   statistics(): RunStatistics;
+  /** The last VM exits of the run, and sums over all of them. */
+  exitLog(query?: ExitQuery): ExitLogView;
+  /** The VMCSs that VMCLEAR or VMPTRLD has named so far, by address. */
+  vmcss(): readonly VmcsSummary[];
+  /** The VM exit that the current VMCS of the vCPU that ran last tells of, explained; undefined if there was none. */
+  lastExit(): MachineEvent | undefined;
   /** Digest of the whole state: same inputs, same hash. */
   stateHash(): string;
 }

@@ -11,6 +11,8 @@ import { exceptionEvent } from './event-descriptions.ts';
 import { History } from './history.ts';
 import { Host } from './host.ts';
 import type {
+  ExitLogView,
+  ExitQuery,
   MachineConfig,
   MachineControl,
   MachineEvent,
@@ -19,6 +21,7 @@ import type {
   RunStatistics,
   Stop,
   StopFilter,
+  VmcsSummary,
   Watch,
 } from './machine-api.ts';
 import { Observers } from './observers.ts';
@@ -77,6 +80,8 @@ export class Machine implements MachineControl, ExecutorOwner {
   readonly history: History<SavedMachine>;
   /** Instructions retired and events dealt with, in slices that ended. */
   #units = 0;
+  /** Events of the executor's run, the last one between slices, that are among these units. */
+  #eventsCounted = 0;
   /** Interrupts and signals taken that are not counted as units yet. */
   #taken = 0;
   /** Events of the slice under way that the run stops at: they will come again. */
@@ -145,6 +150,7 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.host.runtime.afterSystem = () => this.#afterSystem();
     this.host.runtime.isUnsettled = () => this.watches.isUnsettled;
     this.#observers.changed();
+    this.virtualizer.keepExitLog((instructions) => this.#unitsAfter(instructions));
     this.#waiting = new Waiting({ ...this, cpus: config.cpus });
     this.virtualizer.start(config.program);
     this.history = new History(this.#replayed(), this.host.physical);
@@ -288,6 +294,18 @@ export class Machine implements MachineControl, ExecutorOwner {
     };
   }
 
+  exitLog(query?: ExitQuery): ExitLogView {
+    return this.virtualizer.exitLog(query);
+  }
+
+  vmcss(): readonly VmcsSummary[] {
+    return this.virtualizer.vmcss();
+  }
+
+  lastExit(): MachineEvent | undefined {
+    return this.virtualizer.lastExit();
+  }
+
   stateHash(): string {
     return this.platform.stateHash();
   }
@@ -309,6 +327,7 @@ export class Machine implements MachineControl, ExecutorOwner {
       quietly: (work) => this.#quietly(work),
       passTime: () => !this.#scheduler.next(this.#only) && !this.#waiting.passTime(this.#only),
       arrivedAt: (stop) => this.#arrivedAt(stop),
+      away: (work) => this.#away(work),
     });
   }
 
@@ -322,6 +341,17 @@ export class Machine implements MachineControl, ExecutorOwner {
       this.stops.isQuiet = isQuiet;
       this.#observers.changed();
     }
+  }
+
+  /** Does some work elsewhere in the run; afterwards the stop that the machine stands at is as it was. */
+  #away(work: () => void): void {
+    const final = this.#final;
+    const marks = [...this.#marks];
+    const putBack = this.stops.hold();
+    work();
+    this.#final = final;
+    for (const [vcpu, rip] of marks) this.#marks.set(vcpu, rip);
+    putBack();
   }
 
   #arrivedAt(stop: Stop | undefined): void {
@@ -486,10 +516,12 @@ export class Machine implements MachineControl, ExecutorOwner {
     const mark = this.#marks.get(this.currentVcpu);
     this.#marks.delete(this.currentVcpu);
     const untilBoundary = this.history.nextBoundary - this.#units;
+    this.#eventsCounted = 0;
     executor.run(Math.min(limit, untilDeadline, untilBoundary, this.#scheduler.sliceInstructions), mark);
     const { consumed } = executor;
     this.#units += consumed - this.#held;
     this.#held = 0;
+    this.#eventsCounted = executor.events;
     if (isTurn) this.#scheduler.used(consumed);
     const executed = executor.takeExecuted();
     if (executed === 0 && mark === this.host.state.rip) this.#marks.set(this.currentVcpu, mark);
@@ -514,6 +546,12 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.host.clock.skipTo(deadline);
     this.#sliceIsOver = true;
     this.host.runtime.stopRequested = true;
+  }
+
+  /** Units when so many instructions have been retired in this slice, or before it: their events have been dealt with. */
+  #unitsAfter(instructions: number): number {
+    const { clock, executor } = this.host;
+    return this.#units + instructions - clock.retired + executor.events - this.#eventsCounted - this.#held;
   }
 
   #mayAnotherRun(): boolean {

@@ -33,6 +33,8 @@ export interface ReplayParts {
   readonly passTime: () => boolean;
   /** The machine was brought to another place. */
   readonly arrivedAt: (stop: Stop | undefined) => void;
+  /** Does some work elsewhere in the run, after which the machine stands at the stop at which it stood. */
+  readonly away: (work: () => void) => void;
 }
 
 export class ReplayedMachine implements Replayed<SavedMachine> {
@@ -45,6 +47,12 @@ export class ReplayedMachine implements Replayed<SavedMachine> {
   get position(): Position {
     const { units, host, virtualizer } = this.#parts;
     return { units, idleNs: host.clock.idleNs, stage: virtualizer.stage };
+  }
+  get exits(): number {
+    return this.#parts.virtualizer.exits;
+  }
+  unitsOfExit(number: number): number | undefined {
+    return this.#parts.virtualizer.unitsOfExit(number);
   }
   get canSave(): boolean {
     return this.#parts.virtualizer.canSave;
@@ -108,6 +116,10 @@ export class ReplayedMachine implements Replayed<SavedMachine> {
 
   runToStop(units: number, fresh: boolean): Stop {
     return this.#parts.run(units, fresh);
+  }
+
+  away(work: () => void): void {
+    this.#parts.away(work);
   }
 
   arrivedAt(stop: Stop | undefined): void {

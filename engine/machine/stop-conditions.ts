@@ -69,6 +69,15 @@ export class StopConditions {
     this.#stoppedAt = event && isBeforeTheFact(event) ? { count, filters: new Set([event.filter]) } : undefined;
   }
 
+  /** Keeps at which stop the machine stands; returns what puts that back. */
+  hold(): () => void {
+    const [pending, stoppedAt] = [this.#pending, this.#stoppedAt];
+    return () => {
+      this.#pending = pending;
+      this.#stoppedAt = stoppedAt;
+    };
+  }
+
   /** Asks for a stop; the first one asked for wins. */
   request(stop: Stop): void {
     if (!this.isQuiet) this.#pending ??= stop;

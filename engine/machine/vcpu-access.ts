@@ -2,11 +2,12 @@
 
 import { linearOfRip } from '../cpu/modes.ts';
 import { cpuMode } from '../inspect/cpu-mode.ts';
+import { entryCheckView } from '../inspect/entry-check.ts';
 import { type PagingNode, type PagingTable, pagingChildren, pagingRoots } from '../inspect/page-tables.ts';
 import { readRegister, registerGroups, registerNames, writeRegister } from '../inspect/registers.ts';
 import { type TlbEntryView, tlbEntries } from '../inspect/tlb.ts';
 import { explainTranslation, type TranslationView } from '../inspect/translation.ts';
-import type { CpuModeView, RegisterGroup, VmcsView } from '../inspect/views.ts';
+import type { CpuModeView, EntryCheckView, RegisterGroup, VmcsView } from '../inspect/views.ts';
 import { Access } from '../mmu/access.ts';
 import { guestPhysicalToHost } from './guest-physical.ts';
 import type { Host } from './host.ts';
@@ -153,8 +154,11 @@ export class VcpuAccess implements Vcpu {
   mode(): CpuModeView {
     return this.#with(() => cpuMode(this.index, this.#host.processor, this.#host.mmu, this.#virtualizer.levels()));
   }
-  vmcs(): VmcsView | undefined {
-    return this.#with(() => this.#virtualizer.structure.view());
+  checkVmEntry(): EntryCheckView {
+    return this.#with(() => entryCheckView(this.#host.vmx));
+  }
+  vmcs(address?: bigint): VmcsView | undefined {
+    return this.#with(() => this.#virtualizer.structure.view(address));
   }
   readVmcs(field: string): bigint | undefined {
     return this.#with(() => this.#virtualizer.structure.read(field));

@@ -108,7 +108,7 @@ export type EnterGuest = (launch: boolean) => void;
 
 /** The instructions by the decoder's mnemonics, to be merged with the other system instructions. */
 export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readonly<Record<string, SystemInstruction>> {
-  const { state, mmu, vmcs } = parts;
+  const { state, mmu, vmcs, known } = parts;
 
   const VMXON: SystemInstruction = (cpu, insn) => {
     checkMode(cpu);
@@ -143,6 +143,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     const address = Number(pointer);
     if (address === state.vmxonPointer) return vmFail(parts, InstructionError.vmclearVmxonPointer);
     setLaunchState(parts, address, LaunchState.clear);
+    known.named(address);
     if (address === state.currentVmcs) state.currentVmcsValid = 0;
     vmSucceed(parts);
   };
@@ -156,6 +157,7 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     if (!hasRevision(parts, address, SHADOW_VMCS)) return vmFail(parts, InstructionError.vmptrldRevision);
     state.currentVmcs = address;
     state.currentVmcsValid = 1;
+    known.named(address);
     vmSucceed(parts);
   };
 

@@ -5,6 +5,7 @@ import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { EptOption } from '../mmu/walk.ts';
 import { EXIT, PIN, PRIMARY, SECONDARY } from './controls.ts';
+import type { KnownVmcss } from './known-vmcss.ts';
 import type { StateCopies } from './state-copies.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
 
@@ -15,6 +16,7 @@ export interface VmxParts {
   readonly physical: PhysicalMemory;
   readonly vmcs: Vmcs;
   readonly copies: StateCopies;
+  readonly known: KnownVmcss;
 }
 
 const PIN_CONTROLS = offsetOf('Pin-based VM-execution controls');

@@ -23,10 +23,12 @@ import {
   type VmExitInfo,
   type VmxAbort,
 } from './exit.ts';
-import { EXIT_REASON_COUNT, ExitReason, exitReason } from './exit-reasons.ts';
+import { ExitLog } from './exit-log.ts';
+import { ExitReason, exitReason } from './exit-reasons.ts';
 import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
+import { KnownVmcss } from './known-vmcss.ts';
 import { logModification } from './page-modification-log.ts';
 import { StateCopies } from './state-copies.ts';
 import { VirtualApic } from './virtual-apic.ts';
@@ -80,10 +82,11 @@ const APIC_ACCESS_TYPE = 12n;
 export class Vmx implements HardwareVirtualization {
   /** The VMX instructions by the decoder's mnemonics. */
   readonly instructions: Readonly<Record<string, SystemInstruction>>;
-  /** VM exits by basic exit reason since the machine was made. */
-  readonly exitCounts = new Float64Array(EXIT_REASON_COUNT);
   /** Takes the VM exits that come between instructions; a hypervisor of the machine's own goes on from them. */
   takeExit: (event: VmExit) => void = (event) => this.exit(event);
+  get exitCounts(): Float64Array {
+    return this.exitLog.counts;
+  }
   /** Told after a VM exit, with the host's state loaded, if `tellsOfExit` agrees. */
   onVmExit: ((info: VmExitInfo) => void) | undefined;
   /** Whether anybody wants to know of exits with a basic reason. */
@@ -93,6 +96,8 @@ export class Vmx implements HardwareVirtualization {
   onVmEntryFailure: ((failure: VmEntryFailure) => void) | undefined;
   /** Told of a VMX abort, which leaves the processor in shutdown state for good. */
   onVmxAbort: ((abort: VmxAbort) => void) | undefined;
+  /** The VM exits since the machine was made. */
+  readonly exitLog: ExitLog;
   readonly #parts: VmxParts;
   readonly #intercepts: NonRootIntercepts;
   readonly #checked: CheckedVmcs;
@@ -106,7 +111,9 @@ export class Vmx implements HardwareVirtualization {
     const { state } = processor;
     const vmcs = new Vmcs(state, physical);
     writeOffsets(memory.buffer);
-    this.#parts = { processor, state, mmu, physical, vmcs, copies: new StateCopies(state, physical, memory) };
+    const copies = new StateCopies(state, physical, memory);
+    this.#parts = { processor, state, mmu, physical, vmcs, copies, known: new KnownVmcss() };
+    this.exitLog = new ExitLog(this.#parts);
     mmu.walker.ept.pageModificationLog = (guestPhysical) => logModification(this.#parts, guestPhysical);
     mmu.walker.ept.subPageTable = () => vmcs.number(SUB_PAGE_TABLE);
     this.#apic = new VirtualApic(this.#parts);
@@ -155,6 +162,7 @@ export class Vmx implements HardwareVirtualization {
       processor.transferred = true;
       return;
     }
+    this.exitLog.entered();
     this.#apic.entered();
     this.#apicAccesses.entered();
     if (parts.vmcs.u32(ENTRY_INTERRUPTION) & INTERRUPTION_VALID) this.#deliver(() => injectEvent(parts), 0);
@@ -203,7 +211,7 @@ export class Vmx implements HardwareVirtualization {
   }
 
   #left(reason: number, abort: VmxAbort | undefined): void {
-    this.exitCounts[reason] = (this.exitCounts[reason] ?? 0) + 1;
+    this.exitLog.exited(reason);
     if (abort !== undefined) return this.#abort(abort);
     if (this.onVmExit && this.tellsOfExit(reason)) this.onVmExit(exitInfo(this.#parts.vmcs));
   }

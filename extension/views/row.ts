@@ -22,6 +22,16 @@ export interface Row {
   readonly translate?: string;
   /** A VMCS field that "Edit Value" sets. */
   readonly field?: string;
+  /** A line of a source, from 1. */
+  readonly source?: { readonly path: string; readonly line: number };
+  /** Number of a VM exit that "Go Back to This VM Exit" goes to. */
+  readonly exit?: number;
+  /** Address of a VMCS that "Show This VMCS" shows. */
+  readonly vmcs?: string;
+  /** The VMCS field, by its group and name, that "Show This Field" selects in the VMCS view. */
+  readonly reveals?: { readonly group: string; readonly name: string };
+  /** The command that a click runs with the row. */
+  readonly click?: string;
   /** What "Break on Value Change" and its siblings stop at, as data breakpoints name it. */
   readonly watch?: string;
   readonly expanded?: boolean;

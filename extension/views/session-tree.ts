@@ -15,6 +15,8 @@ export class SessionTree implements vscode.TreeDataProvider<Row>, vscode.Disposa
   readonly #makeView: () => View;
   readonly #tree: vscode.TreeView<Row>;
   readonly #subscriptions: vscode.Disposable[];
+  /** Of the rows that were shown, those they are below. */
+  readonly #parents = new WeakMap<Row, Row>();
   #content = empty;
   #sessionId: string | undefined;
   #runningNotice: ReturnType<typeof setTimeout> | undefined;
@@ -44,8 +46,32 @@ export class SessionTree implements vscode.TreeDataProvider<Row>, vscode.Disposa
     return treeItem(row);
   }
 
+  /** The rows that are selected. */
+  get selection(): readonly Row[] {
+    return this.#tree.selection;
+  }
+
+  getParent(row: Row): Row | undefined {
+    return this.#parents.get(row);
+  }
+
+  /** Opens the view and selects the row that ids lead to, from the outermost. */
+  async reveal(...ids: readonly string[]): Promise<void> {
+    let row: Row | undefined;
+    for (const id of ids) {
+      const next = (await this.getChildren(row)).find((candidate) => candidate.id === id);
+      if (!next) throw new Error(`the view does not show ${id} now`);
+      row = next;
+    }
+    if (row) await this.#tree.reveal(row, { select: true, focus: true, expand: true });
+  }
+
   async getChildren(row?: Row): Promise<Row[]> {
-    if (row) return [...((await row.children?.()) ?? [])];
+    if (row) {
+      const children = [...((await row.children?.()) ?? [])];
+      for (const child of children) this.#parents.set(child, row);
+      return children;
+    }
     this.#content = await this.#read();
     this.#tree.message = this.#content.message ?? '';
     this.#tree.description = this.#content.description ?? '';
@@ -98,6 +124,7 @@ function treeItem(row: Row): vscode.TreeItem {
   item.contextValue = capabilities(row).join(' ');
   item.accessibilityInformation = { label: row.spoken ?? [row.label, row.description ?? ''].join(' ').trim() };
   if (row.description !== undefined) item.description = row.description;
+  if (row.click !== undefined) item.command = { command: row.click, title: 'Show', arguments: [row] };
   if (row.icon !== undefined) item.iconPath = themeIcon(row.icon, row.color);
   item.tooltip = row.tooltip === undefined ? row.description : new vscode.MarkdownString(row.tooltip);
   return item;
@@ -113,12 +140,16 @@ function collapsibleState({ children, expanded }: Row): vscode.TreeItemCollapsib
 }
 
 /** What can be done with a row; the `when` clauses of the commands look for these words. */
-function capabilities({ value, memory, translate, field, watch }: Row): string[] {
+function capabilities({ value, memory, translate, field, source, exit, vmcs, reveals, watch }: Row): string[] {
   return [
     ...(value === undefined ? [] : ['value']),
     ...(memory === undefined ? [] : ['memory']),
     ...(translate === undefined ? [] : ['translate']),
     ...(watch === undefined ? [] : ['watch']),
     ...(field === undefined ? [] : ['field']),
+    ...(source === undefined ? [] : ['source']),
+    ...(exit === undefined ? [] : ['exit']),
+    ...(vmcs === undefined ? [] : ['vmcs']),
+    ...(reveals === undefined ? [] : ['reveals']),
   ];
 }

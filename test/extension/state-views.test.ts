@@ -95,6 +95,7 @@ const controls = field('Pin-based VM-execution controls', '0x9', {
 });
 const fields = [field('Guest RIP', '0x8000'), field('Guest RSP', '0x0'), controls];
 
+const noVmcs = { instruction: 'VMLAUNCH', isPossible: false, outcome: '', violated: [] } as const;
 const vmcs = (changed: readonly string[], hideZeroFields = false) =>
   vmcsView(hideZeroFields)(
     asking({
@@ -102,6 +103,8 @@ const vmcs = (changed: readonly string[], hideZeroFields = false) =>
         vmcs: { structure: 'VMCS', address: '0x5000', launchState: 'launched', fields },
         changed,
       }),
+      'ringside/vmcsList': () => ({ vmcss: [] }),
+      'ringside/checkVmEntry': () => noVmcs,
     }),
   );
 
@@ -134,7 +137,13 @@ describe('the VMCS view', () => {
       vmcs: { structure: 'VMCS' as const, address: '0x5000', launchState: 'launched' as const, fields: [reason] },
       changed: ['Exit reason'],
     };
-    const content = await vmcsView(false)(asking({ 'ringside/vmcs': () => answer }));
+    const content = await vmcsView(false)(
+      asking({
+        'ringside/vmcs': () => answer,
+        'ringside/vmcsList': () => ({ vmcss: [] }),
+        'ringside/checkVmEntry': () => noVmcs,
+      }),
+    );
     const row = await rowAt(content, 'VM-exit information', 'VM-exit information/Exit reason');
     expect(row.description).toBe('0x30 · EPT violation (48) · changed');
   });
@@ -161,7 +170,13 @@ describe('the VMCS view', () => {
   });
 
   it('says that there is none', async () => {
-    const content = await vmcsView(false)(asking({ 'ringside/vmcs': () => ({ changed: [] }) }));
+    const content = await vmcsView(false)(
+      asking({
+        'ringside/vmcs': () => ({ changed: [] }),
+        'ringside/vmcsList': () => ({ vmcss: [] }),
+        'ringside/checkVmEntry': () => noVmcs,
+      }),
+    );
     expect(content).toEqual({
       rows: [],
       message: 'No VMCS is current on this vCPU. VMPTRLD makes one current.',

@@ -1,8 +1,5 @@
 import type { PagingTable, Vcpu } from '../../engine-target.ts';
-import { UserError } from '../../errors.ts';
-import { findVmcsField } from '../../expression/names.ts';
 import { hex } from '../../program/byte-reader.ts';
-import { announceEdit } from '../edits.ts';
 import { evaluateText } from '../evaluate-text.ts';
 import type { Handlers } from '../handlers.ts';
 import { formatReference } from '../memory-reference.ts';
@@ -29,28 +26,6 @@ export const views: Handlers = {
   'ringside/cpuMode'({ vcpu } = {}, session) {
     const wanted = vcpu === undefined ? session.debuggee.control.vcpus : [session.vcpu(vcpu)];
     return { vcpus: wanted.map((one) => toWire(one.mode())), current: session.vcpu().index };
-  },
-
-  'ringside/vmcs'({ vcpu } = {}, session) {
-    const target = session.vcpu(vcpu);
-    const view = target.vmcs();
-    if (view === undefined) {
-      return { changed: [] };
-    }
-    const changed = session.debuggee.vmcsHistory.changed(target.index, view.address, view.fields);
-    return { vmcs: toWire(view), changed };
-  },
-
-  'ringside/setVmcsField'({ vcpu, field, value }, session) {
-    const target = session.vcpu(vcpu);
-    const name = findVmcsField(field, target);
-    const { result } = evaluateText(value, session, undefined);
-    const problem = target.writeVmcs(name, result.value);
-    if (problem !== undefined) {
-      throw new UserError(`${name} cannot be set to ${hex(result.value)}`, { found: problem });
-    }
-    announceEdit(session, { kind: 'register' });
-    return { value: hex(target.readVmcs(name) ?? 0n) };
   },
 
   'ringside/pageTables'({ vcpu, kind, table }, session) {

@@ -82,9 +82,14 @@ export class Session {
 
   /** Runs a command of the debugger and waits until the guest has stopped again and a frame has the focus. */
   async run(command: 'continue' | 'stepOver' | 'stepInto' | 'stepOut'): Promise<Stop> {
-    const stopped = once(this.#stopped, () => true, `a stop after ${command}`);
+    return this.after(() => vscode.commands.executeCommand(`workbench.action.debug.${command}`));
+  }
+
+  /** The same for anything that ends in a stop. */
+  async after(work: () => Thenable<unknown>): Promise<Stop> {
+    const stopped = once(this.#stopped, () => true, 'a stop');
     const focused = focusedFrame();
-    await vscode.commands.executeCommand(`workbench.action.debug.${command}`);
+    await work();
     await focused;
     return stopped;
   }

@@ -31,10 +31,37 @@ test('tiny-hypervisor: into the guest, over a VM exit into root mode and back; V
     assertEqual(await mode('VMX operation'), 'root (the hypervisor)', 'after the VM exit');
     const reason = await rowAt('vmcs', 'VM-Exit Information', 'Exit reason');
     assert(reason.description?.includes('changed'), `a changed exit reason, found ${reason.description}`);
+    await session.run('continue');
+    await lookAtExits(session);
+    await showViolatedRule();
   } finally {
     await session.end();
   }
 });
+
+/** Two exits have taken place: from the list to the instruction of one, and back in time to it. */
+async function lookAtExits(session: Session): Promise<void> {
+  const exit = await rowAt('exits', '#0 CPUID');
+  assert((await rowAt('exits', 'By reason', 'CPUID')).description?.startsWith('1 '), 'one exit by CPUID');
+  await vscode.commands.executeCommand('ringside.openRowSource', exit);
+  const editor = vscode.window.activeTextEditor;
+  const line = editor?.document.lineAt(editor.selection.active.line).text;
+  assert(line?.includes('cpuid'), `the instruction that exited, found ${line}`);
+  const stop = await session.after(() => vscode.commands.executeCommand('ringside.goToExit', exit));
+  assert(stop.text?.includes('CPUID'), JSON.stringify(stop));
+  assertEqual((await rowsOf('exits')).length, 2, 'the exit that was gone back to, and the sums');
+}
+
+/** A field is broken; the rule that this breaks leads to the field. */
+async function showViolatedRule(): Promise<void> {
+  const tree = (await ringside()).trees['ringside.vmcs'];
+  const check = await rowAt('vmcs', 'VMRESUME now');
+  assertEqual(check.description, 'passes all checks', 'VM entry');
+  await vscode.debug.activeDebugSession?.customRequest('ringside/setVmcsField', { field: 'Guest RFLAGS', value: '0' });
+  const rule = await rowAt('vmcs', 'VMRESUME now', 'Guest RFLAGS = 0x0');
+  await vscode.commands.executeCommand('ringside.vmcs.showField', rule);
+  assertEqual(tree?.selection[0]?.label, 'Guest RFLAGS', 'the row that is selected');
+}
 
 test('a VM exit with a condition and a sensitive instruction stop the guest, and say what they are', async () => {
   await openSource('tiny-hypervisor/tiny-hypervisor.asm');
