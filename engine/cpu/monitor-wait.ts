@@ -31,7 +31,9 @@ export const MONITOR: SystemInstruction = (cpu, insn) => {
   cpu.intercepts?.onMonitor?.();
   if (cpu.state.gpr32(RCX) !== 0) throw GP(0);
   const linear = checkSegment(cpu, insn.segment, monitoredOffset(cpu, insn), 1, 'read');
-  cpu.memory.readU8(linear, Privilege.Current);
+  const load = (): unknown => cpu.memory.readU8(linear, Privilege.Current);
+  if (cpu.intercepts?.onMonitoring) cpu.intercepts.onMonitoring(load);
+  else load();
   cpu.state.monitorArmed = 1;
 };
 

@@ -143,6 +143,8 @@ export interface Intercepts {
   onDescriptorTable?(insn: DecodedInstruction): void;
   onMwait?(): void;
   onMonitor?(): void;
+  /** Makes the access of MONITOR. */
+  onMonitoring?(access: () => void): void;
   onPause?(): void;
   /** RDRAND and RDSEED. */
   onRandom?(insn: DecodedInstruction): boolean;

@@ -179,7 +179,7 @@ export class Runtime {
     const { mmu, processor } = this.#parts;
     const { view } = processor.state;
     const bytes = size & SIZE_MASK;
-    if (size & FOR_WRITE) mmu.probeWrite(linear, bytes);
+    if (size & FOR_WRITE) mmu.probeModification(linear, bytes);
     if (bytes === 16) mmu.slowRead128(linear, view, SCRATCH_ADDRESS);
     else if (bytes === 8) view.setBigUint64(SCRATCH_ADDRESS, mmu.slowRead64(linear), true);
     else view.setUint32(SCRATCH_ADDRESS, mmu.slowRead(linear, bytes), true);

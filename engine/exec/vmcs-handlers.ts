@@ -104,8 +104,6 @@ export const emitVmwrite = (): Uint8Array =>
     f.i32(WRITABLE_VMCS_ADDRESS).memory(memoryOp.i32Load);
     state(f, 'currentVmcs').i32(1).emit(op.i32Add, op.i32Ne).branchIf(SLOW);
     const { encoding, at } = findField(f, 0);
-    // Type 1 in bits 11:10: the field is read-only.
-    f.get(encoding).i32(0xc00).emit(op.i32And).i32(0x400).emit(op.i32Eq).branchIf(SLOW);
     const value = f.local(I64);
     register(f, 1).memory(memoryOp.i64Load).set(value);
     byWidth(f, encoding, {

@@ -372,6 +372,8 @@ export class Machine implements MachineControl, ExecutorOwner {
     if (event instanceof StopBefore) this.#held++;
     else if (event instanceof GuestFault) this.#fault(event);
     else if (event instanceof VmExit) {
+      const fault = this.virtualizer.asException(event);
+      if (fault && this.#stopsBefore('exception', fault)) return this.#hold(fault);
       this.stops.passed();
       this.virtualizer.exit(event);
       // Only the built-in hypervisor reaches devices while it handles the exit.

@@ -3,7 +3,7 @@
  * interrupts and handler stages, the same for a bare machine and for a guest.
  */
 
-import type { VmExit } from '../cpu/events.ts';
+import { GuestFault, Vector, type VmExit } from '../cpu/events.ts';
 import { ACTIVITY } from '../cpu/register-bits.ts';
 import type { HardwareVirtualization } from '../cpu/virtualization.ts';
 import { exitLogView } from '../inspect/exit-log.ts';
@@ -143,6 +143,10 @@ export class Virtualizer {
 
   // ---- exits and their handling ------------------------------------------------------------------------------------
 
+  /** The virtualization exception that a VM exit is going to become, if it does. */
+  asException(event: VmExit): GuestFault | undefined {
+    return this.#vmx.becomesVirtualizationException(event) ? new GuestFault(Vector.VE) : undefined;
+  }
   /** A VM exit of the instruction at RIP, or of an event before it. */
   exit(event: VmExit): void {
     const lengthBytes = this.#instructionLength(event);

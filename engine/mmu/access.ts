@@ -34,6 +34,10 @@ export const EptViolationBit = {
   GuestLinearValid: 1 << 7,
   /** Set: the access was to the translation of the linear address; clear: to a guest paging-structure entry. */
   FinalTranslation: 1 << 8,
+  /** What the guest's paging allows at the linear address: user-mode access, writes; and fetches, if clear. */
+  GuestUser: 1 << 9,
+  GuestWritable: 1 << 10,
+  GuestExecuteDisable: 1 << 11,
   NmiUnblocking: 1 << 12,
 } as const;
 

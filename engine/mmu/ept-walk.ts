@@ -28,6 +28,8 @@ export class EptWalker {
   subPageTable: () => number = () => 0;
   /** Walks in the place of EPT. */
   nested: NestedWalker | undefined;
+  /** Whether a host-physical address lies in the APIC-access page. */
+  isApicAccessPage: (physical: number) => boolean = () => false;
   readonly #physical: EntryMemory;
   readonly #reservedHigh: number;
 
@@ -58,6 +60,20 @@ export class EptWalker {
     const shift = walk.eptPageShift;
     store.insert(guestPhysical, walk.eptPhysical, shift, shift, flags, tag);
     return true;
+  }
+
+  /** The same for an access that is made with the guest-physical address itself, which has to stay off the APIC-access page. */
+  translateAccess(
+    ept: EptContext,
+    guestPhysical: number,
+    rights: number,
+    walk: Walk,
+    cache?: GuestPhysicalCache,
+  ): boolean {
+    if (!this.translate(ept, guestPhysical, rights, walk, cache)) return false;
+    if ((ept.options & EptOption.ApicAccesses) === 0 || !this.isApicAccessPage(walk.eptPhysical)) return true;
+    walk.outcome = Outcome.ApicAccess;
+    return false;
   }
 
   /** Translates through the tables in memory. */

@@ -223,7 +223,7 @@ export class GuestWalker {
     // With A/D flags for EPT enabled, accesses to guest paging-structure entries are treated as writes.
     const rights = ept.accessedDirty ? EptRight.Read | EptRight.Write : EptRight.Read;
     walk.inPageWalk = true;
-    return this.ept.translate(ept, address, rights, walk, cache) ? walk.eptPhysical : -1;
+    return this.ept.translateAccess(ept, address, rights, walk, cache) ? walk.eptPhysical : -1;
   }
 
   /** Sets accessed and dirty flags: a read-modify-write that EPT must allow. */
@@ -239,7 +239,7 @@ export class GuestWalker {
     walk.trace?.guestFlagsWrite(flags & ~low);
     walk.inPageWalk = true;
     const rights = EptRight.Read | EptRight.Write;
-    if (space.ept && !this.ept.translate(space.ept, address, rights, walk, cache)) return false;
+    if (space.ept && !this.ept.translateAccess(space.ept, address, rights, walk, cache)) return false;
     walk.writeFlags(this.#physical, host, low | flags);
     return true;
   }

@@ -6,7 +6,7 @@ import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
 import { WATCH } from './physical-memory.ts';
 import { SUB_PAGE_BYTES } from './sub-page-permissions.ts';
-import type { SavedTranslations, TranslationAudit } from './translation.ts';
+import type { ApicAccessPage, SavedTranslations, TranslationAudit } from './translation.ts';
 import { TranslationControl } from './translation-control.ts';
 import { EptOption, Outcome } from './walk.ts';
 
@@ -26,14 +26,6 @@ export interface DataBreakpoints {
   accessed(linear: number, lengthBytes: number, access: Access): void;
 }
 
-/** The page whose accesses are virtualized in VMX non-root operation. */
-export interface ApicAccessPage {
-  /** Whether a host-physical address lies in it now. */
-  covers(physical: number): boolean;
-  /** Where an access to it is made instead. Throws `VmExit`. */
-  redirect(physical: number, lengthBytes: number, access: Access): number;
-}
-
 /** What became of filling the fast TLB. */
 export const FillResult = { Filled: 0, Slow: 1, Failed: 2 } as const;
 export type FillResult = (typeof FillResult)[keyof typeof FillResult];
@@ -47,7 +39,6 @@ interface Split {
 
 export class Mmu extends TranslationControl {
   onWatchedAccess: WatchListener = () => {};
-  apicAccessPage: ApicAccessPage | undefined;
   /** Undefined while there are none. */
   #dataBreakpoints: DataBreakpoints | undefined;
   readonly #watched = this.physical.watchedPages;
@@ -237,6 +228,19 @@ export class Mmu extends TranslationControl {
   /** Throws what a write of `lengthBytes` would throw, and has no effect otherwise. */
   probeWrite(linear: number, lengthBytes: number, privilege: Privilege = Privilege.Current): void {
     this.#probe(linear, lengthBytes, Access.Write, privilege);
+  }
+  /** Throws what a write that the read to come is made for would throw. */
+  probeModification(linear: number, lengthBytes: number): void {
+    this.probeWrite(linear, lengthBytes);
+    if (!this.apicAccessPage?.isInUse) return;
+    this.#checkModification(linear, lengthBytes);
+    const firstBytes = PAGE_BYTES - (linear & 0xfff);
+    if (firstBytes < lengthBytes) this.#checkModification(this.#wrap(linear + firstBytes), lengthBytes - firstBytes);
+  }
+  #checkModification(linear: number, lengthBytes: number): void {
+    const physical = this.translate(linear, Access.Write);
+    const page = this.apicAccessPage as ApicAccessPage;
+    if (page.covers(physical)) page.checkModification(physical, lengthBytes);
   }
   /** Throws what a read of `lengthBytes` would throw, and has no effect otherwise. */
   probeRead(linear: number, lengthBytes: number, privilege: Privilege = Privilege.Current): void {

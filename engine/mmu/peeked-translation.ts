@@ -1,5 +1,5 @@
 /** What translations that have no side effects give. */
-import { EptViolationBit } from './access.ts';
+import { EptViolationBit, MappingFlag } from './access.ts';
 import { type AddressSpace, Outcome, type Walk } from './walk.ts';
 
 /** What a peek found. `physical` is there exactly if `outcome` is Mapped. */
@@ -29,9 +29,15 @@ export interface PeekOptions {
 
 /** Exit qualification of the EPT violation that a walk for a linear address ended in. */
 export function violationQualification(walk: Walk): number {
-  const final = walk.inPageWalk ? 0 : EptViolationBit.FinalTranslation;
+  const final = walk.inPageWalk ? 0 : EptViolationBit.FinalTranslation | guestRights(walk.flags);
   return walk.eptQualification | EptViolationBit.GuestLinearValid | final;
 }
+
+/** What the guest's own paging says of the address. Without paging all is allowed, and addresses count as user-mode ones. */
+const guestRights = (flags: number): number =>
+  (flags & MappingFlag.User ? EptViolationBit.GuestUser : 0) |
+  (flags & MappingFlag.Write ? EptViolationBit.GuestWritable : 0) |
+  (flags & MappingFlag.Execute ? 0 : EptViolationBit.GuestExecuteDisable);
 
 /** The result of a peek from that of its walk, or of the TLB. */
 export function peeked(walk: Walk, fromTlb: boolean): PeekedTranslation {

@@ -25,7 +25,7 @@ import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode }
 import { violationQualification } from './peeked-translation.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
 import { ArchitecturalTlb, type MappingTag, NESTED_PAGING, NO_EPT } from './tlb.ts';
-import { type AddressSpace, type EptContext, Outcome, Walk } from './walk.ts';
+import { type AddressSpace, type EptContext, EptOption, Outcome, Walk } from './walk.ts';
 import { WorldRegisters } from './world-registers.ts';
 
 /** First linear address above the lower canonical half: 2^47. */
@@ -70,6 +70,20 @@ export class TranslationContext {
     this.vpid = saved.vpid;
     this.ept = saved.ept;
   }
+}
+
+/** The page whose accesses are virtualized in VMX non-root operation. */
+export interface ApicAccessPage {
+  /** Whether there is one now. */
+  readonly isInUse: boolean;
+  /** Whether a host-physical address lies in it now. */
+  covers(physical: number): boolean;
+  /** Where an access to it is made instead. Throws `VmExit`. */
+  redirect(physical: number, lengthBytes: number, access: Access): number;
+  /** Throws the `VmExit` of an access that reads and then writes, if it has one. */
+  checkModification(physical: number, lengthBytes: number): void;
+  /** The VM exit of an access to it that is made with a guest-physical address. */
+  guestPhysicalExit(): VmExit;
 }
 
 export interface SavedTranslations {
@@ -119,6 +133,7 @@ export class Translation {
   readonly statistics: TlbStatistics;
   /** Bit 12 of the exit qualification of EPT violations: set by IRET while it undoes blocking by NMI. */
   nmiUnblockingDueToIret = false;
+  apicAccessPage: ApicAccessPage | undefined;
   /**
    * Called when instruction fetches may translate differently from now on: for the `lengthBytes` from a linear address,
    * or for all addresses (undefined); of a world, or of both (undefined).
@@ -181,7 +196,7 @@ export class Translation {
   #publishMappings(): void {
     // Compiled code takes it that pages with key 0 are open, and leaves all others; it knows EPT as it mostly is.
     const { ept } = this.#vcpu;
-    const isOrdinaryEpt = !ept || (ept.options === 0 && ept.levels === 4 && !ept.nested);
+    const isOrdinaryEpt = !ept || ((ept.options & ~EptOption.ApicAccesses) === 0 && ept.levels === 4 && !ept.nested);
     const mayRefill = this.#mayRefill && isOrdinaryEpt && (this.#protectionKeys() & 3) === 0;
     this.#view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
@@ -400,6 +415,7 @@ export class Translation {
       const where = this.#walk.inPageWalk ? PAGE_TABLE_ADDRESS : FINAL_ADDRESS;
       return new VmExit(EXIT_NESTED_PAGE_FAULT, where | BigInt(this.#walk.errorCode), { guestPhysical });
     }
+    if (outcome === Outcome.ApicAccess) return this.apicAccessPage?.guestPhysicalExit();
     if (outcome === Outcome.LogFull) return new VmExit(EXIT_LOG_FULL, BigInt(this.#nmiUnblocking()));
     return undefined;
   }
@@ -412,7 +428,7 @@ export class Translation {
    * Host-physical address of a guest-physical one that is accessed for no linear address (PDPTEs, VMX structures of
    * the guest). `rights` are EptRight bits.
    *
-   * @throws VmExit 48 or 49
+   * @throws VmExit 44, 48 or 49
    */
   translateGuestPhysical(guestPhysical: number, rights: number): number {
     const { ept } = this.#vcpu;
@@ -420,7 +436,7 @@ export class Translation {
     const walk = this.#walk;
     // PDPTEs, with nested paging.
     walk.inPageWalk = true;
-    if (this.walker.ept.translate(ept, guestPhysical, rights, walk, this.cache())) return walk.eptPhysical;
+    if (this.walker.ept.translateAccess(ept, guestPhysical, rights, walk, this.cache())) return walk.eptPhysical;
     const plain = this.#exitOfAnyAccess(guestPhysical);
     if (plain) throw plain;
     const qualification = BigInt(walk.eptQualification | this.#nmiUnblocking());

@@ -14,6 +14,7 @@ export const Outcome = {
   SubPageMiss: 6,
   SubPageMisconfiguration: 7,
   NestedPageFault: 8,
+  ApicAccess: 9,
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
@@ -45,8 +46,8 @@ export interface NestedPaging {
   readonly asid: number;
 }
 
-/** "Enable PML", "mode-based execute control for EPT", "sub-page write permissions for EPT". */
-export const EptOption = { Log: 1 << 0, ModeBased: 1 << 1, SubPages: 1 << 2 } as const;
+/** "Enable PML", "mode-based execute control for EPT", "sub-page write permissions for EPT", "virtualize APIC accesses". */
+export const EptOption = { Log: 1 << 0, ModeBased: 1 << 1, SubPages: 1 << 2, ApicAccesses: 1 << 3 } as const;
 
 /** Page-walk length of an EPTP, from its low bits: bits 5:3 are one less. */
 export const eptWalkLength = (low: number): number => ((low >> 3) & 7) + 1;
@@ -127,7 +128,7 @@ export class Walk {
   errorCode = 0;
   /** Whether the EPT translation made last was for a guest paging-structure entry, not for the page. */
   inPageWalk = false;
-  /** Exit qualification of an EPT violation, bits 5:0. */
+  /** Exit qualification of an EPT violation, bits 6:0. */
   eptQualification = 0;
   /** Whether the EPT entry that it is about has bit 63 (suppress #VE) set. */
   eptSuppressesVe = false;

@@ -2,7 +2,7 @@
 import { VmExit } from '../cpu/events.ts';
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { Access } from '../mmu/access.ts';
-import type { ApicAccessPage } from '../mmu/mmu.ts';
+import type { ApicAccessPage } from '../mmu/translation.ts';
 import { SECONDARY } from './controls.ts';
 import { ExitReason } from './exit-reasons.ts';
 import { VIRTUAL_APIC, type VirtualApic } from './virtual-apic.ts';
@@ -12,7 +12,15 @@ import { hasSecondary, type VmxParts } from './vmx-parts.ts';
 const ADDRESS = offsetOf('APIC-access address');
 
 /** Access types in bits 15:12 of the exit qualification. */
-export const ApicAccessType = { dataRead: 0, dataWrite: 1, fetch: 2, eventDelivery: 3 } as const;
+export const ApicAccessType = {
+  dataRead: 0,
+  dataWrite: 1,
+  fetch: 2,
+  eventDelivery: 3,
+  monitoring: 4,
+  guestPhysicalEventDelivery: 10,
+  guestPhysical: 15,
+} as const;
 const TYPE_SHIFT = 12;
 
 const range = (first: number, last: number): number[] =>
@@ -41,16 +49,16 @@ export class ApicAccesses implements ApicAccessPage {
   /** To be called at VM entry. */
   entered(): void {
     const { mmu, vmcs } = this.#parts;
-    if (this.#isOn()) mmu.keepFromFast(vmcs.number(ADDRESS));
+    if (this.isInUse) mmu.keepFromFast(vmcs.number(ADDRESS));
   }
-  #isOn(): boolean {
-    return hasSecondary(this.#parts.vmcs, SECONDARY['Virtualize APIC accesses']);
+  get isInUse(): boolean {
+    const { state, vmcs } = this.#parts;
+    return state.nonRoot !== 0 && hasSecondary(vmcs, SECONDARY['Virtualize APIC accesses']);
   }
 
   covers(physical: number): boolean {
-    const { state, vmcs } = this.#parts;
-    if (state.nonRoot === 0 || !this.#isOn()) return false;
-    const offset = physical - vmcs.number(ADDRESS);
+    if (!this.isInUse) return false;
+    const offset = physical - this.#parts.vmcs.number(ADDRESS);
     return offset >= 0 && offset < PAGE_BYTES;
   }
 
@@ -64,15 +72,34 @@ export class ApicAccesses implements ApicAccessPage {
       throw apicAccess(offset, isWrite ? ApicAccessType.dataWrite : ApicAccessType.dataRead);
     }
     if (isWrite) {
-      this.#apic.writtenByAccess(offset & ~0xf);
+      this.#apic.writtenByAccess(offset, lengthBytes);
       this.#stop();
     }
     return this.#apic.address + offset;
   }
 
-  /** At most 32 bits, in the first 4 of 16 bytes, of a register that the controls let be virtualized. */
+  /** Of such an access the manual says no more than of EPT violations: it is a write. */
+  checkModification(physical: number, lengthBytes: number): void {
+    const offset = physical % PAGE_BYTES;
+    const isVirtualized =
+      this.#isVirtualized(offset, lengthBytes, false) && this.#isVirtualized(offset, lengthBytes, true);
+    if (!isVirtualized) throw apicAccess(offset, ApicAccessType.dataWrite);
+  }
+
+  guestPhysicalExit(): VmExit {
+    const isDelivery = this.#parts.processor.delivering !== undefined;
+    const type = isDelivery ? ApicAccessType.guestPhysicalEventDelivery : ApicAccessType.guestPhysical;
+    // Of the offset nothing is said.
+    return apicAccess(0, type);
+  }
+
+  /**
+   * At most 32 bits, in the first 4 of 16 bytes, of a register that the controls let be virtualized; but after a write no
+   * access of the same instruction, other than the same write.
+   */
   #isVirtualized(offset: number, lengthBytes: number, isWrite: boolean): boolean {
     if (!this.#apic.shadowsTpr || (offset & 0xf) + lengthBytes > 4) return false;
+    if (!this.#apic.mayAccessAgain(offset, lengthBytes, isWrite)) return false;
     const { vmcs } = this.#parts;
     const register = offset & ~0xf;
     const hasRegisters = hasSecondary(vmcs, SECONDARY['APIC-register virtualization']);
@@ -80,6 +107,12 @@ export class ApicAccesses implements ApicAccessPage {
     return (isWrite && this.#apic.deliversInterrupts ? deliveryWrites : taskPriority).has(register);
   }
 }
+
+/** The VM exit of an access that MONITOR made: of the APIC-access page it has a type of its own. */
+export const asMonitoring = (exit: VmExit): VmExit =>
+  exit.reason === ExitReason['APIC access'] && exit.qualification < 1n << BigInt(TYPE_SHIFT)
+    ? apicAccess(Number(exit.qualification), ApicAccessType.monitoring)
+    : exit;
 
 const apicAccess = (offset: number, type: number): VmExit =>
   new VmExit(ExitReason['APIC access'], BigInt(offset | (type << TYPE_SHIFT)));

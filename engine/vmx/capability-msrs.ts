@@ -14,8 +14,19 @@ const WRITE_BACK = 6n;
 /** Region size, write-back memory, exit information for INS and OUTS, TRUE registers. */
 const BASIC = BigInt(VMCS_REVISION) | (BigInt(VMCS_BYTES) << 32n) | (WRITE_BACK << 50n) | bit(54) | bit(55);
 
-/** Rate of the preemption timer, exits store LMA in the entry controls, all activity states, CR3-target values. */
-const MISC = BigInt(PREEMPTION_TIMER_RATE) | bit(5) | bit(6) | bit(7) | bit(8) | (BigInt(CR3_TARGET_VALUES) << 16n);
+/**
+ * Rate of the preemption timer, exits store LMA in the entry controls, all activity states, CR3-target values, VMWRITE to
+ * any field, software events injected with an instruction length of 0.
+ */
+const MISC =
+  BigInt(PREEMPTION_TIMER_RATE) |
+  bit(5) |
+  bit(6) |
+  bit(7) |
+  bit(8) |
+  (BigInt(CR3_TARGET_VALUES) << 16n) |
+  bit(29) |
+  bit(30);
 
 /** IA32_VMX_EPT_VPID_CAP by bit. */
 const eptVpidCapabilities = [
@@ -28,6 +39,7 @@ const eptVpidCapabilities = [
   [17, '1-GByte pages'],
   [20, 'INVEPT'],
   [21, 'accessed and dirty flags for EPT'],
+  [22, 'advanced VM-exit information for EPT violations'],
   [25, 'single-context INVEPT'],
   [26, 'all-context INVEPT'],
   [32, 'INVVPID'],

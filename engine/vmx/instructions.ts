@@ -13,7 +13,6 @@ import { InstructionError } from './instruction-errors.ts';
 import {
   bytesOfEncoding,
   encodingOf,
-  isReadOnly,
   LAUNCH_STATE_OFFSET,
   LaunchState,
   offsetOf,
@@ -60,18 +59,20 @@ export function vmSucceed({ state }: VmxParts): void {
 export function vmFailInvalid({ state }: VmxParts): void {
   writeStatusFlags(state, RFLAGS.CF);
 }
-/** VMfail(error): VMfailValid if there is a VMCS to hold the error number, else VMfailInvalid. */
+/**
+ * VMfail(error): VMfailValid if there is a current VMCS to hold the error number, else VMfailInvalid. It is the current one
+ * for accesses to a shadow VMCS too.
+ */
 export function vmFail(parts: VmxParts, error: number): void {
   const { state, vmcs } = parts;
-  const address = accessedVmcs(parts);
-  if (address === undefined) return vmFailInvalid(parts);
-  vmcs.writeEncoding(ERROR_ENCODING, BigInt(error), address);
+  if (!state.currentVmcsValid) return vmFailInvalid(parts);
+  vmcs.writeEncoding(ERROR_ENCODING, BigInt(error));
   writeStatusFlags(state, RFLAGS.ZF);
 }
 
 /**
- * Address of the VMCS that VMREAD and VMWRITE access, and that takes their errors: the current one, or in non-root
- * operation the shadow VMCS. Undefined if there is none.
+ * Address of the VMCS that VMREAD and VMWRITE access: the current one, or in non-root operation the shadow VMCS. Undefined
+ * if there is none.
  */
 export function accessedVmcs({ state, vmcs, physical }: VmxParts): number | undefined {
   if (!state.nonRoot) return state.currentVmcsValid ? state.currentVmcs : undefined;
@@ -203,7 +204,6 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     if (!mayGoOn(cpu, insn)) return;
     const encoding = fieldOperand(insn, 0);
     if (encoding < 0) return;
-    if (isReadOnly(encoding)) return vmFail(parts, InstructionError.readOnlyComponent);
     const bytes = wideBytes(cpu);
     const source = insn.operand(1);
     if (source.kind === 'register' && bytes === 8 && !state.nonRoot) vmcs.storeRegister(encoding, source.index);

@@ -10,6 +10,7 @@ import { is64Bit } from '../cpu/modes.ts';
 import { EventType, type Intercepts, type IoAccess } from '../cpu/processor.ts';
 import { CR0 } from '../cpu/register-bits.ts';
 import { ES, FS } from '../cpu/state.ts';
+import { asMonitoring } from './apic-accesses.ts';
 import { PRIMARY, SECONDARY } from './controls.ts';
 import { INTERRUPTION_ERROR_CODE, INTERRUPTION_VALID } from './exit.ts';
 import { ExitReason } from './exit-reasons.ts';
@@ -177,6 +178,13 @@ export class NonRootIntercepts implements Intercepts {
   }
   onMonitor(): void {
     if (this.#primary(PRIMARY['MONITOR exiting'])) throw MONITOR_EXIT;
+  }
+  onMonitoring(access: () => void): void {
+    try {
+      access();
+    } catch (event) {
+      throw event instanceof VmExit ? asMonitoring(event) : event;
+    }
   }
   onPause(): void {
     if (this.#primary(PRIMARY['PAUSE exiting']) || this.#pauseLoop.exits()) throw PAUSE_EXIT;

@@ -71,6 +71,10 @@ function taskSwitch(q: number): QualificationPart[] {
 
 const rights = (bits: number): string => `${bits & 1 ? 'R' : '-'}${bits & 2 ? 'W' : '-'}${bits & 4 ? 'X' : '-'}`;
 
+/** Bits 11:9, as the CPU has advanced exit information for EPT violations. */
+const guestRights = (q: number): string =>
+  `${q & 512 ? 'user' : 'supervisor'}, R${q & 1024 ? 'W' : '-'}${q & 2048 ? '-' : 'X'}`;
+
 function eptViolation(q: number): QualificationPart[] {
   const linear = (q & 128) !== 0;
   const parts = [
@@ -90,6 +94,8 @@ function eptViolation(q: number): QualificationPart[] {
         'Whether the guest’s page tables were being read or the page itself accessed.',
       ),
     );
+    if (final)
+      parts.push(part('guest paging allows', guestRights(q), 'What the guest’s own page tables say of the page.'));
   }
   parts.push(part('NMI unblocking due to IRET', (q & 0x1000) !== 0, 'An IRET had ended blocking by NMI.'));
   return parts;
@@ -111,11 +117,19 @@ const apicAccessTypes: Readonly<Record<number, string>> = {
   1: 'data write',
   2: 'instruction fetch',
   3: 'event delivery',
+  4: 'monitoring',
+  10: 'event delivery, by a guest-physical address',
+  15: 'a page walk or the like, by a guest-physical address',
 };
-const apicAccess = (q: number): QualificationPart[] => [
-  part('offset', hex(q & 0xfff), 'Offset of the access within the APIC page.'),
-  part('access type', apicAccessTypes[q >>> 12] ?? 'reserved', 'What the access was made for.'),
-];
+/** The offset is that of a linear access; for others it is undefined. */
+function apicAccess(q: number): QualificationPart[] {
+  const type = q >>> 12;
+  const offset = part('offset', hex(q & 0xfff), 'Offset of the access within the APIC page.');
+  return [
+    ...(type < 10 ? [offset] : []),
+    part('access type', apicAccessTypes[type] ?? 'reserved', 'What the access was made for.'),
+  ];
+}
 
 const DB = 1;
 const PF = 14;

@@ -30,10 +30,15 @@ export const VIRTUAL_APIC = {
 
 /**
  * `CpuState.apicEvent`: in bits 15:0 the exit reason of a VM exit that comes once the instruction is complete, with its
- * qualification in bits 31:16; or this, with the offset of the register that was written, whose effects are due.
+ * qualification in bits 31:16; or this, with the offset in bits 27:16 and the length, less 1, in bits 29:28 of a write to a
+ * register whose effects are due.
  */
 const WRITE_DUE = 0xffff;
 const PAYLOAD_SHIFT = 16;
+const LENGTH_SHIFT = 28;
+const REGISTER_MASK = 0xff0;
+const writeDue = (offset: number, lengthBytes: number): number =>
+  (((lengthBytes - 1) << LENGTH_SHIFT) | (offset << PAYLOAD_SHIFT) | WRITE_DUE) >>> 0;
 
 /** Outstanding notification, in the dword after the 256 requests of a posted-interrupt descriptor. */
 const NOTIFICATION_AT = 32;
@@ -91,8 +96,13 @@ export class VirtualApic {
   }
 
   /** A register in the page was written in the middle of an instruction: the effects come at its end. */
-  writtenByAccess(offset: number): void {
-    this.#parts.state.apicEvent = ((offset << PAYLOAD_SHIFT) | WRITE_DUE) >>> 0;
+  writtenByAccess(offset: number, lengthBytes: number): void {
+    this.#parts.state.apicEvent = writeDue(offset, lengthBytes);
+  }
+  /** Whether the instruction under way, which may have written to the page, can make this access to it too. */
+  mayAccessAgain(offset: number, lengthBytes: number, isWrite: boolean): boolean {
+    const event = this.#parts.state.apicEvent;
+    return (event & 0xffff) !== WRITE_DUE || (isWrite && event === writeDue(offset, lengthBytes));
   }
   /** Carries out what a memory access has written, at the boundary after its instruction. */
   completeWrite(): void {
@@ -100,8 +110,9 @@ export class VirtualApic {
     const event = state.apicEvent;
     if ((event & 0xffff) !== WRITE_DUE) return;
     state.apicEvent = 0;
-    this.#normalize(event >>> PAYLOAD_SHIFT);
-    this.written(event >>> PAYLOAD_SHIFT);
+    const register = (event >>> PAYLOAD_SHIFT) & REGISTER_MASK;
+    this.#normalize(register);
+    this.written(register);
   }
   /** Of the TPR one byte counts, of the EOI register nothing, and of the upper half of ICR the destination. */
   #normalize(offset: number): void {

@@ -48,7 +48,8 @@ export const eptpUnder = (secondary: number, vmcs: Vmcs): number | undefined =>
 export const eptOptionsUnder = (secondary: number): number =>
   (secondary & SECONDARY['Enable PML'] ? EptOption.Log : 0) |
   (secondary & SECONDARY['Mode-based execute control for EPT'] ? EptOption.ModeBased : 0) |
-  (secondary & SECONDARY['Sub-page write permissions for EPT'] ? EptOption.SubPages : 0);
+  (secondary & SECONDARY['Sub-page write permissions for EPT'] ? EptOption.SubPages : 0) |
+  (secondary & SECONDARY['Virtualize APIC accesses'] ? EptOption.ApicAccesses : 0);
 
 /** Nanoseconds of virtual time: what the TSC counts, without what software has added to it. */
 export const virtualTimeNs = ({ tscNow, state }: Processor): number =>

@@ -119,6 +119,7 @@ export class Vmx implements HardwareVirtualization {
     this.#apic = new VirtualApic(this.#parts);
     this.#apicAccesses = new ApicAccesses(this.#parts, this.#apic, () => this.onBoundaryWanted());
     mmu.apicAccessPage = this.#apicAccesses;
+    mmu.walker.ept.isApicAccessPage = (physical) => this.#apicAccesses.covers(physical);
     this.#intercepts = new NonRootIntercepts(this.#parts, this.#apic);
     this.#checked = new CheckedVmcs(this.#parts, memory);
     this.instructions = vmxInstructions(this.#parts, (launch) => this.#enter(launch));
@@ -191,10 +192,13 @@ export class Vmx implements HardwareVirtualization {
    */
   exit(event: VmExit, instructionLengthBytes = 0): void {
     if (!this.#parts.state.nonRoot) throw new Error(`internal: VM exit ${event.reason} outside non-root operation`);
-    if (isConvertible(this.#parts, event)) return this.#virtualizationException(event);
+    if (this.becomesVirtualizationException(event)) return this.#virtualizationException(event);
     this.#left(event.reason, performExit(this.#parts, event, instructionLengthBytes));
   }
 
+  becomesVirtualizationException(event: VmExit): boolean {
+    return isConvertible(this.#parts, event);
+  }
   /** The guest handles its EPT violation, unless the exception bitmap has the exception exit. */
   #virtualizationException(event: VmExit): void {
     const fault = virtualizationException(this.#parts, event);

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { GuestFault, VmExit } from '../../engine/cpu/events.ts';
 import { Access } from '../../engine/mmu/access.ts';
+import { SECONDARY as SECONDARY_BITS } from '../../engine/vmx/controls.ts';
 import { PAGE_TABLES, sel } from '../cpu/machine.ts';
+import { bareHypervisor, EPT_ROOT } from './bare-hypervisor.ts';
 import { controls, EPT, insn, MSR_AREA, type Values, VmxMachine } from './machine.ts';
 
 const SECONDARY = 'Secondary processor-based VM-execution controls';
@@ -149,10 +151,24 @@ describe('virtualization exceptions', () => {
     expect([m.state.nonRoot, m.state.rip]).toEqual([1, HANDLER]);
     expect(m.physical.readU32(AREA)).toBe(EPT_VIOLATION);
     expect(m.physical.readU32(AREA + 4)).toBe(0xffff_ffff);
-    expect(m.physical.readU64(AREA + 8)).toBe(0x182n);
+    expect(m.physical.readU64(AREA + 8)).toBe(0x782n);
     expect(m.physical.readU64(AREA + 16)).toBe(BigInt(PAGE + 8));
     expect(m.physical.readU64(AREA + 24)).toBe(BigInt(PAGE + 8));
     expect(m.physical.readU16(AREA + 32)).toBe(5);
+  });
+  it('the filter of exceptions stops at it, before the information is written', async () => {
+    const run = await bareHypervisor({
+      guest: 'mov eax, [0x40000000]',
+      secondary: SECONDARY_BITS['Enable EPT'] | SECONDARY_BITS['EPT-violation #VE'],
+      fields: { 'EPT pointer': EPT_ROOT | 0x1e, 'Virtualization-exception information address': 0x29_0000 },
+      setUp: `mov dword [${EPT_ROOT + 0x1008}], 0\n mov rax, cr3\n mov rax, [rax]\n and rax, -4096\n mov dword [rax + 8], 0x40000083\n`,
+    });
+    run.machine.setFilter('exception', true, ({ values }) => values.name === '#VE');
+    const stop = run.machine.run({ instructions: 100_000 });
+    expect(stop).toMatchObject({ kind: 'event', event: { filter: 'exception', values: { vector: 20n } } });
+    expect(run.machine.host.physical.readU32(0x29_0004)).toBe(0);
+    run.machine.run({ instructions: 1 });
+    expect(run.machine.host.physical.readU32(0x29_0004)).toBe(0xffff_ffff);
   });
   const exits = (m: VmxMachine): void => {
     expect(write(m, PAGE).exitReason).toBe(EPT_VIOLATION);

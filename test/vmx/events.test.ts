@@ -104,6 +104,10 @@ describe('event injection', () => {
     const m = guest({ [INJECT]: inject(4, 0x80), 'VM-entry instruction length': 2 });
     expect(m.stack(1, 8)[0]).toBe(GUEST_RIP + 2);
   });
+  it('a software event may have a length of 0 (IA32_VMX_MISC bit 30): it comes again', () => {
+    const m = guest({ [INJECT]: inject(4, 0x80), 'VM-entry instruction length': 0 });
+    expect(m.stack(1, 8)[0]).toBe(GUEST_RIP);
+  });
   it('into HLT state: the guest wakes', () => {
     const m = guest({ [INJECT]: inject(0, 0x20), 'Guest RFLAGS': IF, 'Guest activity state': HLT });
     expect(m.state.activityState).toBe(0);

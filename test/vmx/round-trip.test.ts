@@ -63,7 +63,7 @@ describe('a guest from VMLAUNCH to VM exit and back', () => {
       m.vmx.handleEvent(event, 3);
     }
     expect(m.exitReason).toBe(48);
-    expect(m.read('Exit qualification')).toBe(0x182n);
+    expect(m.read('Exit qualification')).toBe(0x782n);
     expect(m.read('Guest-physical address')).toBe(0x5_0010n);
     expect(m.read('Guest-linear address')).toBe(0x5_0010n);
     expect(m.read('Guest RIP')).toBe(BigInt(GUEST_RIP));

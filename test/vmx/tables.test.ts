@@ -57,6 +57,12 @@ describe('capability MSRs', () => {
   it('IA32_VMX_BASIC: revision, 4-KiB regions, write-back, INS/OUTS information, TRUE registers', () => {
     expect(msr(0x480)).toBe(BigInt(VMCS_REVISION) | (0x1000n << 32n) | (6n << 50n) | (3n << 54n));
   });
+  it('IA32_VMX_MISC: VMWRITE to any field, software events of length 0, activity states, CR3-target values', () => {
+    expect(msr(0x485)).toBe((3n << 29n) | (4n << 16n) | 0x1e5n);
+  });
+  it('IA32_VMX_EPT_VPID_CAP: advanced information of EPT violations among them', () => {
+    expect((msr(0x48c) >> 22n) & 1n).toBe(1n);
+  });
   it('the default1 bits of the appendix', () => {
     expect([0x481, 0x482, 0x483, 0x484].map((index) => msr(index) & 0xffff_ffffn)).toEqual([
       0x16n,

@@ -241,11 +241,10 @@ export const entryControlRules: readonly EntryRule[] = [
   entry(
     'injected-instruction-length',
     ['VM-entry instruction length'],
-    'For a software interrupt or exception (types 4, 5, 6) the VM-entry instruction length must be 1 to 15.',
+    'For a software interrupt or exception (types 4, 5, 6) the VM-entry instruction length must be 0 to 15.',
     (_, vmcs) => {
       const type = injectedType(vmcs);
-      const length = vmcs.u32(LENGTH);
-      return type >= SOFTWARE_INTERRUPT && type < OTHER_EVENT && (length === 0 || length > 15);
+      return type >= SOFTWARE_INTERRUPT && type < OTHER_EVENT && vmcs.u32(LENGTH) > 15;
     },
   ),
   ...msrAreaRules(entry, 'entry-msr-load', 'VM-entry MSR-load count', 'VM-entry MSR-load address'),
