@@ -34,7 +34,10 @@ const WRITE = 2n;
 const FETCH = 4n;
 const ALLOWED = (rights: bigint) => rights << 3n;
 const LINEAR_VALID = 1n << 7n;
-const FINAL = 1n << 8n;
+/** The translation of the linear address; the page that the tests use is supervisor, writable and executable for the guest. */
+const FINAL = (1n << 8n) | (1n << 10n);
+/** Without paging, linear addresses are user-mode ones. */
+const UNPAGED = 1n << 9n;
 
 function nested(entry = 0x9000n | P | RW, eptpFlags?: number) {
   const b = bench();
@@ -71,7 +74,7 @@ describe('EPT violations', () => {
     write64(b, EPT_ROOT, BigInt(EPT_ROOT + 0x1000) | R | X);
     b.state.cr0 = Cr0.PE;
     const exit = exitOf(() => b.mmu.translate(0x9000, Access.Write));
-    expect(exit.qualification).toBe(WRITE | ALLOWED(R | X) | LINEAR_VALID | FINAL);
+    expect(exit.qualification).toBe(WRITE | ALLOWED(R | X) | LINEAR_VALID | FINAL | UNPAGED);
   });
 
   it('reading a guest paging-structure entry: bit 8 clear', () => {

@@ -125,7 +125,7 @@ describe('explainTranslation', () => {
     const page = explainTranslation(b.mmu, { linear: LINEAR, access: Access.Write });
     expect(page.result).toMatchObject({
       kind: 'EPT violation',
-      qualification: { value: 0x18a },
+      qualification: { value: 0x78a },
       because: 'the EPT PTE 9 denies writes (W = 0)',
     });
     expect(page.guestPhysical).toBe(0x9000);

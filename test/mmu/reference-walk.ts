@@ -32,8 +32,8 @@ function walk(b: Bench, linear: bigint, access: Access, asUser: boolean): bigint
   const base =
     (access === Access.Write ? 2 : 0) | (asUser ? 4 : 0) | (access === Access.Execute && reportsFetch ? 16 : 0);
   const fault = (bits: number) => new Stop(`#PF(${base | bits})`);
-  const final = (gpa: bigint) => ept(b, gpa, [1, 2, 4][access] ?? 0, true);
-  if (mode === PagingMode.None) return final(linear);
+  const final = (gpa: bigint, guestRights: number) => ept(b, gpa, [1, 2, 4][access] ?? 0, 0x100 | guestRights);
+  if (mode === PagingMode.None) return final(linear, 0x600);
 
   const wide = mode !== PagingMode.Bits32;
   const levels: [shift: bigint, large: boolean][] = wide
@@ -60,7 +60,7 @@ function walk(b: Bench, linear: bigint, access: Access, asUser: boolean): bigint
   for (const [shift, large] of levels) {
     const index = (linear >> shift) & (wide ? 0x1ffn : 0x3ffn);
     const gpa = table + index * (wide ? 8n : 4n);
-    const hpa = Number(ept(b, gpa, b.mmu.context.ept?.accessedDirty ? 3 : 1, false));
+    const hpa = Number(ept(b, gpa, b.mmu.context.ept?.accessedDirty ? 3 : 1, 0));
     const entry = wide ? b.memory.readU64(hpa) : BigInt(b.memory.readU32(hpa));
     if (!bit(entry, 0)) throw fault(0);
     const leaf = shift === 12n || (large && bit(entry, 7));
@@ -77,15 +77,16 @@ function walk(b: Bench, linear: bigint, access: Access, asUser: boolean): bigint
     user &&= bit(entry, 2);
     executable &&= !(wide && bit(entry, 63));
     if (!leaf) {
-      if (!bit(entry, 5)) ept(b, gpa, 3, false);
+      if (!bit(entry, 5)) ept(b, gpa, 3, 0);
       table = entry & ones(wide ? M - 1n : 31n, 12n);
       continue;
     }
     if (!allowed(b, access, asUser, writable, user, executable)) throw fault(1);
-    if (!bit(entry, 5) || (access === Access.Write && !bit(entry, 6))) ept(b, gpa, 3, false);
+    if (!bit(entry, 5) || (access === Access.Write && !bit(entry, 6))) ept(b, gpa, 3, 0);
     let page = entry & ones(wide ? M - 1n : 31n, shift);
     if (!wide && shift === 22n) page |= ((entry >> 13n) & 0xffn) << 32n;
-    return final(page | (linear & ones(shift - 1n, 0n)));
+    const guestRights = (user ? 0x200 : 0) | (writable ? 0x400 : 0) | (executable ? 0 : 0x800);
+    return final(page | (linear & ones(shift - 1n, 0n)), guestRights);
   }
   throw new Error('no leaf');
 }
@@ -98,11 +99,11 @@ function allowed(b: Bench, access: Access, asUser: boolean, writable: boolean, u
   return access === Access.Read || writable || !(cr0 & Cr0.WP);
 }
 
-function ept(b: Bench, gpa: bigint, rights: number, isFinal: boolean): bigint {
+function ept(b: Bench, gpa: bigint, rights: number, more: number): bigint {
   const { ept: context } = b.mmu.context;
   if (!context) return gpa;
   const violation = (allowedRights: number) => {
-    const qualification = rights | (allowedRights << 3) | 0x80 | (isFinal ? 0x100 : 0);
+    const qualification = rights | (allowedRights << 3) | 0x80 | more;
     return new Stop(`exit 48 ${qualification} ${gpa}`);
   };
   let table = BigInt(context.root);

@@ -3,7 +3,7 @@
  * cannot help breaking.
  */
 import { SHADOW_VMCS, VMCS_REVISION } from '../../engine/vmx/vmcs.ts';
-import { controls, OTHER_VMCS, type Values, VMXON_REGION, type VmxMachine } from './machine.ts';
+import { controls, OTHER_VMCS, type Values, VMCS_REGION, type VmxMachine } from './machine.ts';
 
 export interface Violation {
   readonly values?: Values;
@@ -12,6 +12,8 @@ export interface Violation {
   readonly also?: readonly string[];
 }
 
+/** Address of the last page-directory-pointer-table entry of a guest with PAE paging and without EPT. */
+export const PDPTE3 = 0x5_8018;
 const BEYOND = 1n << 39n;
 const NOT_CANONICAL = 0x8000_0000_0000n;
 const WIDE = 0x1_0000_0000n;
@@ -298,7 +300,7 @@ const commonViolations: Record<string, Violation> = Object.fromEntries(
       [`${id}-s`, change(valid & ~0x10)],
       [`${id}-v86-base`, { values: { ...v86, [`Guest ${name} base`]: 0x1010 } }],
       [`${id}-v86-limit`, { values: { ...v86, [`Guest ${name} limit`]: 0xfffe } }],
-      [`${id}-v86-rights`, { values: { ...v86, [rights]: 0x93 } }],
+      [`${id}-v86-rights`, { values: { ...v86, [rights]: 0xd3 } }],
     ];
   }),
 );
@@ -381,15 +383,15 @@ const otherViolations: Record<string, Violation> = {
     values: { 'VMCS link pointer': OTHER_VMCS },
     prepare: (machine) => machine.u32(OTHER_VMCS, VMCS_REVISION + SHADOW_VMCS),
   },
-  'link-pointer-not-vmxon': { values: { 'VMCS link pointer': VMXON_REGION } },
+  'link-pointer-not-current': { values: { 'VMCS link pointer': VMCS_REGION } },
   'link-pointer-revision': { values: { 'VMCS link pointer': OTHER_VMCS } },
   'guest-pdpte0-reserved': { values: { ...pae, 'Guest PDPTE0': 3 } },
   'guest-pdpte1-reserved': { values: { ...pae, 'Guest PDPTE1': 0x21 } },
   'guest-pdpte2-reserved': { values: { ...pae, 'Guest PDPTE2': BEYOND | 1n } },
   'guest-pdpte3-reserved': { values: { ...pae, 'Guest PDPTE3': (1n << 63n) | 1n } },
   'memory-pdptes-reserved': {
-    values: { ...pae, [SECONDARY]: controls('secondary', 'Enable VPID') },
-    prepare: (machine) => machine.u64(0x6018, 0x7003n),
+    values: { ...pae, [SECONDARY]: controls('secondary', 'Enable VPID'), 'Guest CR3': PDPTE3 - 24 },
+    prepare: (machine) => machine.u64(PDPTE3, 0x7003n),
   },
 };
 

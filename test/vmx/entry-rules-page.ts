@@ -3,10 +3,11 @@ import { type ControlGroup, controlGroups } from '../../engine/vmx/controls.ts';
 import type { EntryRule } from '../../engine/vmx/entry-checks/entry-rule.ts';
 import { controlRules, entryRules, guestRules, hostRules } from '../../engine/vmx/entry-checks/rules.ts';
 import { type Violation, violations } from './entry-rule-violations.ts';
+import { type NearestState, nearestState } from './nearest-states.ts';
 
 const hex = (value: bigint | number): string => `${BigInt.asUintN(64, BigInt(value)).toString(16).toUpperCase()}H`;
 
-function stateOf({ values = {}, prepare }: Violation): string {
+function stateOf({ values = {}, prepare }: Violation | NearestState): string {
   const fields = Object.entries(values).map(([name, value]) => `${name} = ${hex(value)}`);
   return [...fields, ...(prepare ? ['a change outside of the VMCS'] : [])].join('; ');
 }
@@ -19,7 +20,7 @@ function outcomeOf(rule: EntryRule): string {
 
 const row = (rule: EntryRule): string => {
   const violation = violations[rule.id];
-  return `| \`${rule.id}\` | ${rule.text} | ${outcomeOf(rule)} | ${violation ? stateOf(violation) : 'none'} |`;
+  return `| \`${rule.id}\` | ${rule.text} | ${outcomeOf(rule)} | ${violation ? stateOf(violation) : 'none'} | ${stateOf(nearestState(rule.id))} |`;
 };
 
 function sections(rules: readonly EntryRule[]): string[] {
@@ -27,8 +28,8 @@ function sections(rules: readonly EntryRule[]): string[] {
   return titles.flatMap((title) => [
     `### ${title}`,
     '',
-    '| rule | what the manual demands | if it is broken | broken in its tests by |',
-    '|---|---|---|---|',
+    '| rule | what the manual demands | if it is broken | broken in its tests by | passes with |',
+    '|---|---|---|---|---|',
     ...rules.filter(({ section }) => section === title).map(row),
     '',
   ]);
@@ -64,9 +65,10 @@ export function entryRulesPage(): string {
     `## The ${entryRules.length} rules`,
     '',
     'In the order in which the processor checks them, by the sections of volume 3 of the SDM. Each has tests in',
-    '`test/vmx` that bear its name: a valid VMCS with the change in the last column breaks this rule and no other that it could',
+    '`test/vmx` that bear its name: a valid VMCS with the change in the fourth column breaks this rule and no other that it could',
     'help breaking (`entry-rules`); VMLAUNCH then does what the third column says (`entry-rules`); and where a write to the VMCS',
-    'can break it, it does so as well after a VM entry that passed (`checked-again`). Valid VMCSs of several kinds break none.',
+    'can break it, it does so as well after a VM entry that passed (`checked-again`). With the change in the last column besides,',
+    'which is the smallest that does it, VM entry passes all checks (`entry-rules`), as valid VMCSs of several kinds do.',
     '',
     ...sections([...controlRules, ...hostRules, ...guestRules]),
   ]

@@ -5,12 +5,9 @@ import { sel } from '../cpu/machine.ts';
 import { type Violation, validVariants, violations } from './entry-rule-violations.ts';
 import { entryRulesPage } from './entry-rules-page.ts';
 import { insn, VmxMachine } from './machine.ts';
+import { nearestState, violate } from './nearest-states.ts';
 
-const violate = ({ values = {}, prepare }: Violation): VmxMachine => {
-  const machine = new VmxMachine().ready(values);
-  prepare?.(machine);
-  return machine;
-};
+const INVALID_GUEST_STATE = 0x8000_0021;
 
 describe('a valid VMCS breaks no rule', () => {
   it.each(Object.entries(validVariants))('%s', (_, values) => {
@@ -37,6 +34,19 @@ describe('a rule that is broken is reported, and no other', () => {
   });
 });
 
+describe('the nearest state that breaks no rule is entered', () => {
+  it.each(entryRules.map(({ id }) => id))('%s', (id) => {
+    const machine = violate(violations[id] as Violation);
+    const { values = {}, prepare } = nearestState(id);
+    machine.write(values);
+    prepare?.(machine);
+    expect(machine.vmx.violatedRules().map((rule) => rule.id)).toEqual([]);
+    machine.step(insn.vmlaunch);
+    // The guest may not get far, as from there on the fields are used.
+    if (machine.state.nonRoot === 0) expect(machine.exitReason).not.toBe(INVALID_GUEST_STATE);
+  });
+});
+
 describe('what VMLAUNCH does about a broken rule', () => {
   it.each(controlRules.map(({ id }) => id))('%s: VM-instruction error 7', (id) => {
     const machine = violate(violations[id] as Violation);
@@ -55,7 +65,7 @@ describe('what VMLAUNCH does about a broken rule', () => {
     (id, qualification) => {
       const machine = violate(violations[id] as Violation);
       machine.step(insn.vmlaunch);
-      expect(machine.exitReason).toBe(0x8000_0021);
+      expect(machine.exitReason).toBe(INVALID_GUEST_STATE);
       expect(machine.read('Exit qualification')).toBe(BigInt(qualification));
       expect(machine.state.rip).toBe(0x7000);
       expect(machine.physical.readU32(0x1_1008), 'launch state').toBe(0);

@@ -124,6 +124,23 @@ describe('mode-based execute control', () => {
     expect(fetch(EXECUTE_SUPERVISOR, true).read('Exit qualification') & 0x7fn).toBe(0x3cn);
     expect(fetch(EXECUTE_USER, true, []).read('Exit qualification') & 0x7fn).toBe(0x1cn);
   });
+  it.each([
+    ['by bit 10', EXECUTE_USER, true],
+    ['not by bit 2', EXECUTE_SUPERVISOR, false],
+  ])('without paging, addresses count as user-mode ones: %s', (_, rights, allowed) => {
+    const m = new VmxMachine().inGuest({
+      ...secondary('Mode-based execute control for EPT', 'Unrestricted guest'),
+      'VM-entry controls': controls('entry'),
+      'Guest CR0': 0x21,
+      'Guest CR4': 0x2000,
+      'Guest CS access rights': 0xc09b,
+    });
+    for (const at of [EPT, EPT + 0x1000, EPT + 0x2000]) m.u64(at, m.physical.readU64(at) | EXECUTE_USER);
+    m.u64(m.eptEntry(PAGE), BigInt(PAGE) | READ_WRITE | rights);
+    attempt(m, () => m.mmu.translate(PAGE, Access.Execute));
+    expect(m.state.nonRoot).toBe(allowed ? 1 : 0);
+    if (!allowed) expect(m.read('Exit qualification')).toBe(0x7bcn);
+  });
   it('the cached guest-physical mapping keeps both', () => {
     const m = fetch(EXECUTE_USER, true);
     expect(m.state.nonRoot).toBe(1);
@@ -290,6 +307,14 @@ describe('sub-page write permissions', () => {
     const across = (vector: bigint) => attempt(guest(vector), () => {}).mmu;
     expect(() => across(1n << 6n).writeU32(PAGE + 3 * 128 + 126, 1)).toThrow(VmExit);
     expect(() => across((1n << 6n) | (1n << 8n)).writeU32(PAGE + 3 * 128 + 126, 1)).not.toThrow();
+  });
+  it('a page walk that sets accessed flags does not ask: it is a violation', () => {
+    const m = guest(-1n & 0x5555_5555_5555_5555n);
+    m.u64(PAGE_TABLES + 0x2000 + 8, BigInt(PAGE) | 7n);
+    m.u64(PAGE, 0x7_0007n);
+    attempt(m, () => m.mmu.readU32(0x20_0000));
+    expect(m.exitReason).toBe(EPT_VIOLATION);
+    expect(m.read('Exit qualification')).toBe(0xabn);
   });
   it('without bit 61 of the entry, or the control, a write is a violation', () => {
     expect(write(guest(-1n, BigInt(PAGE) | 0x35n), PAGE).exitReason).toBe(EPT_VIOLATION);

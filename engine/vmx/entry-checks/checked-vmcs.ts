@@ -93,9 +93,9 @@ export class CheckedVmcs {
 
   /** Whether the current VMCS is known to pass all rules; false if it does not, or if nothing is known of it. */
   passes(): boolean {
-    const { currentVmcs, efer, vmxonPointer } = this.#parts.state;
+    const { currentVmcs, efer } = this.#parts.state;
     const known = this.#passed.get(currentVmcs);
-    if (known?.efer !== efer || known.vmxonPointer !== vmxonPointer) return false;
+    if (known?.efer !== efer) return false;
     const fields = currentVmcs + FIRST_OFFSET;
     const hasChanged = this.#hasChanged(this.#ramAddress + fields, known.address) !== 0;
     if (!hasChanged && !known.looksOutside) return true;
@@ -117,10 +117,10 @@ export class CheckedVmcs {
 
   /** To be called when all checks of the current VMCS have passed. */
   remember(): void {
-    const { currentVmcs, efer, vmxonPointer } = this.#parts.state;
+    const { currentVmcs, efer } = this.#parts.state;
     this.#passed.delete(currentVmcs);
     if (this.#passed.size >= PASSED_VMCS_COUNT) this.#passed.clear();
-    const known = new PassedVmcs(this.#buffer, this.#freePlace(), efer, vmxonPointer);
+    const known = new PassedVmcs(this.#buffer, this.#freePlace(), efer);
     for (let rule = 0; rule < entryRules.length; rule++) this.#violated(rule, known);
     this.#passed.set(currentVmcs, known);
   }

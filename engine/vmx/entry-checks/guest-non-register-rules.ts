@@ -220,10 +220,10 @@ export const guestNonRegisterRules: readonly EntryRule[] = [
     LINK_POINTER,
   ),
   nonRegister(
-    'link-pointer-not-vmxon',
+    'link-pointer-not-current',
     ['VMCS link pointer'],
-    'The VMCS link pointer must not be the VMXON pointer.',
-    ({ state }, vmcs) => hasLink(vmcs) && vmcs.number(LINK) === state.vmxonPointer,
+    'The VMCS link pointer must not be the current-VMCS pointer.',
+    ({ state }, vmcs) => hasLink(vmcs) && vmcs.number(LINK) === state.currentVmcs,
     LINK_POINTER,
   ),
 ];

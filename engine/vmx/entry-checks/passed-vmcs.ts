@@ -29,17 +29,15 @@ export class PassedVmcs {
   readonly outside = new Uint32Array(SET_WORDS);
   /** Whether there are any. */
   looksOutside = false;
-  /** IA32_EFER of the host and the VMXON pointer: all of the CPU state that rules look at. */
+  /** IA32_EFER of the host: all of the CPU state that rules look at, besides which VMCS is current. */
   readonly efer: number;
-  readonly vmxonPointer: number;
   readonly #values: Int32Array;
   readonly #bits: Int32Array;
   /** By word: pairs of a rule and the bits it depends on. */
   readonly #readers: (number[] | undefined)[] = new Array(WORDS).fill(undefined);
 
   /** Takes a place of its own, which may hold what is known of another VMCS that is forgotten. */
-  constructor(buffer: ArrayBuffer, place: number, efer: number, vmxonPointer: number) {
-    this.vmxonPointer = vmxonPointer;
+  constructor(buffer: ArrayBuffer, place: number, efer: number) {
     this.address = PASSED_VMCS_ADDRESS + place * PASSED_VMCS_BYTES;
     this.place = place;
     this.efer = efer;
