@@ -79,7 +79,7 @@ describe('the walk of a translation as a table', () => {
     expect(stages(translation, references).map(({ name }) => name)).toEqual([
       'Linear',
       'Guest-physical',
-      'EPT violation, qualification 0x18a',
+      'EPT violation, qualification 0x78a',
     ]);
   });
 
