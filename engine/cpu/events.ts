@@ -16,6 +16,8 @@ export class GuestFault {
   readonly errorCode: number | undefined;
   /** The faulting linear address of #PF, which delivery stores to CR2. Signed number. */
   readonly linear: number | undefined;
+  /** Whether the IRET that faults has ended blocking by NMI. */
+  unblockedNmi?: boolean;
 
   constructor(vector: number, errorCode?: number, linear?: number) {
     this.vector = vector;

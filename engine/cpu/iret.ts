@@ -1,7 +1,7 @@
 /** IRET, IRETD, IRETQ (SDM volume 2, "IRET/IRETD/IRETQ"). */
 import { checkTarget, commitCode } from './code-segment.ts';
 import { markAccessed, rplOf } from './descriptors.ts';
-import { GP } from './events.ts';
+import { GP, GuestFault } from './events.ts';
 import { iopl, readFlags, WRITABLE_FLAGS } from './flags.ts';
 import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
 import { is64Bit, isIa32e, isRealMode, isVirtual8086, refreshMode } from './modes.ts';
@@ -30,21 +30,29 @@ function popFrame(frame: PopFrame, sizeBytes: number): Popped {
 function iret(cpu: Processor, insn: DecodedInstruction, sizeBytes: 2 | 4 | 8): void {
   const { state } = cpu;
   cpu.intercepts?.onIret?.();
-  if (isRealMode(state)) return iretReal(cpu, sizeBytes);
-  if (state.flagsOther & RFLAGS.NT && !isVirtual8086(state)) {
+  if (state.flagsOther & RFLAGS.NT && !isRealMode(state) && !isVirtual8086(state)) {
     if (isIa32e(state)) throw GP(0);
     return returnToPreviousTask(cpu, insn.nextIp);
   }
-  // NMIs are unblocked even if the return faults (SDM volume 3, "Handling Multiple NMIs").
-  const unblocks = (state.interruptibility & BLOCKING.NMI) !== 0;
-  state.interruptibility &= ~BLOCKING.NMI;
+  const unblocks = unblockNmis(cpu);
   cpu.memory.nmiUnblockingDueToIret = unblocks;
   try {
-    if (isVirtual8086(state)) iretVirtual8086(cpu, sizeBytes);
+    if (isRealMode(state)) iretReal(cpu, sizeBytes);
+    else if (isVirtual8086(state)) iretVirtual8086(cpu, sizeBytes);
     else iretProtected(cpu, sizeBytes);
+  } catch (event) {
+    if (unblocks && event instanceof GuestFault) event.unblockedNmi = true;
+    throw event;
   } finally {
     cpu.memory.nmiUnblockingDueToIret = false;
   }
+}
+
+/** NMIs are unblocked even if the return faults (SDM volume 3, "Handling Multiple NMIs"). Returns whether they were blocked. */
+function unblockNmis({ state, intercepts }: Processor): boolean {
+  if ((state.interruptibility & BLOCKING.NMI) === 0 || intercepts?.keepsNmisBlocked) return false;
+  state.interruptibility &= ~BLOCKING.NMI;
+  return true;
 }
 
 function iretReal(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
@@ -56,7 +64,6 @@ function iretReal(cpu: Processor, sizeBytes: 2 | 4 | 8): void {
   // Real-address mode has no privilege: everything but the virtual-8086 bits is loaded.
   writeReturnedFlags(cpu, flags, sizeBytes, WRITABLE_FLAGS & ~(RFLAGS.VM | RFLAGS.VIF | RFLAGS.VIP));
   loadRealSegment(state, CS, selector);
-  state.interruptibility &= ~BLOCKING.NMI;
   refreshMode(cpu);
   cpu.jump(offset);
 }

@@ -109,6 +109,8 @@ export interface CpuEvent {
 export interface Intercepts {
   /** True while the "unrestricted guest" control is 1: CR0.PE and CR0.PG may be 0. */
   readonly unrestrictedGuest?: boolean;
+  /** True where IRET does not end blocking by NMI. */
+  readonly keepsNmisBlocked?: boolean;
   /** What RDTSC, RDTSCP and RDMSR of IA32_TIME_STAMP_COUNTER return in place of the TSC; modulo 2^64. */
   guestTsc?(tsc: bigint): bigint;
   onCpuid?(): boolean;

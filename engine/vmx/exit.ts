@@ -30,6 +30,7 @@ const LOAD_ADDRESS = offsetOf('VM-exit MSR-load address');
 
 /** Bits of the interruption-information fields. */
 export const INTERRUPTION_ERROR_CODE = 1 << 11;
+export const INTERRUPTION_NMI_UNBLOCKING = 1 << 12;
 export const INTERRUPTION_VALID = 0x8000_0000;
 const TYPE_SHIFT = 8;
 

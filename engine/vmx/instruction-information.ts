@@ -73,12 +73,12 @@ export function randomInformation(insn: DecodedInstruction): number {
   return (destination.kind === 'register' ? destination.index << REG1 : 0) | size;
 }
 
-/** The exit qualification: the displacement of the memory operand, with RIP added if relative to it; else 0. */
+/** The exit qualification: the displacement of the memory operand, sign-extended, with RIP added if relative to it; else 0. */
 export function displacementQualification(insn: DecodedInstruction): bigint {
   const operand = mainOperand(insn);
   if (operand?.kind !== 'memory') return 0n;
   const relative = operand.base === RIP_NUMBER ? BigInt(insn.nextIp) : 0n;
-  return BigInt.asUintN(64, operand.displacement + relative);
+  return BigInt.asUintN(64, BigInt.asIntN(insn.addressSize, operand.displacement) + relative);
 }
 
 const registerNames = [

@@ -11,8 +11,8 @@ import { EventType, type Intercepts, type IoAccess } from '../cpu/processor.ts';
 import { CR0 } from '../cpu/register-bits.ts';
 import { ES, FS } from '../cpu/state.ts';
 import { asMonitoring } from './apic-accesses.ts';
-import { PRIMARY, SECONDARY } from './controls.ts';
-import { INTERRUPTION_ERROR_CODE, INTERRUPTION_VALID } from './exit.ts';
+import { PIN, PRIMARY, SECONDARY } from './controls.ts';
+import { INTERRUPTION_ERROR_CODE, INTERRUPTION_NMI_UNBLOCKING, INTERRUPTION_VALID } from './exit.ts';
 import { ExitReason } from './exit-reasons.ts';
 import {
   displacementQualification,
@@ -27,7 +27,7 @@ import type { VirtualApic } from './virtual-apic.ts';
 import { VirtualMsrs } from './virtual-msrs.ts';
 import { invokeVmFunction } from './vm-functions.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
-import { hasPrimary, hasSecondary, type VmxParts } from './vmx-parts.ts';
+import { hasPin, hasPrimary, hasSecondary, usesVirtualNmis, type VmxParts } from './vmx-parts.ts';
 
 const CR0_MASK = offsetOf('CR0 guest/host mask');
 const CR0_SHADOW = offsetOf('CR0 read shadow');
@@ -74,7 +74,6 @@ const RDTSCP_EXIT = plain(ExitReason.RDTSCP);
 const RDPMC_EXIT = plain(ExitReason.RDPMC);
 const RDMSR_EXIT = plain(ExitReason.RDMSR);
 const WRMSR_EXIT = plain(ExitReason.WRMSR);
-const MWAIT_EXIT = plain(ExitReason.MWAIT);
 const MONITOR_EXIT = plain(ExitReason.MONITOR);
 const PAUSE_EXIT = plain(ExitReason.PAUSE);
 const XSETBV_EXIT = plain(ExitReason.XSETBV);
@@ -120,6 +119,10 @@ export class NonRootIntercepts implements Intercepts {
 
   get unrestrictedGuest(): boolean {
     return hasSecondary(this.#vmcs, SECONDARY['Unrestricted guest']);
+  }
+  /** NMIs that exit are blocked and unblocked by the host, unless there are virtual ones. */
+  get keepsNmisBlocked(): boolean {
+    return hasPin(this.#vmcs, PIN['NMI exiting']) && !usesVirtualNmis(this.#vmcs);
   }
   guestTsc(tsc: bigint): bigint {
     if (!this.#primary(PRIMARY['Use TSC offsetting'])) return tsc;
@@ -174,7 +177,8 @@ export class NonRootIntercepts implements Intercepts {
     if (this.#primary(PRIMARY['RDPMC exiting'])) throw RDPMC_EXIT;
   }
   onMwait(): void {
-    if (this.#primary(PRIMARY['MWAIT exiting'])) throw MWAIT_EXIT;
+    if (!this.#primary(PRIMARY['MWAIT exiting'])) return;
+    throw new VmExit(ExitReason.MWAIT, BigInt(this.#parts.state.monitorArmed));
   }
   onMonitor(): void {
     if (this.#primary(PRIMARY['MONITOR exiting'])) throw MONITOR_EXIT;
@@ -359,10 +363,20 @@ export class NonRootIntercepts implements Intercepts {
     const { vector, errorCode } = fault;
     const hasCode = errorCode !== undefined && (this.#parts.state.cr0 & CR0.PE) !== 0;
     const information =
-      (vector | (exceptionType(fault) << 8) | (hasCode ? INTERRUPTION_ERROR_CODE : 0) | INTERRUPTION_VALID) >>> 0;
+      (vector |
+        (exceptionType(fault) << 8) |
+        (hasCode ? INTERRUPTION_ERROR_CODE : 0) |
+        (this.#tellsOfUnblocking(fault) ? INTERRUPTION_NMI_UNBLOCKING : 0) |
+        INTERRUPTION_VALID) >>>
+      0;
     throw new VmExit(0, exceptionQualification(fault), {
       interruption: hasCode ? { information, errorCode } : { information },
     });
+  }
+
+  /** Undefined for double faults and while an event is delivered. */
+  #tellsOfUnblocking({ unblockedNmi, vector }: GuestFault): boolean {
+    return unblockedNmi === true && vector !== Vector.DF && this.#parts.processor.delivering === undefined;
   }
 
   /** The bit of the exception bitmap decides; for page faults it is inverted if the error code does not match. */

@@ -147,6 +147,10 @@ export function decodeQualification(reason: number, qualification: bigint, vecto
       return drAccess(q);
     case ExitReason['I/O instruction']:
       return ioInstruction(q);
+    case ExitReason.MWAIT:
+      return [part('monitor armed', (q & 1) !== 0, 'Whether MONITOR had armed the monitoring hardware.')];
+    case ExitReason['Start-up IPI (SIPI)']:
+      return [part('vector', hex(q & 0xff), 'Vector of the start-up IPI.')];
     case ExitReason['Task switch']:
       return taskSwitch(q);
     case ExitReason['EPT violation']:
@@ -187,5 +191,8 @@ export function decodeInterruption(information: number): QualificationPart[] {
     part('vector', information & 0xff, 'Interrupt or exception vector.'),
     part('type', interruptionTypes[(information >>> 8) & 7] as string, 'Kind of event.'),
     part('error code valid', (information & 0x800) !== 0, 'The event has an error code.'),
+    ...(information & 0x1000
+      ? [part('NMI unblocking due to IRET', true, 'The IRET that faulted had ended blocking by NMI.')]
+      : []),
   ];
 }

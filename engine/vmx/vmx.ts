@@ -197,7 +197,7 @@ export class Vmx implements HardwareVirtualization {
   }
 
   becomesVirtualizationException(event: VmExit): boolean {
-    return isConvertible(this.#parts, event);
+    return this.#parts.state.vmxOperation !== 0 && isConvertible(this.#parts, event);
   }
   /** The guest handles its EPT violation, unless the exception bitmap has the exception exit. */
   #virtualizationException(event: VmExit): void {
