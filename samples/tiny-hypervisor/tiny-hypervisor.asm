@@ -494,6 +494,7 @@ handle_ept_violation:
         call    print_hex
         say     ', qualification '
         vmcs_read rax, Exit_qualification
+        and     eax, 1FFh               ; what lies above is not there on all processors
         call    print_line
         cmp     rbx, GUEST_LAZY
         jb      handle_unknown
