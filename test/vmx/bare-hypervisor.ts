@@ -7,7 +7,8 @@ import { fieldByName } from '../../engine/vmx/vmcs.ts';
 import { interruptGate, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { type GuestOptions, type GuestRun, guestFromSource } from '../vmm/run-guest.ts';
 
-const LOG = 0x20_0000;
+/** Where exits are logged; R15 is the next place. */
+export const LOG = 0x20_0000;
 const LOG_ENTRY_BYTES = 32;
 /** Added to logged RIPs, so that none is 0. */
 const RIP_BIAS = 0x1000_0000;
@@ -90,7 +91,8 @@ const log = logged
   })
   .join('');
 
-const source = (program: BareHypervisor): string => {
+/** Its source. */
+export const source = (program: BareHypervisor): string => {
   const { pin = 0, primary = 0, secondary, exit = 0, entry = 0, fields = {}, setUp = '', handlers = {} } = program;
   const reasons = Object.keys(handlers);
   return `
