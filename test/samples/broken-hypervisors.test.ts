@@ -71,7 +71,7 @@ const changedRegister: Look = async (dap, name) => {
 };
 
 const whoWroteTheEntry: Look = async (dap, name) => {
-  await atFilter('vm-exit', 'reason == 49')(dap, name);
+  const wrong = await atFilter('vm-exit', 'reason == 49')(dap, name);
   const { dataId } = await dap.request('dataBreakpointInfo', {
     name: 'ept_table + 0x1FC * 8',
     asAddress: true,
@@ -83,7 +83,7 @@ const whoWroteTheEntry: Look = async (dap, name) => {
   expect((await dap.stopped()).reason).toBe('data breakpoint');
   await dap.request('setDataBreakpoints', { breakpoints: [] });
   const { source, line } = await dap.top();
-  return readFileSync(source?.path ?? '', 'utf8').split('\n')[line - 1] ?? '';
+  return `${wrong}\n${readFileSync(source?.path ?? '', 'utf8').split('\n')[line - 1]}`;
 };
 
 const tscOffset: Look = async (dap, name) => {
