@@ -24,6 +24,11 @@ const rows: Row[] = [
     row: 'code 4066f3f2f32ef3666766f3f22e6666 4066f3f2f32ef3666766f3f22e6666\n f=202 > rip=100800 exc=13,0',
   },
   {
+    name: 'FSTPNCE of an empty register leaves the other one as it is',
+    mode: 64,
+    row: 'code 66d9d9 66d9d9\n ftw=ba f=202 > fsw=800',
+  },
+  {
     name: 'FLD of an empty register is an underflow, even if there is no place for it',
     mode: 64,
     row: 'code 40d9c0 40d9c0\n ftw=82 f=202 > fpr7=ffffc000000000000000 fsw=3841',

@@ -1,5 +1,6 @@
 /** What the fuzzer does not hold against the real CPU, and why: CPUs differ, or the operating system has a say. */
 import { Code, CpuidFeature, DecoderOptions, type Instruction, Mnemonic, OpKind, Register } from 'iced-x86';
+import { isPrefix } from '../../engine/isa/prefixes.ts';
 import type { Mode } from '../vectors/layout.ts';
 import { withInstruction } from './fuzz-case.ts';
 
@@ -68,7 +69,13 @@ const features = (instruction: Instruction): string[] =>
 
 /** Whether AMD's processors decode the bytes in another way. */
 export const decodesOtherwise = (bytes: Uint8Array, mode: Mode): boolean =>
-  withInstruction(bytes, mode, identity) !== withInstruction(bytes, mode, identity, DecoderOptions.AMD);
+  withInstruction(bytes, mode, identity) !== withInstruction(bytes, mode, identity, DecoderOptions.AMD) ||
+  mayBeXop(bytes, mode);
+/** 8F with such a second byte begins XOP forms there, which are longer than the POP of an undefined form. */
+function mayBeXop(bytes: Uint8Array, mode: Mode): boolean {
+  const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
+  return bytes[opcode] === 0x8f && ((bytes[opcode + 1] ?? 0) & 0x1f) >= 8;
+}
 const identity = ({ code, length, isInvalid }: Instruction): string => `${code} ${length} ${isInvalid}`;
 
 /** The reasons of instructions that a machine does not come back from to how it was. */

@@ -25,7 +25,6 @@ import * as quick from './quick-arithmetic.ts';
 import { narrowedBits, narrowToDouble, narrowToSingle, widenDouble, widenSingle } from './quick-conversions.ts';
 import {
   FSW,
-  free,
   INDEFINITE,
   isEmpty,
   physical,
@@ -213,13 +212,12 @@ export const FISTP = storing(storeInteger(false), true);
 export const FISTTP = storing(storeInteger(true), true);
 export const FBSTP = storing(storeDecimal, true);
 
-/** FSTPNCE (D9 D8): FSTP of a register that knows no stack underflow. */
+/** FSTPNCE (D9 D8): FSTP of a register that knows no stack underflow; of an empty register it is the pop alone. */
 export const FSTPNCE = waiting((cpu, insn) => {
   const { state } = cpu;
   setPointers(cpu, insn);
   raise(cpu, 0, false);
-  if (isEmpty(state, 0)) free(state, stackRegister(insn, 0));
-  else writeStack(state, stackRegister(insn, 0), readStack(state, 0));
+  if (!isEmpty(state, 0)) writeStack(state, stackRegister(insn, 0), readStack(state, 0));
   pop(state);
 });
 
