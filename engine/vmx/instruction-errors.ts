@@ -47,7 +47,6 @@ export const InstructionError = {
   vmptrldVmxonPointer: 10,
   vmptrldRevision: 11,
   unsupportedComponent: 12,
-  readOnlyComponent: 13,
   vmxonInRoot: 15,
   blockedByMovSs: 26,
   invalidOperand: 28,

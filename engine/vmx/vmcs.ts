@@ -8,7 +8,7 @@ import { type CpuState, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { isControlSupported } from './controls.ts';
-import { isReadOnly, type VmcsField, type VmcsFieldName, vmcsFields, widthOf } from './fields.ts';
+import { type VmcsField, type VmcsFieldName, vmcsFields, widthOf } from './fields.ts';
 
 /** IA32_VMX_BASIC bits 30:0, to be written to the first dword of VMXON regions and VMCSs. */
 export const VMCS_REVISION = 0x5253_0001;
@@ -186,5 +186,3 @@ export class Vmcs {
     else this.#view.setBigUint64(at, BigInt.asUintN(64, value), true);
   }
 }
-
-export { isReadOnly };

@@ -45,7 +45,7 @@ test('each exit, and what it was about', async () => {
     entryFailure: false,
     vcpu: 0,
     vmcs: 0x23_0000n,
-    qualification: 0x1aan,
+    qualification: 0x5aan,
   });
   expect(violation?.instructionAddress).toBe(violation?.rip);
   // The guest that is not entered again.

@@ -162,6 +162,7 @@ describe('VMX instructions of the guest tell', () => {
     ['VMPTRLD with VMXON pointer', `${current}vmptrld [region_pointer]`, '400a'],
     ['VMPTRLD with incorrect VMCS revision identifier', `${current}push qword other\nvmptrld [rsp]`, '400b'],
     ['VMREAD of an unsupported component', `${current}mov eax, 0x7ffe\nvmread rbx, rax`, '400c'],
+    ['success of VMWRITE to a field that tells of exits', `${current}mov eax, 0x4402\nvmwrite rax, rax`, '0000'],
     ['VMXON in VMX root operation', `${current}vmxon [region_pointer]`, '400f'],
     ['an invalid operand of INVEPT', `${current}mov eax, 5\ninvept rax, [descriptor]`, '401c'],
     ['an invalid operand of INVVPID', `${current}mov eax, 1\ninvvpid rax, [descriptor]`, '401c'],

@@ -10,7 +10,6 @@ import { CR0_FIXED0 } from '../../../vmx/capability-values.ts';
 import { InstructionError } from '../../../vmx/instruction-errors.ts';
 import {
   bytesOfEncoding,
-  isReadOnly,
   LaunchState,
   offsetOf,
   offsetOfEncoding,
@@ -146,12 +145,9 @@ const VMWRITE: Body = (vcpu) => {
   const value = mainOperand(vcpu).read(wideBytes(vcpu));
   const encoding = encodingOperand(vcpu);
   if (encoding === undefined) return InstructionError.unsupportedComponent;
-  if (isReadOnly(encoding) && !mayWriteAnyField) return InstructionError.readOnlyComponent;
   guest.vmcs.writeEncoding(encoding, BigInt.asUintN(bytesOfEncoding(encoding) * 8, value), nested.vmcs12.address);
   return undefined;
 };
-/** IA32_VMX_MISC bit 29. */
-const mayWriteAnyField = false;
 
 const INVEPT: Body = (vcpu) => {
   const type = vcpu.guest.gpr(secondRegister(vcpu));
