@@ -12,6 +12,7 @@ import {
   FAST_TLB_LOG_ENTRIES,
   FAST_TLB_LOGS_ADDRESS,
   FAST_TLB_PAGES_ADDRESS,
+  LINEAR_TLB_ADDRESS,
   PAGE_BYTES,
   PAGE_FAULT_ADDRESS,
   pageFaultField,
@@ -161,6 +162,9 @@ class Refill extends WalkEmitter {
     this.field('nonRoot');
     this.leave(1);
     this.field('tlbBase').i32(EMPTY_FAST_TLB_ADDRESS).emit(op.i32Eq);
+    this.leave(1);
+    // Data breakpoints are the MMU's, for one.
+    f.i32(LINEAR_TLB_ADDRESS).memory(memoryOp.i32Load).emit(op.i32Eqz);
     this.leave(1);
     f.get(this.linear).i64(32n).emit(op.i64ShrU).i64(0n).emit(op.i64Ne);
     this.leave(1);
