@@ -44,6 +44,7 @@ const cr4Features: readonly (readonly [number, string])[] = [
   [CR4.SMEP, 'SMEP'],
   [CR4.SMAP, 'SMAP'],
   [CR4.PKE, 'PKU'],
+  [CR4.PKS, 'PKS'],
 ];
 
 /** Every CR4 bit that the model lets software set; IA32_VMX_CR4_FIXED1 is the same. */

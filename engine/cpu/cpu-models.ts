@@ -175,6 +175,7 @@ const prerequisites: Readonly<Record<string, readonly string[]>> = {
   FSGSBASE: ['LM'],
   LA57: ['LM'],
   PKU: ['LM'],
+  PKS: ['LM'],
   RDTSCP: ['TSC', 'MSR'],
   RDPID: ['MSR'],
 };

@@ -148,6 +148,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(7, 'ecx', 3, 'PKU', true, 'Protection keys for user-mode pages'),
   row(7, 'ecx', 16, 'LA57', false, '57-bit linear addresses'),
   row(7, 'ecx', 22, 'RDPID', true, 'RDPID'),
+  row(7, 'ecx', 31, 'PKS', true, 'Protection keys for supervisor-mode pages'),
   row(0xd, 'eax', 0, 'XSAVEOPT', true, 'XSAVEOPT'),
   row(0xd, 'eax', 1, 'XSAVEC', true, 'XSAVEC and the compacted form of XRSTOR'),
   row(0xd, 'eax', 2, 'XGETBV1', true, 'XGETBV with ECX = 1'),

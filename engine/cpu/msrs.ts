@@ -130,6 +130,12 @@ function writeMiscEnable({ state, model }: Processor, value: bigint): void {
   state.miscEnable = (value & writable) | (state.miscEnable & readOnly);
 }
 
+function writePkrs({ state, tlb }: Processor, value: bigint): void {
+  checkReserved(value, LOW);
+  state.pkrs = Number(value);
+  tlb.keyRightsChanged();
+}
+
 const codeAndData: readonly Msr[] = msrsOf('LM', [
   linearMsr(
     0xc000_0100,
@@ -271,6 +277,7 @@ export const standardMsrs: readonly Msr[] = [
     read: () => 0n,
     write: (_processor, value) => checkReserved(value, 0n),
   },
+  { index: 0x6e1, name: 'IA32_PKRS', features: ['PKS'], read: ({ state }) => BigInt(state.pkrs), write: writePkrs },
   ...msrsOf('MTRR', mtrrMsrs),
 ];
 

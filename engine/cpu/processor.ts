@@ -55,7 +55,7 @@ export interface TranslationRegisters {
   reset(): void;
   /** INVPCID with a valid descriptor: types 0 to 3. */
   invpcid(type: number, pcid: number, linear: number): void;
-  /** To be called after PKRU changed. */
+  /** To be called after PKRU or IA32_PKRS changed. */
   keyRightsChanged(): void;
   /** To be called after the CPL or RFLAGS.AC changed. */
   privilegeChanged(): void;

@@ -40,6 +40,7 @@ export const fieldTable = {
   cr8: u32('CR8: task priority'),
   xcr0: u32('XCR0'),
   pkru: u32('PKRU: rights of user-mode pages by their protection keys'),
+  pkrs: u32('IA32_PKRS: rights of supervisor-mode pages by their protection keys'),
   fcw: u32('x87 FPU control word'),
   fsw: u32('x87 FPU status word, with the top of the stack'),
   ftw: u32('x87 FPU tag word, abridged as FXSAVE has it: bit n is 1 unless Rn is empty'),

@@ -2,7 +2,16 @@
  * How a linear address becomes a host-physical one, as plain data: every entry read on the way, EPT's included, who
  * denies what, and what the TLB holds. No side effects.
  */
-import { Access, guestPermits, MappingFlag, PageFaultCode, PKRU_FACTOR, Policy, Privilege } from '../mmu/access.ts';
+import {
+  Access,
+  DENIED_KEYS_FACTOR,
+  guestPermits,
+  keyDenies,
+  MappingFlag,
+  PageFaultCode,
+  Policy,
+  Privilege,
+} from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { PagingMode, pagingModeNames } from '../mmu/paging-structures.ts';
 import { violationQualification } from '../mmu/peeked-translation.ts';
@@ -98,7 +107,7 @@ export function explainTranslation(mmu: Mmu, query: TranslationQuery): Translati
     guestPhysical: guestPhysicalOf(walk, linear, recorder),
     result: resultOf(mmu, walk, recorder, access, privilege),
     pageBytes: isMapped ? { guest: 2 ** walk.guestPageShift, effective: 2 ** walk.pageShift } : undefined,
-    rights: rightsOf(mmu, recorder, privilege, space),
+    rights: rightsOf(mmu, walk, recorder, privilege, space),
     memoryType: isMapped ? memoryTypeOf(mmu, walk, recorder) : undefined,
     cached: cached ? linearEntryView(mmu, cached) : undefined,
   };
@@ -183,9 +192,9 @@ function pageFault(
   const where = last ? nameOf(last) : 'the first entry';
   let because = `${where} is not present`;
   if (value & PageFaultCode.RSVD) because = `${where} has a reserved bit set`;
-  else if (value & PageFaultCode.PK) because = 'PKRU denies it to the protection key of the page';
+  else if (value & PageFaultCode.PK) because = keyDenial(walk);
   else if (value & PageFaultCode.P) {
-    because = guestDenial(recorder, access, mmu.policyOf(privilege)) ?? 'the access is not allowed';
+    because = guestDenial(recorder, access, mmu.policyOf(privilege, access)) ?? 'the access is not allowed';
   }
   return { kind: 'page fault', code: { value, bits }, because };
 }
@@ -243,7 +252,7 @@ function guestDenial(recorder: WalkRecorder, access: Access, policy: number): st
     (rights.user ? MappingFlag.User : 0) |
     (rights.execute ? MappingFlag.Execute : 0);
   // Whether the key of the page denies it, the walk has said.
-  if (guestPermits(flags, access, policy % PKRU_FACTOR)) return undefined;
+  if (guestPermits(flags, access, policy % DENIED_KEYS_FACTOR)) return undefined;
   const first = (name: keyof GuestStep['rights']) => {
     const step = steps.find((one) => !one.rights[name]);
     return step ? nameOf(step) : 'no entry';
@@ -257,10 +266,9 @@ function guestDenial(recorder: WalkRecorder, access: Access, policy: number): st
   return `${first('write')} denies writes (R/W = 0)`;
 }
 
-function rightsOf(mmu: Mmu, recorder: WalkRecorder, privilege: Privilege, space: AddressSpace) {
-  const policy = mmu.policyOf(privilege);
+function rightsOf(mmu: Mmu, walk: Walk, recorder: WalkRecorder, privilege: Privilege, space: AddressSpace) {
   const right = (access: Access, eptRight: number): RightView => {
-    const deniedBy = notPresent(recorder) ?? denial(recorder, access, policy, eptRight, space);
+    const deniedBy = notPresent(recorder) ?? denial(mmu, walk, recorder, access, privilege, eptRight, space);
     return { allowed: deniedBy === undefined, deniedBy };
   };
   const userDenier = recorder.steps.find((step) => !step.rights.user);
@@ -273,10 +281,24 @@ function rightsOf(mmu: Mmu, recorder: WalkRecorder, privilege: Privilege, space:
   };
 }
 
-function denial(recorder: WalkRecorder, access: Access, policy: number, eptRight: number, space: AddressSpace) {
+function denial(
+  mmu: Mmu,
+  walk: Walk,
+  recorder: WalkRecorder,
+  access: Access,
+  privilege: Privilege,
+  eptRight: number,
+  space: AddressSpace,
+): string | undefined {
+  const policy = mmu.policyOf(privilege, access);
   const byGuest = space.mode === PagingMode.None ? undefined : guestDenial(recorder, access, policy);
-  return byGuest ?? eptDenial(recorder.finalSteps, eptRight);
+  const byKey = recorder.steps.at(-1)?.entry.maps === 'page' && keyDenies(walk.flags, policy);
+  return byGuest ?? (byKey ? keyDenial(walk) : undefined) ?? eptDenial(recorder.finalSteps, eptRight);
 }
+
+/** Which register denies an access to the protection key of the page that the walk came to. */
+const keyDenial = ({ flags }: Walk): string =>
+  `${flags & MappingFlag.User ? 'PKRU' : 'IA32_PKRS'} denies it to the protection key of the page`;
 
 /** The entry where the walk ended because there is none. */
 function notPresent(recorder: WalkRecorder): string | undefined {

@@ -92,21 +92,20 @@ export const Policy = {
   /** Instruction fetches are reported in bit 4 of the error code. */
   ReportFetch: 1 << 4,
 } as const;
-/** PKRU, where protection keys are on and deny anything, times this is added to a policy. */
-export const PKRU_FACTOR = 0x100;
+/** The keys that deny an access, as `deniedKeys` gives them, times this are added to a policy. */
+export const DENIED_KEYS_FACTOR = 0x100;
 
-/** Whether the protection key of a page denies a data access (SDM volume 3, "Protection Keys"). */
-export function keyDenies(flags: number, access: Access, policy: number): boolean {
-  if (policy < PKRU_FACTOR || (flags & MappingFlag.User) === 0 || access === Access.Execute) return false;
+/** Whether the protection key of a page denies the access that the policy is for. */
+export function keyDenies(flags: number, policy: number): boolean {
+  if (policy < DENIED_KEYS_FACTOR) return false;
   const key = (flags & KEY_FLAGS) >>> KEY_SHIFT;
-  const bits = (Math.floor(policy / PKRU_FACTOR) >>> (2 * key)) & 3;
-  const deniesWrites = (bits & 2) !== 0 && (policy & (Policy.User | Policy.WriteProtect)) !== 0;
-  return (bits & 1) !== 0 || (access === Access.Write && deniesWrites);
+  const bit = 2 * key + (flags & MappingFlag.User ? 0 : 1);
+  return ((Math.floor(policy / DENIED_KEYS_FACTOR) >>> bit) & 1) !== 0;
 }
 
 /** Whether the guest's paging rights allow the access (SDM volume 3, "Determination of Access Rights"). */
 export function guestPermits(flags: number, access: Access, policy: number): boolean {
-  if (policy >= PKRU_FACTOR && keyDenies(flags, access, policy)) return false;
+  if (policy >= DENIED_KEYS_FACTOR && keyDenies(flags, policy)) return false;
   const userPage = (flags & MappingFlag.User) !== 0;
   if (policy & Policy.User) {
     if (!userPage) return false;

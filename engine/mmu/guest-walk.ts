@@ -179,7 +179,7 @@ export class GuestWalker {
   ): boolean {
     walk.flags |= keyFlags(high);
     if (!guestPermits(walk.flags, access, policy)) {
-      const byKey = keyDenies(walk.flags, access, policy) ? PageFaultCode.PK : 0;
+      const byKey = keyDenies(walk.flags, policy) ? PageFaultCode.PK : 0;
       return pageFault(walk, access, policy, PageFaultCode.P | byKey);
     }
     const flags = Entry.A | (access === Access.Write ? Entry.D : 0);

@@ -13,7 +13,7 @@ export const DEFAULT_PHYSICAL_ADDRESS_BITS = 39;
 
 export const Cr0 = { PE: 1, WP: 1 << 16, AM: 1 << 18, NW: 1 << 29, CD: 1 << 30, PG: 2 ** 31 } as const;
 export const Cr4 = {
-  PSE: 1 << 4, PAE: 1 << 5, PGE: 1 << 7, PCIDE: 1 << 17, SMEP: 1 << 20, SMAP: 1 << 21, PKE: 1 << 22,
+  PSE: 1 << 4, PAE: 1 << 5, PGE: 1 << 7, PCIDE: 1 << 17, SMEP: 1 << 20, SMAP: 1 << 21, PKE: 1 << 22, PKS: 1 << 24,
 } as const; // biome-ignore format: one table
 export const Efer = { LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as const;
 

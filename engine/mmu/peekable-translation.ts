@@ -13,7 +13,7 @@ export class PeekableTranslation extends Translation {
     const { ept, tlb } = this.vcpu;
     if (!(this.state.cr0 & Cr0.PG)) return !ept;
     const slot = tlb.linear.find(linear, this.currentTag());
-    return slot >= 0 && mappingServes(tlb.linear.flagsAt(slot), access, this.policyOf(privilege));
+    return slot >= 0 && mappingServes(tlb.linear.flagsAt(slot), access, this.policyOf(privilege, access));
   }
 
   /**
@@ -63,7 +63,7 @@ export class PeekableTranslation extends Translation {
       walk.outcome = Outcome.NonCanonical;
       return peeked(walk, false);
     }
-    const policy = this.policyOf(privilege);
+    const policy = this.policyOf(privilege, access);
     const useTlb = options.mode !== 'walk' && options.space === undefined;
     const mapping = useTlb ? this.cachedMapping(linear) : undefined;
     if (mapping && mappingServes(mapping.flags, access, policy)) {
@@ -88,6 +88,6 @@ export class PeekableTranslation extends Translation {
   ): boolean {
     if (walk.effects) throw new Error('a peek must not have effects');
     const cache = useCache ? this.cache() : undefined;
-    return this.walker.walk(space, linear, access, this.policyOf(privilege), walk, cache);
+    return this.walker.walk(space, linear, access, this.policyOf(privilege, access), walk, cache);
   }
 }

@@ -83,7 +83,7 @@ export class TranslationControl extends PeekableTranslation {
     if (changed & (Efer.NXE | Efer.LMA | Efer.LME)) this.contextChanged();
   }
 
-  /** PKRU was written: what is fast was made for its old value. */
+  /** PKRU or IA32_PKRS was written: what is fast was made for its old value. */
   keyRightsChanged(): void {
     this.contextChanged();
   }

@@ -10,10 +10,10 @@ import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import {
   Access,
+  DENIED_KEYS_FACTOR,
   EptViolationBit,
   MappingFlag,
   mappingServes,
-  PKRU_FACTOR,
   Policy,
   PRIVILEGE_MASK,
   Privilege,
@@ -21,6 +21,7 @@ import {
 } from './access.ts';
 import { FastSet, FastTlb, fastSetAddress, type World } from './fast-tlb.ts';
 import { GuestWalker } from './guest-walk.ts';
+import { deniedKeys, keyRights } from './key-rights.ts';
 import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
 import { violationQualification } from './peeked-translation.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
@@ -196,8 +197,9 @@ export class Translation {
   #publishMappings(): void {
     // Compiled code takes it that pages with key 0 are open, and leaves all others; it knows EPT as it mostly is.
     const { ept } = this.#vcpu;
+    const { pkru, pkrs } = keyRights(this.#view);
     const isOrdinaryEpt = !ept || ((ept.options & ~EptOption.ApicAccesses) === 0 && ept.levels === 4 && !ept.nested);
-    const mayRefill = this.#mayRefill && isOrdinaryEpt && (this.#protectionKeys() & 3) === 0;
+    const mayRefill = this.#mayRefill && isOrdinaryEpt && ((pkru | pkrs) & 3) === 0;
     this.#view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
 
@@ -326,7 +328,7 @@ export class Translation {
       return this.#vcpu.ept ? this.#walkUnpaged(linear, access) : linear;
     }
     const tag = this.currentTag();
-    const policy = this.policyOf(privilege);
+    const policy = this.policyOf(privilege, access);
     const store = this.#vcpu.tlb.linear;
     const slot = store.find(linear, tag);
     if (slot >= 0) {
@@ -443,8 +445,8 @@ export class Translation {
     throw new VmExit(EXIT_EPT_VIOLATION, qualification, { guestPhysical, suppressesVe: walk.eptSuppressesVe });
   }
 
-  /** Policy bits for an access, from the registers as they are now. */
-  policyOf(privilege: Privilege): number {
+  /** Policy for an access, from the registers as they are now: Policy bits, and the protection keys that deny it. */
+  policyOf(privilege: Privilege, access: Access): number {
     const view = this.#view;
     const who = privilege & PRIVILEGE_MASK;
     const cr4 = view.getUint32(fieldAddress.cr4, true);
@@ -458,14 +460,7 @@ export class Translation {
       const exempt = who !== Privilege.Supervisor && view.getUint32(fieldAddress.flagsOther, true) & ALIGNMENT_CHECK;
       if (!exempt) policy |= Policy.Smap;
     }
-    return policy + this.#protectionKeys() * PKRU_FACTOR;
-  }
-
-  /** PKRU where it counts, which is in IA-32e mode with CR4.PKE; else 0, which denies nothing. */
-  #protectionKeys(): number {
-    const view = this.#view;
-    const isOn = view.getUint32(fieldAddress.cr4, true) & Cr4.PKE && view.getUint32(fieldAddress.efer, true) & Efer.LMA;
-    return isOn ? view.getUint32(fieldAddress.pkru, true) : 0;
+    return policy + deniedKeys(keyRights(view), access, policy) * DENIED_KEYS_FACTOR;
   }
 
   /** Tag of the mappings of the current context. One object, refreshed. */

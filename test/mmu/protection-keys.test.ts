@@ -5,6 +5,7 @@ import { bootSource } from '../support/source-guests.ts';
 import { A, bench, D, enable, map, P, RW, setCpl, thrown, US } from './machine.ts';
 
 const PKE = 1 << 22;
+const PKS = 1 << 24;
 const WP = 1 << 16;
 const LINEAR = 0x40_3000;
 const KEY = 5;
@@ -14,7 +15,13 @@ const WRITE_DISABLE = 2 << (2 * KEY);
 /** A page of key 5; its accesses at a CPL under a PKRU give nothing, or the fault. */
 function page(
   entry: bigint,
-  { cpl, pkru, cr4 = PKE, cr0 = WP }: { cpl: number; pkru: number; cr4?: number; cr0?: number },
+  {
+    cpl,
+    pkru = 0,
+    pkrs = 0,
+    cr4 = PKE,
+    cr0 = WP,
+  }: Partial<Record<'pkru' | 'pkrs' | 'cr4' | 'cr0', number>> & { cpl: number },
 ) {
   const b = bench();
   enable(b, PagingMode.Level4);
@@ -22,6 +29,7 @@ function page(
   b.state.cr4 |= cr4;
   b.state.cr0 = (b.state.cr0 & ~WP) | cr0;
   b.state.pkru = pkru;
+  b.state.pkrs = pkrs;
   b.mmu.contextChanged();
   setCpl(b, cpl);
   return (access: Access, privilege: Privilege = Privilege.Current) =>
@@ -63,14 +71,43 @@ describe('a page of the user', () => {
   });
 });
 
-test('a page of the supervisor has no key', () => {
-  const access = page(P | RW | A | D, { cpl: 0, pkru: 0xffff_ffff });
+describe('a page of the supervisor', () => {
+  const SUPERVISOR = P | RW | A | D;
+  test('has no key in PKRU', () => {
+    const access = page(SUPERVISOR, { cpl: 0, pkru: 0xffff_ffff, cr4: PKE | PKS });
+    expect([access(Access.Read), access(Access.Write)]).toEqual([OPEN, OPEN]);
+  });
+  test('whose key IA32_PKRS disables: all data accesses fault, fetches do not', () => {
+    const access = page(SUPERVISOR, { cpl: 0, pkrs: ACCESS_DISABLE, cr4: PKS });
+    expect(access(Access.Read)).toBe('#PF(33)');
+    expect(access(Access.Write)).toBe('#PF(35)');
+    expect(access(Access.Execute)).toBe(OPEN);
+  });
+  test('whose key disables access: implicit accesses fault too, from CPL 3 as from CPL 0', () => {
+    const access = page(SUPERVISOR, { cpl: 3, pkrs: ACCESS_DISABLE, cr4: PKS });
+    expect(access(Access.Read, Privilege.Supervisor)).toBe('#PF(33)');
+  });
+  test('whose key disables writes: CR0.WP decides', () => {
+    const access = page(SUPERVISOR, { cpl: 0, pkrs: WRITE_DISABLE, cr4: PKS });
+    expect([access(Access.Read), access(Access.Write)]).toEqual([OPEN, '#PF(35)']);
+    expect(page(SUPERVISOR, { cpl: 0, pkrs: WRITE_DISABLE, cr4: PKS, cr0: 0 })(Access.Write)).toBe(OPEN);
+  });
+  test('without CR4.PKS', () => {
+    expect(page(SUPERVISOR, { cpl: 0, pkrs: 0xffff_ffff })(Access.Write)).toBe(OPEN);
+  });
+  test('accessed by the user: denied by U/S alone', () => {
+    expect(page(SUPERVISOR, { cpl: 3, pkrs: ACCESS_DISABLE, cr4: PKS })(Access.Read)).toBe('#PF(5)');
+  });
+});
+
+test('a page of the user has no key in IA32_PKRS', () => {
+  const access = page(USER, { cpl: 0, pkrs: 0xffff_ffff, cr4: PKE | PKS });
   expect([access(Access.Read), access(Access.Write)]).toEqual([OPEN, OPEN]);
 });
 
 describe('in a guest', () => {
   /** Maps 2 MiB at 8 MiB for the user, with a key; AL at the end, or the error code of a page fault + 80H. */
-  const run = (key: number, code: string): number => {
+  const run = (key: number, code: string, rights = 0x87): number => {
     const { machine } = bootSource(
       `bits 64
 org 0x100000
@@ -85,7 +122,7 @@ start:
   mov rbx, cr3
   or qword [rbx], 4
   or qword [rbx + 0x1000], 4
-  mov rax, 0x800087 | ${key} << 59
+  mov rax, 0x800000 | ${rights} | ${key} << 59
   mov [rbx + 0x2000 + 4 * 8], rax
   mov rax, cr4
   bts eax, 22
@@ -143,5 +180,30 @@ idt: times 15 * 16 db 0`,
     ['OSPKE in CPUID', 1, 'mov eax, 7\nxor ecx, ecx\ncpuid\nmov eax, ecx\nshr eax, 3\nand al, 3', 3],
   ])('%s', (_name, key, code, expected) => {
     expect(run(key, code)).toBe(expected);
+  });
+
+  /** Writes IA32_PKRS, with CR4.PKS. */
+  const pkrs = (value: number) =>
+    `mov rax, cr4\nbts eax, 24\nmov cr4, rax\nmov ecx, 0x6e1\nmov eax, ${value}\nxor edx, edx\nwrmsr`;
+  test.each([
+    ['a page that was just accessed', 1, `${pkrs(1 << 2)}\nmov al, [rbx]`, 0x80 + 0x21],
+    ['a page of another key', 1, `${pkrs(1 << 4)}\nmov al, [rbx]`, 42],
+    ['a page that is opened again', 1, `${pkrs(1 << 2)}\n${pkrs(0)}\nmov al, [rbx]`, 42],
+    [
+      'a write in a loop that is compiled',
+      1,
+      `mov ecx, 200000\n.l: inc byte [rbx]\nloop .l\n${pkrs(2 << 2)}\ninc byte [rbx]`,
+      0x80 + 0x23,
+    ],
+    [
+      'CR4.PKS that is set after IA32_PKRS',
+      1,
+      `${pkrs(1 << 2).replace('bts', 'btr')}\n${pkrs(1 << 2)}\nmov al, [rbx]`,
+      0xa1,
+    ],
+    ['RDMSR', 1, `${pkrs(0x54)}\nxor eax, eax\nrdmsr`, 0x54],
+    ['PKS in CPUID', 1, 'mov eax, 7\nxor ecx, ecx\ncpuid\nmov eax, ecx\nshr eax, 31', 1],
+  ])('IA32_PKRS: %s', (_name, key, code, expected) => {
+    expect(run(key, code, 0x83)).toBe(expected);
   });
 });

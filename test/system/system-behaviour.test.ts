@@ -1,6 +1,6 @@
 /**
- * System behaviour of the CPU in bare guests, as Bochs shows it. QEMU's TCG is no judge of these: it knows neither segment
- * limits nor RF nor the enhancements of virtual-8086 mode.
+ * System behaviour of the CPU in bare guests, as Bochs shows it; QEMU's TCG, where Bochs lacks a feature. Of the others it is
+ * no judge: it knows neither segment limits nor RF nor the enhancements of virtual-8086 mode.
  */
 import { fileURLToPath } from 'node:url';
 import { describe } from 'vitest';
@@ -9,6 +9,7 @@ import { type Judge, testJudgedGuest } from '../support/judged-guests.ts';
 const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
   ['alignment', ['bochs']],
   ['debug', ['bochs']],
+  ['protection-keys', ['qemu']],
   ['real-mode', ['bochs']],
   ['long-mode', ['bochs']],
   ['privileges', ['bochs']],
