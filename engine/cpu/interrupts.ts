@@ -8,6 +8,7 @@ import { readFlags } from './flags.ts';
 import { deliverThroughGate } from './interrupt-gate.ts';
 import { isRealMode, refreshMode } from './modes.ts';
 import { monitorTrapDue } from './monitor-trap.ts';
+import { endMonitoring } from './monitoring.ts';
 import { type CpuEvent, EventType, Privilege, type Processor } from './processor.ts';
 import { BLOCKING, DEBUGCTL, DR6, DR7, RFLAGS } from './register-bits.ts';
 import { loadRealSegment } from './segmentation.ts';
@@ -72,7 +73,7 @@ function tryDelivery(processor: Processor, event: CpuEvent): GuestFault | undefi
     throw thrown;
   }
   processor.state.interruptibility &= ~(BLOCKING.STI | BLOCKING.MOV_SS);
-  processor.state.monitorArmed = 0;
+  if (event.type === EventType.externalInterrupt || event.type === EventType.nmi) endMonitoring(processor.state);
   processor.state.repeating = 0;
   monitorTrapDue(processor.state);
   processor.hooks.eventDelivered(event);

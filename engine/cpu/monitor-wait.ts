@@ -1,18 +1,16 @@
-/**
- * MONITOR and MWAIT (SDM volume 2). A wait may end at any time for reasons of the implementation's own: this one ends at the
- * next thing that any device does, or at once while another processor runs, so that no store to the monitored line can be
- * missed.
- */
+/** MONITOR and MWAIT (SDM volume 2). */
 import { checkSegment } from './access.ts';
 import { GP, UD } from './events.ts';
 import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
+import { MONITOR_LINE_BYTES, MONITORING } from './monitoring.ts';
 import { Privilege, type Processor } from './processor.ts';
-import { MISC_ENABLE } from './register-bits.ts';
+import { ACTIVITY, MISC_ENABLE } from './register-bits.ts';
 
 const RAX = 0;
 const RCX = 1;
 /** ECX of MWAIT: interrupts end the wait though they are masked. */
 const BREAK_ON_INTERRUPTS = 1;
+const READ = 0;
 
 /** Not there outside of ring 0, or where IA32_MISC_ENABLE turns them off. */
 function checkExistence({ model, state }: Processor): void {
@@ -34,14 +32,19 @@ export const MONITOR: SystemInstruction = (cpu, insn) => {
   const load = (): unknown => cpu.memory.readU8(linear, Privilege.Current);
   if (cpu.intercepts?.onMonitoring) cpu.intercepts.onMonitoring(load);
   else load();
-  cpu.state.monitorArmed = 1;
+  const physical = cpu.memory.translate(linear, READ, Privilege.Current);
+  cpu.state.monitorLine = physical - (physical % MONITOR_LINE_BYTES);
+  cpu.state.monitorArmed = MONITORING.ARMED;
+  cpu.onMonitor();
 };
 
 export const MWAIT: SystemInstruction = (cpu) => {
   checkExistence(cpu);
   cpu.intercepts?.onMwait?.();
-  if (cpu.state.gpr32(RCX) & ~BREAK_ON_INTERRUPTS) throw GP(0);
-  if (cpu.state.monitorArmed === 0) return;
-  cpu.state.monitorArmed = 0;
-  cpu.waitForDevices();
+  const { state } = cpu;
+  const extensions = state.gpr32(RCX);
+  if (extensions & ~BREAK_ON_INTERRUPTS) throw GP(0);
+  if (state.monitorArmed === MONITORING.OFF) return;
+  state.monitorArmed = extensions === 0 ? MONITORING.WAITS : MONITORING.WAITS_FOR_MASKED_TOO;
+  state.activityState = ACTIVITY.HLT;
 };

@@ -37,6 +37,8 @@ export interface SystemMemory {
   writeLinearNumber64(linear: number, value: number, privilege: Privilege): void;
   /** Faults as a write of the range would, without writing. */
   probeWrite(linear: number, lengthBytes: number, privilege: Privilege): void;
+  /** Host-physical address for a read (`access` 0). */
+  translate(linear: number, access: 0, privilege: Privilege): number;
   /** True while an IRET that ended blocking by NMI runs: exit qualifications of EPT violations say so in bit 12. */
   nmiUnblockingDueToIret: boolean;
 }
@@ -235,8 +237,8 @@ export class Processor {
   localApic: LocalApicPort | undefined;
   /** What listens to FERR#, where there is something. */
   fpuErrors: FpuErrorPort | undefined;
-  /** MWAIT: time may pass until a device does something. */
-  waitForDevices: () => void = () => {};
+  /** Told when MONITOR has armed `state.monitorLine`. */
+  onMonitor: () => void = () => {};
   /** Set in VMX non-root operation. */
   intercepts: Intercepts | undefined;
   /** Set by an instruction that put its own value into `state.rip`; the dispatcher clears it before each instruction. */

@@ -129,6 +129,7 @@ function resetRegisters(processor: Processor): void {
   state.interruptibility = 0;
   state.pendingDebug = 0;
   state.repeating = 0;
+  state.monitorArmed = 0;
   processor.tlb.reset();
   refreshMode(processor);
 }

@@ -105,7 +105,8 @@ export const fieldTable = {
   mtrrPhysBase7: u64('IA32_MTRR_PHYSBASE7'),
   mtrrPhysMask7: u64('IA32_MTRR_PHYSMASK7'),
 
-  monitorArmed: u32('1 after MONITOR, until MWAIT or an interrupt'),
+  monitorArmed: u32('address-range monitoring: a value of MONITORING (cpu/monitoring.ts)'),
+  monitorLine: physical('the monitored line, while there is one: a host-physical address'),
   randomState: u64('where RDRAND and RDSEED are in their sequence'),
   mcgStatus: u64('IA32_MCG_STATUS'),
   mc0Ctl: u64('IA32_MC0_CTL'),

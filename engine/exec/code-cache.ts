@@ -8,7 +8,7 @@ import { CODE_CACHE_ADDRESS, CODE_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-
 import type { InstructionAvailability } from '../isa/availability.ts';
 import { type DecodedInstruction, decodeInstructions } from '../isa/decode.ts';
 import { formOf } from '../isa/form.ts';
-import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { type PhysicalMemory, TOLD } from '../mmu/physical-memory.ts';
 import { type Block, type CodeLocation, covers, endOf } from './block.ts';
 import type { HandlerForm } from './handler-emitter.ts';
 import { FALL_THROUGH_HANDLER, type HandlerLibrary, MARK_HANDLER, systemHandler } from './handler-library.ts';
@@ -148,7 +148,7 @@ export class CodeCache {
 
   /** Drops everything. */
   clear(): void {
-    for (const page of this.#pages.keys()) this.#physical.codePages[page] = 0;
+    for (const page of this.#pages.keys()) this.#physical.tellWrites(page, TOLD.CODE, false);
     for (const block of this.#list) {
       if (!block) continue;
       block.valid = false;
@@ -185,7 +185,7 @@ export class CodeCache {
     let entry = this.#pages.get(page);
     if (!entry) {
       this.#pages.set(page, (entry = { blocks: new Set(), covered: new Uint8Array(PAGE_BYTES) }));
-      this.#physical.codePages[page] = 1;
+      this.#physical.tellWrites(page, TOLD.CODE, true);
       this.onCodePage(page);
     }
     return entry;
@@ -204,7 +204,7 @@ export class CodeCache {
     if (!entry) return;
     for (const block of entry.blocks) this.#forget(block);
     this.#pages.delete(page);
-    this.#physical.codePages[page] = 0;
+    this.#physical.tellWrites(page, TOLD.CODE, false);
     this.onInvalidate();
   }
 

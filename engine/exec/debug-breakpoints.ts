@@ -6,6 +6,7 @@ import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { BreakpointKind, enabledBreakpoints, hasBreakpoints, matchBreakpoints } from '../cpu/debug-registers.ts';
 import { PAGE_BYTES, WATCHED_ADDRESS, WATCHED_BY } from '../cpu/memory-map.ts';
 import { linearOfRip } from '../cpu/modes.ts';
+import { endMonitoring } from '../cpu/monitoring.ts';
 import { ACTIVITY, DEBUGCTL, DR6, RFLAGS } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
@@ -111,6 +112,7 @@ export class DebugBreakpoints implements DataBreakpoints {
     if (!branched && state.debugctl & DEBUGCTL.BTF) return;
     this.completed(instruction, rip);
     state.pendingDebug |= DR6.BS;
+    endMonitoring(state);
     if (state.activityState === ACTIVITY.HLT) state.activityState = ACTIVITY.ACTIVE;
   }
 }

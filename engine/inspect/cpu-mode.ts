@@ -1,5 +1,6 @@
 /** The CPU mode view: ring, operating mode, paging, VMX operation, what blocks interrupts. */
 import { codeSize } from '../cpu/modes.ts';
+import { waitsForStore } from '../cpu/monitoring.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { EFER, RFLAGS } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
@@ -48,7 +49,7 @@ export function cpuMode(vcpu: number, processor: Processor, mmu: Mmu, levels: Cp
     codeSize: codeSize(state),
     pagingMode: pagingNames[mmu.pagingMode] ?? 'unknown',
     nestedPaging: ept && `${ept.nested ? 'nested page tables, N_CR3' : 'EPT, EPTP'} 0x${ept.eptp.toString(16)}`,
-    activityState: activityNames[state.activityState] ?? 'unknown',
+    activityState: waitsForStore(state) ? 'MWAIT' : (activityNames[state.activityState] ?? 'unknown'),
     interruptibility: [
       ...blockingNames.filter((_, bit) => state.interruptibility & (1 << bit)),
       ...heldBack(processor),

@@ -40,13 +40,12 @@ import { svmMsrs } from '../svm/svm-msrs.ts';
 import { vmxCapabilityMsrs } from '../vmx/capability-msrs.ts';
 import { Vmx } from '../vmx/vmx.ts';
 import { VirtualClock } from './clock.ts';
+import { MonitoredLines, type StatePlace } from './monitored-lines.ts';
 
 const WASM_PAGE_BYTES = 0x1_0000;
 
 /** Offset of a field in the copy of a state. */
 const readU32 = (view: DataView, at: number): number => view.getUint32(at, true);
-const parkedAt = (field: FieldName): number => fieldAddress[field] - STATE_ADDRESS;
-
 /** Where the linear mappings of a vCPU lie; undefined: outside of the wasm memory. */
 function linearTlbOf(buffer: ArrayBuffer, vcpu: number) {
   return vcpu < LINEAR_TLBS ? { buffer, address: LINEAR_TLBS_ADDRESS + vcpu * LINEAR_TLB_BYTES } : undefined;
@@ -55,6 +54,8 @@ function linearTlbOf(buffer: ArrayBuffer, vcpu: number) {
 /** What of a vCPU is exchanged when another one runs. */
 interface Parked {
   readonly state: Uint8Array;
+  /** Of the same bytes. */
+  readonly view: DataView;
   readonly translation: TranslationContext;
   intercepts: Intercepts | undefined;
 }
@@ -112,6 +113,7 @@ export class Host {
   readonly library: HandlerLibrary;
   readonly executor: Executor;
   readonly #parked: Parked[] = [];
+  readonly #monitored: MonitoredLines;
   #loaded = 0;
 
   constructor(config: HostConfig) {
@@ -164,14 +166,22 @@ export class Host {
     this.clock.executing = () => this.#executing();
     for (let index = 0; index < config.cpus; index++) {
       const state = new Uint8Array(STATE_BYTES);
-      new DataView(state.buffer).setUint32(parkedAt('initialApicId'), index, true);
+      const view = new DataView(state.buffer);
+      view.setUint32(fieldAddress.initialApicId - STATE_ADDRESS, index, true);
       this.#parked.push({
         state,
+        view,
         translation: new TranslationContext(linearTlbOf(memory.buffer, index)),
         intercepts: undefined,
       });
     }
     this.mmu.vcpu = (this.#parked[0] as Parked).translation;
+    this.#monitored = new MonitoredLines(
+      this.physical,
+      this.#parked.map((_, index) => () => this.#placeOf(index)),
+      (page) => this.mmu.dropWriteTagsOfPage(page),
+    );
+    this.processor.onMonitor = () => this.#monitored.refresh();
   }
 
   /** Index of the vCPU whose state is loaded. */
@@ -222,6 +232,7 @@ export class Host {
     this.processor.intercepts = intercepts;
     this.mmu.dropWriteTags();
     this.mmu.vcpu = translation;
+    this.#monitored.refresh();
   }
 
   /** Activity state of a vCPU, which need not be loaded. */
@@ -231,9 +242,12 @@ export class Host {
 
   /** A field of 32 bits or, as a signed number, of 64 of a vCPU's state. */
   #fieldOf(index: number, field: FieldName, read = readU32): number {
-    if (index === this.#loaded) return read(this.state.view, fieldAddress[field]);
-    const { state } = this.#parked[index] as Parked;
-    return read(new DataView(state.buffer), parkedAt(field));
+    const { view, origin } = this.#placeOf(index);
+    return read(view, origin + fieldAddress[field]);
+  }
+  #placeOf(index: number): StatePlace {
+    const { view } = this.#parked[index] as Parked;
+    return index === this.#loaded ? { view: this.state.view, origin: 0 } : { view, origin: -STATE_ADDRESS };
   }
 
   /** Host-physical address of a vCPU's current VMCS. */

@@ -3,6 +3,7 @@ import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import { GuestFault, Unimplemented, Vector, VmExit } from '../cpu/events.ts';
 import { raiseFault } from '../cpu/interrupts.ts';
 import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
+import { endMonitoring, MONITORING } from '../cpu/monitoring.ts';
 import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
 import { earlier } from '../devices/device.ts';
 import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
@@ -146,7 +147,6 @@ export class Machine implements MachineControl, ExecutorOwner {
       () => this.stops.isQuiet,
     );
     this.staleTranslations = new StaleTranslations(this.host, this.watches, (event) => this.report(event));
-    this.host.processor.waitForDevices = () => this.#waitForDevices();
     this.host.runtime.afterSystem = () => this.#afterSystem();
     this.host.runtime.isUnsettled = () => this.watches.isUnsettled;
     this.#observers.changed();
@@ -494,8 +494,16 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.#takeUpToNmis();
     const { activityState } = this.host.state;
     if (activityState !== ACTIVITY.HLT) return activityState === ACTIVITY.ACTIVE;
-    if (!this.virtualizer.wake()) return false;
-    this.#taken++;
+    if (this.virtualizer.wake()) this.#taken++;
+    else if (!this.#endsWait()) return false;
+    return true;
+  }
+
+  /** Whether an interrupt that the loaded vCPU does not take yet ends its MWAIT. */
+  #endsWait(): boolean {
+    const { state } = this.host;
+    if (state.monitorArmed !== MONITORING.WAITS_FOR_MASKED_TOO || !this.platform.interruptPending) return false;
+    endMonitoring(state);
     return true;
   }
 
@@ -541,23 +549,10 @@ export class Machine implements MachineControl, ExecutorOwner {
     if (deadline !== undefined && deadline <= this.host.clock.nowNs) this.platform.service();
   }
 
-  /** MWAIT, while no other processor could store to what it waits for: what a device does is all that can happen. */
-  #waitForDevices(): void {
-    const deadline = this.platform.nextDeadlineNs();
-    if (deadline === undefined || this.platform.interruptPending || this.#mayAnotherRun()) return;
-    this.host.clock.skipTo(deadline);
-    this.#sliceIsOver = true;
-    this.host.runtime.stopRequested = true;
-  }
-
   /** Units when so many instructions have been retired in this slice, or before it: their events have been dealt with. */
   #unitsAfter(instructions: number): number {
     const { clock, executor } = this.host;
     return this.#units + instructions - clock.retired + executor.events - this.#eventsCounted - this.#held;
-  }
-
-  #mayAnotherRun(): boolean {
-    return this.vcpus.some((_, vcpu) => vcpu !== this.currentVcpu && this.#mayRun(vcpu));
   }
 
   /** Ends the slice where a device is due earlier than when it began. */

@@ -4,6 +4,7 @@
  */
 
 import { GuestFault, Vector, type VmExit } from '../cpu/events.ts';
+import { MONITORING } from '../cpu/monitoring.ts';
 import { ACTIVITY } from '../cpu/register-bits.ts';
 import type { HardwareVirtualization } from '../cpu/virtualization.ts';
 import { exitLogView } from '../inspect/exit-log.ts';
@@ -252,7 +253,8 @@ export class Virtualizer {
   }
   /** Whether an interrupt, if there were one, could end the wait of the loaded vCPU. */
   get canWake(): boolean {
-    return this.#hypervisor?.interruptsEnabled ?? this.#unit.canWake;
+    if (this.#hypervisor) return this.#hypervisor.interruptsEnabled;
+    return this.#unit.canWake || this.#host.state.monitorArmed === MONITORING.WAITS_FOR_MASKED_TOO;
   }
 
   // ---- views -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 /** What happens while no vCPU can run: time passes until a device does something, or the run ends. */
+import { waitsForStore } from '../cpu/monitoring.ts';
 import { ACTIVITY } from '../cpu/register-bits.ts';
 import { earlier } from '../devices/device.ts';
 import type { Host } from './host.ts';
@@ -41,7 +42,8 @@ export class Waiting {
     const enabled = this.#canAnyWake();
     if (deadline === undefined || !enabled) {
       const why = enabled ? 'no device is going to raise an interrupt' : 'interrupts are disabled (RFLAGS.IF = 0)';
-      return { kind: 'halted', vcpu, explanation: `The processor executed HLT and ${why}.` };
+      const instruction = waitsForStore(state) ? 'MWAIT' : 'HLT';
+      return { kind: 'halted', vcpu, explanation: `The processor executed ${instruction} and ${why}.` };
     }
     clock.skipTo(deadline);
     this.#platform.service();

@@ -13,6 +13,8 @@ export const PAGE_TABLE = { code: 0, dirty: 1, watched: 2 } as const;
 
 /** What is watched of a RAM page: accesses, for the debugger; writes to it, as it holds paging structures. */
 export const WATCH = { READ: 1, WRITE: 2, TABLE: 8 } as const;
+/** Why writes to a page are told. Compiled code looks at bit 0, which is set if there is any reason. */
+export const TOLD = { ANY: 1, CODE: 2, MONITORED: 4 } as const;
 
 /** What answers for physical addresses outside RAM. Sizes 1, 2 or 4 bytes; addresses are host-physical. */
 export interface MmioBus {
@@ -39,10 +41,12 @@ export class PhysicalMemory {
   readonly view: DataView;
   readonly bytes: Uint8Array;
   bus: MmioBus = emptyBus;
-  /** 1 for each RAM page that holds decoded code; writes to such a page must call `onCodeWrite`. */
+  /** Not 0 for each RAM page whose writes must be told: it holds decoded code, or a line that MONITOR monitors. */
   readonly codePages: Uint8Array;
   /** Called before a write to a code page takes effect; set by the code cache. Offsets in bytes. */
   onCodeWrite: (address: number, lengthBytes: number) => void = () => {};
+  /** Called before a write to a page with a monitored line takes effect. Offsets in bytes. */
+  onMonitoredWrite: (address: number, lengthBytes: number) => void = () => {};
   /** 1 for each RAM page written since the last snapshot. */
   readonly dirtyPages: Uint8Array;
   /** WATCH bits for each RAM page. */
@@ -85,11 +89,20 @@ export class PhysicalMemory {
     const last = (address + lengthBytes - 1) >>> PAGE_SHIFT;
     for (let page = first; page <= last; page++) {
       this.dirtyPages[page] = 1;
-      if (this.codePages[page]) this.onCodeWrite(address, lengthBytes);
+      const told = this.codePages[page] as number;
+      if (told & TOLD.CODE) this.onCodeWrite(address, lengthBytes);
+      if (told & TOLD.MONITORED) this.onMonitoredWrite(address, lengthBytes);
       const watched = this.watchedPages[page] as number;
       if (watched & WATCH.WRITE) this.onWatchedWrite(address, lengthBytes);
       if (watched & WATCH.TABLE) this.onTableWrite(address, lengthBytes);
     }
+  }
+
+  /** Writes to a RAM page are to be told from now on for this reason, or no more; the fast TLB is the caller's matter. */
+  tellWrites(page: number, reason: number, isTold: boolean): void {
+    const others = (this.codePages[page] as number) & ~(reason | TOLD.ANY);
+    const reasons = isTold ? others | reason : others;
+    this.codePages[page] = reasons === 0 ? 0 : reasons | TOLD.ANY;
   }
 
   readU8(address: number): number {

@@ -5,6 +5,7 @@ import { GuestFault, type VmExit } from '../cpu/events.ts';
 import { refreshMode } from '../cpu/modes.ts';
 import { eferWritable } from '../cpu/msrs.ts';
 import { unimplemented } from '../cpu/processor.ts';
+import { MONITORING } from '../cpu/monitoring.ts';
 import { ACTIVITY, BLOCKING, CR0, CR4, EFER, hasBit, RFLAGS } from '../cpu/register-bits.ts';
 import { pagingMode } from '../mmu/paging-structures.ts';
 import { type EptContext, nestedContext } from '../mmu/walk.ts';
@@ -132,6 +133,7 @@ function enterHost(parts: SvmParts): boolean {
   state.pendingDebug = 0;
   state.repeating = 0;
   state.activityState = ACTIVITY.ACTIVE;
+  state.monitorArmed = MONITORING.OFF;
   loadRegisters(state, hostSave);
   if (usesNestedPaging(vmcb)) loadHostPat(state, hostSave);
   state.cr0 |= CR0.PE;

@@ -1,6 +1,7 @@
 /** The VM entry (SDM volume 3, chapter "VM Entries"): checks, guest state, MSRs, event injection. */
 import { deliverEvent } from '../cpu/interrupts.ts';
 import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
+import { MONITORING } from '../cpu/monitoring.ts';
 import { type CpuEvent, EventType, type Intercepts } from '../cpu/processor.ts';
 import { BLOCKING } from '../cpu/register-bits.ts';
 import { PRIMARY } from './controls.ts';
@@ -50,6 +51,7 @@ export function performEntry(parts: VmxParts, intercepts: Intercepts, checked: C
   processor.transferred = true;
   state.monitorTrap = hasPrimary(vmcs, PRIMARY['Monitor trap flag']) ? MONITOR_TRAP.ARMED : MONITOR_TRAP.OFF;
   state.pauseLoopStart = 0;
+  state.monitorArmed = MONITORING.OFF;
   startPreemptionTimer(parts);
   return ENTERED;
 }

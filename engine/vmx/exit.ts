@@ -1,6 +1,7 @@
 /** The VM exit (SDM volume 3, chapter "VM Exits"). */
 import { GuestFault, Vector, type VmExit } from '../cpu/events.ts';
 import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
+import { endMonitoring } from '../cpu/monitoring.ts';
 import { type CpuEvent, EventType } from '../cpu/processor.ts';
 import { BLOCKING, CR0 } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
@@ -49,6 +50,8 @@ export type VmxAbort = (typeof VmxAbort)[keyof typeof VmxAbort];
 export function performExit(parts: VmxParts, event: VmExit, instructionLengthBytes: number): VmxAbort | undefined {
   const { processor, state, vmcs } = parts;
   const { delivering } = processor;
+  // Whoever waits in MWAIT is active for the VMCS ("Clearing Address-Range Monitoring").
+  endMonitoring(state);
   vmcs.touch();
   writeExitInformation(parts, event, delivering, instructionLengthBytes);
   saveGuestState(parts, savedResumeFlag(state, event, delivering));

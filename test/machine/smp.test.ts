@@ -5,7 +5,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import type { Stop } from '../../engine/index.ts';
-import { bootSource, bootSourceFile, type SourceGuest } from '../support/source-guests.ts';
+import { startAll } from '../support/application-processors.ts';
+import { bootSourceFile, type SourceGuest } from '../support/source-guests.ts';
 import { describeWithTools } from '../support/tools.ts';
 
 const SMP = fileURLToPath(new URL('guests/smp.asm', import.meta.url));
@@ -90,33 +91,6 @@ describeWithTools(['nasm', 'qemu-system-x86_64'], 'QEMU with four processors', (
     }
   }
 });
-
-/**
- * The first processor, in 64-bit mode, starts the other three at 8000H in real-address mode with `application`, and goes
- * on with `bootstrap` once they all have run into the `hlt` at its end or wherever they wait.
- */
-function startAll(application: string, bootstrap = 'hlt'): SourceGuest {
-  return bootSource(
-    `
-        org     8000h
-        bits    16
-application:
-        ${application}
-application_end:
-        bits    64
-start:  mov     ebx, 0FEE00000h
-        mov     dword [rbx + 300h], 0C4500h
-        mov     dword [rbx + 300h], 0C4608h
-        mov     dword [rbx + 300h], 0C4608h
-        mov     ecx, 100000
-.wait:  dec     ecx
-        jnz     .wait
-going_on:
-        ${bootstrap}
-  `,
-    { mode: 'long', cpus: 4 },
-  );
-}
 
 const runAll = ({ machine }: SourceGuest) => machine.run({ instructions: LIMIT });
 const activityOf = ({ machine }: SourceGuest, vcpu: number) => machine.host.activityState(vcpu);

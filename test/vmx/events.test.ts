@@ -157,6 +157,16 @@ describe('external interrupts', () => {
     expect(m.read('Guest activity state')).toBe(1n);
     expect(m.state.activityState).toBe(0);
   });
+  it('one that waits in MWAIT exits as active, and monitors no longer', () => {
+    const m = guest(pin('External-interrupt exiting'));
+    m.state.setGpr(0, BigInt(HANDLER));
+    m.state.setGpr(1, 0n);
+    for (const monitorOrMwait of ['0f 01 c8', '0f 01 c9']) m.step(monitorOrMwait);
+    expect(m.state.activityState).toBe(HLT);
+    m.vmx.onExternalInterruptPending(never);
+    expect(m.read('Guest activity state')).toBe(0n);
+    expect([m.state.activityState, m.state.monitorArmed]).toEqual([0, 0]);
+  });
   it('the host takes its interrupts itself', () => {
     const m = new VmxMachine().ready();
     m.gate(0x20, sel.code64, HANDLER);
