@@ -88,11 +88,19 @@ export class CodeCache {
     if (limit !== undefined && limit > 1) return this.#cut(this.find(location, nextPage), limit);
     const known = this.#known(location, nextPage, limit === 1);
     if (known) return known;
-    if (this.#free + (MAX_BLOCK_INSTRUCTIONS + 1) * RECORD_BYTES > CODE_CACHE_ADDRESS + CODE_CACHE_BYTES) this.clear();
+    this.#makeRoom();
     const block = this.#decode(location, nextPage, limit === 1);
     this.#library.install();
     this.#keep(block);
     return block;
+  }
+
+  /** For a block, and the handlers that it may need; what is full is emptied. */
+  #makeRoom(): void {
+    const end = this.#free + (MAX_BLOCK_INSTRUCTIONS + 1) * RECORD_BYTES;
+    const lacksHandlers = !this.#library.hasRoomFor(MAX_BLOCK_INSTRUCTIONS);
+    if (lacksHandlers || end > CODE_CACHE_ADDRESS + CODE_CACHE_BYTES) this.clear();
+    if (lacksHandlers) this.#library.startOver();
   }
 
   /** An instruction on two pages is still the same only if the second is. */
@@ -330,9 +338,7 @@ export class CodeCache {
     this.#writer.begin(at, instruction, pageBase);
     const form = formOf(instruction, location.stackSize, location.extensions);
     const handler = form && handlerForm(instruction, form);
-    const slot = handler && this.#library.slotOf(handler);
-    // Of more forms than there are slots, an instruction stops the run, by its name.
-    if (!handler || slot === undefined) {
+    if (!handler) {
       this.#writer.handler(at, systemHandler(instruction));
       // The vector of INT n, for the handler of its own that it has.
       this.#writer.write32(at, record.immediate, Number(instruction.operands[0]?.value ?? 0n) & 0xff);
@@ -340,7 +346,7 @@ export class CodeCache {
       this.#writer.memory(at, instruction, addressingForm(instruction));
       return true;
     }
-    this.#writer.handler(at, slot);
+    this.#writer.handler(at, this.#library.slotOf(handler));
     this.#writer.operands(at, instruction, handler, pageBase);
     return handler.form.operation.transfer !== undefined;
   }

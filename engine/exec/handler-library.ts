@@ -50,35 +50,66 @@ const TABLE_SLOTS = REGION_KEYS;
 /** Whether a table index is that of a compiled region. */
 export const isRegion = (slot: number): boolean => slot >= FIRST_REGION_SLOT;
 
-/** Bodies by slot, shared by all machines of the process: the code does not depend on the machine. */
-const bodies: Uint8Array[] = [
-  emitFallThrough(),
-  emitSystemHandler(),
-  emitMarkHandler(),
-  emitSyscall(),
-  emitSysretq(),
-  emitInt(),
-  emitIretq(),
-  emitVmread(),
-  emitVmwrite(),
-  emitInvlpg(),
-  emitMovToCr3(),
-];
-const slots = new Map<string, number>();
-let settledModule: { readonly module: WebAssembly.Module; readonly count: number } | undefined;
+/**
+ * The handlers of the forms met so far, by slot. One set is shared by the machines of the process, as the code does not depend
+ * on the machine, until it is full: whoever needs more goes over to a new one.
+ */
+class HandlerSet {
+  readonly bodies: Uint8Array[] = [
+    emitFallThrough(),
+    emitSystemHandler(),
+    emitMarkHandler(),
+    emitSyscall(),
+    emitSysretq(),
+    emitInt(),
+    emitIretq(),
+    emitVmread(),
+    emitVmwrite(),
+    emitInvlpg(),
+    emitMovToCr3(),
+  ];
+  readonly #slots = new Map<string, number>();
+  readonly #room: number;
+  #settled: { readonly module: WebAssembly.Module; readonly count: number } | undefined;
 
-/** Slot of a handler; its body is made if it is new. Undefined when no slot is left. */
-function slotOf(handler: HandlerForm): number | undefined {
-  const key = handlerKey(handler);
-  let slot = slots.get(key);
-  if (slot === undefined) {
-    slot = bodies.length;
-    if (slot >= FIRST_REGION_SLOT) return undefined;
-    bodies.push(emitHandler(handler));
-    slots.set(key, slot);
+  constructor(room = FIRST_REGION_SLOT) {
+    this.#room = room;
   }
-  return slot;
+
+  hasRoomFor(forms: number): boolean {
+    return this.bodies.length + forms <= this.#room;
+  }
+
+  /** Slot of a handler; its body is made if it is new. */
+  slotOf(handler: HandlerForm): number {
+    const key = handlerKey(handler);
+    let slot = this.#slots.get(key);
+    if (slot === undefined) {
+      if (!this.hasRoomFor(1)) throw new Error('more handlers were asked for than there was room for');
+      slot = this.bodies.length;
+      this.bodies.push(emitHandler(handler));
+      this.#slots.set(key, slot);
+    }
+    return slot;
+  }
+
+  /** All handlers there are as one module. */
+  settled(): { readonly module: WebAssembly.Module; readonly count: number } {
+    const count = this.bodies.length;
+    if (this.#settled?.count !== count) this.#settled = { module: this.moduleOf(0, count), count };
+    return this.#settled;
+  }
+
+  moduleOf(from: number, to: number): WebAssembly.Module {
+    const parts = new DefinedFunctionList({ withDispatcher: true, withTransitions: from === 0 });
+    for (let slot = from; slot < to; slot++) {
+      parts.add({ type: SharedType.handler, body: this.bodies[slot] as Uint8Array, export: `h${slot}` });
+    }
+    return new WebAssembly.Module(parts.encode());
+  }
 }
+
+let newestSet = new HandlerSet();
 
 export type Handler = (record: number) => number;
 
@@ -89,6 +120,8 @@ const notInstalled = (): never => {
 export class HandlerLibrary {
   readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SLOTS });
   readonly #imports: Record<string, Record<string, unknown>>;
+  readonly #room: number | undefined;
+  #set: HandlerSet;
   /** Enters a block: takes its budget and runs until something needs the run loop. Returns an Exit. */
   enter: Handler = notInstalled;
   /**
@@ -102,20 +135,34 @@ export class HandlerLibrary {
   #nextRegionSlot = FIRST_REGION_SLOT;
   readonly #freeSlots: number[] = [];
 
-  /** `runtime` holds the functions of sharedImports. */
-  constructor(memory: WebAssembly.Memory, runtime: Record<string, unknown>) {
+  /** `runtime` holds the functions of sharedImports; `room`, if not as is usual, is how many handlers there may be. */
+  constructor(memory: WebAssembly.Memory, runtime: Record<string, unknown>, room?: number) {
+    this.#room = room;
+    this.#set = room === undefined ? newestSet : new HandlerSet(room);
     this.#imports = { runtime, env: { memory, table: this.table } };
     this.settle();
   }
 
-  slotOf(handler: HandlerForm): number | undefined {
-    return slotOf(handler);
+  /** Slot of a handler; there has to be room for it if it is new. */
+  slotOf(handler: HandlerForm): number {
+    return this.#set.slotOf(handler);
+  }
+  /** Whether so many handlers more can be asked for. */
+  hasRoomFor(forms: number): boolean {
+    return this.#set.hasRoomFor(forms);
+  }
+  /** Forgets all handlers, so that there is room again; no record may refer to one any more. */
+  startOver(): void {
+    if (this.#set === newestSet) newestSet = new HandlerSet();
+    this.#set = this.#room === undefined ? newestSet : new HandlerSet(this.#room);
+    this.settle();
   }
 
   /** Installs what has been asked for since; call before running new records. */
   install(): void {
-    if (this.#installed === bodies.length) return;
-    this.#link(new WebAssembly.Module(handlerModule(this.#installed, bodies.length)), this.#installed, bodies.length);
+    const { length } = this.#set.bodies;
+    if (this.#installed === length) return;
+    this.#link(this.#set.moduleOf(this.#installed, length), this.#installed, length);
   }
 
   /** True while some handlers lie outside the one module. */
@@ -125,11 +172,9 @@ export class HandlerLibrary {
 
   /** Puts all handlers into one instance. */
   settle(): void {
-    if (settledModule?.count !== bodies.length) {
-      settledModule = { module: new WebAssembly.Module(handlerModule(0, bodies.length)), count: bodies.length };
-    }
-    this.#link(settledModule.module, 0, settledModule.count);
-    this.#settled = settledModule.count;
+    const { module, count } = this.#set.settled();
+    this.#link(module, 0, count);
+    this.#settled = count;
   }
 
   /** A slot for a compiled region. */
@@ -160,12 +205,4 @@ export class HandlerLibrary {
     }
     this.#installed = to;
   }
-}
-
-function handlerModule(from: number, to: number): Uint8Array {
-  const parts = new DefinedFunctionList({ withDispatcher: true, withTransitions: from === 0 });
-  for (let slot = from; slot < to; slot++) {
-    parts.add({ type: SharedType.handler, body: bodies[slot] as Uint8Array, export: `h${slot}` });
-  }
-  return parts.encode();
 }

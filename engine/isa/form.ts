@@ -19,6 +19,7 @@ export interface InstructionForm {
 }
 
 const forms = new Map<string, InstructionForm>();
+const FORMS_KEPT = 16_384;
 
 /** What was found for an instruction before: decoding and compiling ask several times. */
 const found = new WeakMap<DecodedInstruction, { stackSize: number; form: InstructionForm | undefined }>();
@@ -53,6 +54,8 @@ function findForm(instruction: DecodedInstruction, stackSize: 16 | 32 | 64): Ins
     const m = new Semantics(operands, sizes);
     if (instruction.extensions & EXTENSION.MMX) inMmxMode(m, () => semantics(m, ...operands));
     else semantics(m, ...operands);
+    // A guest can make ever new ones, of immediates that are part of the form.
+    if (forms.size >= FORMS_KEPT) forms.clear();
     forms.set(key, (form = { key, operation: m.finish(mnemonic), operands, sizes }));
   }
   return form;

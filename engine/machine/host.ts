@@ -78,6 +78,8 @@ export interface HostConfig {
   readonly cpu?: CpuConfig | undefined;
   /** When code is compiled, if not as is usual. */
   readonly hotSpots?: HotSpotOptions;
+  /** How many handlers of instruction forms are kept, if not as many as there is room for. */
+  readonly handlerRoom?: number;
 }
 
 /** What the processors are, by the configuration. */
@@ -145,7 +147,7 @@ export class Host {
     this.vmx.onBoundaryWanted = () => {
       this.runtime.stopRequested = true;
     };
-    this.library = new HandlerLibrary(memory, this.imports);
+    this.library = new HandlerLibrary(memory, this.imports, config.handlerRoom);
     // What a model that is not restricted does not know is left to be named when it is met.
     const isRestricted = config.cpu?.model !== undefined || config.cpu?.features !== undefined;
     const availability = isRestricted ? availabilityOf(options.hasFeature) : undefined;

@@ -54,6 +54,8 @@ const SETTLE_AFTER = 1_000_000;
 export interface MachineInternals {
   /** When code is compiled, if not as is usual. */
   readonly hotSpots?: HotSpotOptions;
+  /** How many handlers of instruction forms are kept, if not as many as there is room for. */
+  readonly handlerRoom?: number;
 }
 
 export class Machine implements MachineControl, ExecutorOwner {
