@@ -13,6 +13,8 @@ export interface LaunchAttributes {
     readonly model?: string;
     /** By the names of CPUID: true adds, false takes away. */
     readonly features?: Readonly<Record<string, boolean>>;
+    /** Whether the processors cache paging-structure entries too, as the manual allows. Default: false. */
+    readonly pagingStructureCaches?: boolean;
     /** Where the numbers of RDRAND and RDSEED begin. Default: 0. */
     readonly randomSeed?: number;
   };

@@ -54,7 +54,7 @@ const OWN_ATTRIBUTES: readonly (keyof LaunchAttributes)[] = [
   ...(['program', 'virtualization', 'memory', 'cpus', 'cpu', 'devices', 'stopOnEntry', 'loadAddress'] as const),
   ...(['entryAddress', 'entryMode', 'symbolFile', 'append', 'initrd', 'history', 'noDebug'] as const),
 ];
-const CPU_ATTRIBUTES = ['model', 'features', 'randomSeed'];
+const CPU_ATTRIBUTES = ['model', 'features', 'pagingStructureCaches', 'randomSeed'];
 const MAXIMUM_SEED = 2 ** 32 - 1;
 const DEVICE_ATTRIBUTES = ['disk', 'diskReadOnly', 'console'];
 
@@ -144,10 +144,12 @@ function readCpu(value: unknown): LaunchConfiguration['cpu'] {
   const read = new AttributeReader(cpu, 'cpu.');
   const model = read.text('model');
   const features = readFeatures(cpu.features);
+  const pagingStructureCaches = read.boolean('pagingStructureCaches');
   const randomSeed = read.integer('randomSeed', 0, MAXIMUM_SEED);
   return {
     ...(model === undefined ? {} : { model }),
     ...(features === undefined ? {} : { features }),
+    ...(pagingStructureCaches === undefined ? {} : { pagingStructureCaches }),
     ...(randomSeed === undefined ? {} : { randomSeed }),
   };
 }

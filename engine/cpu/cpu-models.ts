@@ -10,6 +10,8 @@ export interface CpuConfig {
   readonly model?: string;
   /** By the names of `cpuidFeatures`: true adds a feature to the model, false takes it away. */
   readonly features?: Readonly<Record<string, boolean>>;
+  /** Whether the processor has paging-structure caches, as the manual allows it; no if absent. */
+  readonly pagingStructureCaches?: boolean;
   /** Where the numbers of RDRAND and RDSEED begin; a whole number from 0, 0 if absent. */
   readonly randomSeed?: number;
 }

@@ -1,12 +1,15 @@
 /** The architectural TLB as plain data, with a mark on every entry that a fresh walk would contradict. */
-import { Access, EPT_FLAGS_SHIFT, EptRight, MappingFlag } from '../mmu/access.ts';
+import { Access, ALL_EPT_RIGHTS, ALL_GUEST_RIGHTS, EPT_FLAGS_SHIFT, EptRight, MappingFlag } from '../mmu/access.ts';
+import { rightsOf as entryRights } from '../mmu/guest-walk.ts';
 import type { Mmu } from '../mmu/mmu.ts';
-import { PagingMode } from '../mmu/paging-structures.ts';
+import type { StructureEntry } from '../mmu/paging-structure-caches.ts';
+import { Entry, PagingMode } from '../mmu/paging-structures.ts';
 import { type Mapping, NESTED_PAGING, NO_EPT } from '../mmu/tlb.ts';
 import { eptRootTag } from '../mmu/translation.ts';
-import { type AddressSpace, type EptContext, eptContext, Outcome, Walk } from '../mmu/walk.ts';
+import { type AddressSpace, type EptContext, eptContext, Outcome, Walk, type WalkTrace } from '../mmu/walk.ts';
 
-export type MappingKind = 'linear' | 'guest-physical' | 'combined';
+/** `paging-structure`: an entry of the paging-structure caches, which maps nothing but references a table. */
+export type MappingKind = 'linear' | 'guest-physical' | 'combined' | 'paging-structure';
 
 export interface TlbRights {
   readonly read: boolean;
@@ -21,8 +24,10 @@ export interface TlbEntryView {
   readonly slot: number;
   /** First address of the page: linear (signed), or guest-physical for a guest-physical mapping. */
   readonly page: number;
-  /** Host-physical address of the page. */
+  /** Host-physical address of the page; of a table, guest-physical. */
   readonly physical: number;
+  /** Of a cached paging-structure entry: `PDE` and so on. */
+  readonly level: string | undefined;
   readonly pageBytes: number;
   /** Size of the guest's page, of which the mapping may be a part. */
   readonly guestPageBytes: number;
@@ -41,11 +46,12 @@ export interface TlbEntryView {
   readonly unknown: string | undefined;
 }
 
-/** All entries: linear and combined mappings first, then guest-physical ones. */
+/** All entries: linear and combined mappings first, then guest-physical ones, then paging-structure entries. */
 export function tlbEntries(mmu: Mmu): TlbEntryView[] {
   return [
     ...mmu.tlb.linear.entries().map((mapping) => linearEntryView(mmu, mapping)),
     ...mmu.tlb.guestPhysical.entries().map((mapping) => guestPhysicalEntryView(mmu, mapping)),
+    ...(mmu.tlb.structures?.entries() ?? []).map((entry, slot) => structureEntryView(mmu, entry, slot)),
   ];
 }
 
@@ -89,8 +95,56 @@ function guestPhysicalEntryView(mmu: Mmu, mapping: Mapping): TlbEntryView {
   };
 }
 
+/** A cached paging-structure entry as plain data. */
+function structureEntryView(mmu: Mmu, entry: StructureEntry, slot: number): TlbEntryView {
+  const usable = mmu.pagingMode !== PagingMode.None && mmu.isCurrentTag(entry, false);
+  const hasEpt = entry.eptRoot !== NO_EPT;
+  const space = spaceOfMapping(mmu, entry, usable);
+  return {
+    kind: 'paging-structure',
+    slot,
+    page: entry.first,
+    physical: entry.table,
+    level: entry.level,
+    pageBytes: 2 ** entry.shift,
+    guestPageBytes: 2 ** entry.shift,
+    vpid: entry.vpid,
+    pcid: entry.pcid,
+    eptrta: hasEpt ? entry.eptRoot : undefined,
+    global: false,
+    dirty: false,
+    rights: rightsOf(entry.rights | ALL_EPT_RIGHTS, true),
+    usable,
+    stale: space ? structureStaleness(mmu, entry, space) : undefined,
+    unknown: space ? undefined : 'the PDPTE registers of its address space are not loaded',
+  };
+}
+
+/** What the tables as they are now contradict in a cached paging-structure entry. */
+function structureStaleness(mmu: Mmu, cached: StructureEntry, space: AddressSpace): { reason: string } | undefined {
+  const { addressMaskHigh } = mmu.walker.formats[space.mode] ?? { addressMaskHigh: 0 };
+  let rights: number = ALL_GUEST_RIGHTS;
+  let found: { readonly low: number; readonly high: number } | undefined;
+  const trace: WalkTrace = {
+    eptEntry: () => {},
+    guestFlagsWrite: () => {},
+    guestEntry: ({ name }, _index, _guest, host, low, high) => {
+      if (found || host < 0) return;
+      rights &= entryRights(low, high);
+      if (name === cached.level) found = { low, high };
+    },
+  };
+  mmu.walker.walk(space, cached.first, Access.Read, 0, new Walk(false, trace));
+  if (!found || !(found.low & Entry.P)) return { reason: `the ${cached.level} is not present any more` };
+  if (found.low & Entry.PS) return { reason: `the ${cached.level} now maps a page` };
+  const table = (found.high & addressMaskHigh) * 2 ** 32 + ((found.low & ~0xfff) >>> 0);
+  if (table !== cached.table) return { reason: `the ${cached.level} now references the table at ${hex(table)}` };
+  return rightsDifference(rightsOf(cached.rights | ALL_EPT_RIGHTS, true), rightsOf(rights | ALL_EPT_RIGHTS, true));
+}
+
 function common(mapping: Mapping) {
   return {
+    level: undefined,
     slot: mapping.slot,
     page: mapping.page,
     physical: mapping.physical,
@@ -112,7 +166,11 @@ function rightsOf(flags: number, isLinear: boolean): TlbRights {
 }
 
 /** The address space to hold a mapping against: the current one if its tags are current, else the one it came from. */
-function spaceOfMapping(mmu: Mmu, mapping: Mapping, isCurrent: boolean): AddressSpace | undefined {
+function spaceOfMapping(
+  mmu: Mmu,
+  mapping: Pick<Mapping, 'eptRoot' | 'root' | 'mode'>,
+  isCurrent: boolean,
+): AddressSpace | undefined {
   if (isCurrent) return mmu.currentSpace();
   if (mapping.mode === PagingMode.PAE) return undefined;
   const ept = eptOfMapping(mmu, mapping);

@@ -173,7 +173,7 @@ export class Host {
       this.#parked.push({
         state,
         view,
-        translation: new TranslationContext(linearTlbOf(memory.buffer, index)),
+        translation: new TranslationContext(linearTlbOf(memory.buffer, index), config.cpu?.pagingStructureCaches),
         intercepts: undefined,
       });
     }

@@ -20,6 +20,7 @@ import {
 } from './access.ts';
 import { EptWalker, type GuestPhysicalCache } from './ept-walk.ts';
 import { NestedWalker } from './nested-walk.ts';
+import type { PagingStructureCaches } from './paging-structure-caches.ts';
 import {
   Entry,
   type EntryFormat,
@@ -31,6 +32,7 @@ import {
   XD_HIGH,
 } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
+import type { MappingTag } from './tlb.ts';
 import { type AddressSpace, type EptContext, EptOption, Outcome, type Walk } from './walk.ts';
 
 const PRESENT_ACCESSED = Entry.P | Entry.A;
@@ -39,6 +41,12 @@ const PAGE_LOW = 0xffff_f000;
 
 /** What EPT must allow for each kind of access to the page. */
 const eptRightOf = [EptRight.Read, EptRight.Write, EptRight.Execute] as const;
+
+/** The paging-structure caches, and the tag of the context that walks. */
+export interface StructureCacheOfContext {
+  readonly caches: PagingStructureCaches;
+  readonly tag: MappingTag;
+}
 
 export class GuestWalker {
   readonly ept: EptWalker;
@@ -69,6 +77,7 @@ export class GuestWalker {
     policy: number,
     walk: Walk,
     cache?: GuestPhysicalCache,
+    structures?: StructureCacheOfContext,
   ): boolean {
     walk.outcome = Outcome.Mapped;
     walk.linear = linear;
@@ -82,11 +91,16 @@ export class GuestWalker {
       table = fromPdpteRegister(space, linear, walk);
       if (table < 0) return pageFault(walk, access, policy, 0);
     }
-    if (this.#walkOrdinary(space, table, linear, access, policy, walk)) return true;
+    if (!structures && this.#walkOrdinary(space, table, linear, access, policy, walk)) return true;
     const format = this.formats[space.mode] as PagingFormat;
     const nxReserved = space.executeDisable ? 0 : XD_HIGH;
     const { levels } = format;
-    for (let depth = 0; depth < levels.length; depth++) {
+    const known = structures?.caches.find(linear, structures.tag);
+    if (known) {
+      table = known.table;
+      walk.flags &= known.rights;
+    }
+    for (let depth = known ? known.depth + 1 : 0; depth < levels.length; depth++) {
       const level = levels[depth] as EntryFormat;
       const index = indexOf(linear, level);
       const address = table + index * level.entryBytes;
@@ -104,6 +118,7 @@ export class GuestWalker {
       if (mapsPage) return this.#mapsPage(space, level, linear, access, policy, walk, cache, host, address, low, high);
       if (!(low & Entry.A) && !this.#setFlags(space, address, host, low, Entry.A, walk, cache)) return false;
       table = (high & format.addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
+      if (structures && walk.effects) remember(structures, level, depth, linear, table, walk.flags);
     }
     throw new Error('guest page walk ran past the last level');
   }
@@ -243,6 +258,18 @@ export class GuestWalker {
     walk.writeFlags(this.#physical, host, low | flags);
     return true;
   }
+}
+
+function remember(
+  { caches, tag }: StructureCacheOfContext,
+  { name, shift, bytes }: EntryFormat,
+  depth: number,
+  linear: number,
+  table: number,
+  rights: number,
+): void {
+  const first = Math.floor(linear / bytes) * bytes;
+  caches.insert({ ...tag, level: name, depth, first, shift, table, rights });
 }
 
 /** The rights for a page of user-mode addresses: those that bit 10 gives them count as the right to execute. */

@@ -88,6 +88,7 @@ export class PeekableTranslation extends Translation {
   ): boolean {
     if (walk.effects) throw new Error('a peek must not have effects');
     const cache = useCache ? this.cache() : undefined;
-    return this.walker.walk(space, linear, access, this.policyOf(privilege, access), walk, cache);
+    const structures = useCache ? this.structures() : undefined;
+    return this.walker.walk(space, linear, access, this.policyOf(privilege, access), walk, cache, structures);
   }
 }

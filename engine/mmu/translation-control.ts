@@ -48,7 +48,7 @@ export class TranslationControl extends PeekableTranslation {
     this.state.cr3 = value;
     // As nothing fast survives, it is emptied before each mapping that goes is looked up there.
     this.spaceChanged();
-    if (!noFlush) this.tlb.linear.dropAll({ vpid, pcid: this.#pcid(), keepGlobal: true });
+    if (!noFlush) this.tlb.dropAll({ vpid, pcid: this.#pcid(), keepGlobal: true });
   }
 
   /**
@@ -59,7 +59,7 @@ export class TranslationControl extends PeekableTranslation {
     const { cr0, cr4, efer, vpid } = this.#controls();
     if ((cr0 ^ value) & CR0_PAGING_BITS) this.#loadPdptesFor(value, cr4, efer);
     this.state.cr0 = value >>> 0;
-    if (cr0 & Cr0.PG && !(value & Cr0.PG)) this.tlb.linear.dropAll({ vpid });
+    if (cr0 & Cr0.PG && !(value & Cr0.PG)) this.tlb.dropAll({ vpid });
     if ((cr0 ^ value) & (Cr0.PG | Cr0.WP)) this.contextChanged();
     else if ((cr0 ^ value) & Cr0.AM) this.privilegeChanged();
   }
@@ -71,8 +71,8 @@ export class TranslationControl extends PeekableTranslation {
     if (changed & CR4_PAGING_BITS) this.#loadPdptesFor(cr0, value, efer);
     const pcid = this.#pcid();
     this.state.cr4 = value >>> 0;
-    if (changed & Cr4.PGE || (cr4 & Cr4.PCIDE && !(value & Cr4.PCIDE))) this.tlb.linear.dropAll({ vpid });
-    else if (changed & Cr4.PAE || (value & changed & Cr4.SMEP) !== 0) this.tlb.linear.dropAll({ vpid, pcid });
+    if (changed & Cr4.PGE || (cr4 & Cr4.PCIDE && !(value & Cr4.PCIDE))) this.tlb.dropAll({ vpid });
+    else if (changed & Cr4.PAE || (value & changed & Cr4.SMEP) !== 0) this.tlb.dropAll({ vpid, pcid });
     if (changed) this.contextChanged();
   }
 
@@ -121,15 +121,20 @@ export class TranslationControl extends PeekableTranslation {
     });
   }
 
-  /** INVLPG, and the loss of the mapping of one page for other reasons: current VPID and PCID, global mappings too. */
+  /**
+   * INVLPG, and the loss of the mapping of one page for other reasons: current VPID and PCID, global mappings too, and all
+   * cached paging-structure entries, whatever address they are for.
+   */
   invlpg(linear: number): void {
-    this.tlb.linear.dropPage(linear, { vpid: this.vcpu.vpid, pcid: this.#pcid() });
+    const scope = { vpid: this.vcpu.vpid, pcid: this.#pcid() };
+    this.tlb.dropPage(linear, scope);
+    this.tlb.structures?.dropAll(scope);
   }
 
   /** INVPCID; the descriptor's legality is the caller's. */
   invpcid(type: number, pcid: number, linear: number): void {
     const { vpid } = this.vcpu;
-    const store = this.tlb.linear;
+    const store = this.tlb;
     switch (type) {
       case InvpcidType.IndividualAddress:
         return store.dropPage(linear, { vpid, pcid, keepGlobal: true });
@@ -146,7 +151,7 @@ export class TranslationControl extends PeekableTranslation {
 
   /** INVVPID: linear and combined mappings; the descriptor's legality is the caller's. */
   invvpid(type: number, vpid: number, linear: number): void {
-    const store = this.tlb.linear;
+    const store = this.tlb;
     switch (type) {
       case InvvpidType.IndividualAddress:
         return store.dropPage(linear, { vpid });
@@ -167,8 +172,7 @@ export class TranslationControl extends PeekableTranslation {
     if (type !== InveptType.SingleContext && type !== InveptType.AllContexts) {
       throw new Error(`INVEPT: expected type 1 or 2, found ${type}`);
     }
-    this.tlb.linear.dropCombined(root);
-    this.tlb.guestPhysical.dropCombined(root);
+    this.tlb.dropCombined(root);
   }
 
   /**
@@ -211,12 +215,12 @@ export class TranslationControl extends PeekableTranslation {
 
   /** "If the enable VPID VM-execution control is 0, VM entries and VM exits invalidate mappings of VPID 0000H." */
   #flushVpid0(vpid: number): void {
-    if (vpid === 0) this.tlb.linear.dropAll(VPID_0);
+    if (vpid === 0) this.tlb.dropAll(VPID_0);
   }
 
   /** INIT and reset: everything goes. */
   reset(): void {
-    this.tlb.linear.dropAll({});
+    this.tlb.dropAll({});
     this.tlb.guestPhysical.dropAll({});
     this.vcpu.pdptes.fill(0);
     this.vcpu.vpid = 0;

@@ -20,7 +20,7 @@ import {
   STACK_PRIVILEGE,
 } from './access.ts';
 import { FastSet, FastTlb, fastSetAddress, type World } from './fast-tlb.ts';
-import { GuestWalker } from './guest-walk.ts';
+import { GuestWalker, type StructureCacheOfContext } from './guest-walk.ts';
 import { deniedKeys, keyRights } from './key-rights.ts';
 import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
 import { violationQualification } from './peeked-translation.ts';
@@ -54,9 +54,9 @@ export class TranslationContext {
   /** EPT in use, or undefined. */
   ept: EptContext | undefined;
 
-  /** `memory`: where in the wasm memory the linear mappings lie. */
-  constructor(memory?: { readonly buffer: ArrayBuffer; readonly address: number }) {
-    this.tlb = new ArchitecturalTlb(memory);
+  /** `memory`: where in the wasm memory the linear mappings lie; `cachesStructures`: whether there are such caches. */
+  constructor(memory?: { readonly buffer: ArrayBuffer; readonly address: number }, cachesStructures = false) {
+    this.tlb = new ArchitecturalTlb(memory, cachesStructures);
   }
 
   /** A copy of everything the MMU remembers for the vCPU, for `restore`. */
@@ -199,7 +199,8 @@ export class Translation {
     const { ept } = this.#vcpu;
     const { pkru, pkrs } = keyRights(this.#view);
     const isOrdinaryEpt = !ept || ((ept.options & ~EptOption.ApicAccesses) === 0 && ept.levels === 4 && !ept.nested);
-    const mayRefill = this.#mayRefill && isOrdinaryEpt && ((pkru | pkrs) & 3) === 0;
+    const cachesStructures = this.#vcpu.tlb.structures !== undefined;
+    const mayRefill = this.#mayRefill && !cachesStructures && isOrdinaryEpt && ((pkru | pkrs) & 3) === 0;
     this.#view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
 
@@ -353,8 +354,8 @@ export class Translation {
     this.statistics.misses++;
     const walk = this.#walk;
     const store = this.#vcpu.tlb.linear;
-    if (!this.walker.walk(this.currentSpace(), linear, access, policy, walk, this.cache())) {
-      store.dropAddress(linear, tag);
+    if (!this.walker.walk(this.currentSpace(), linear, access, policy, walk, this.cache(), this.structures())) {
+      this.#vcpu.tlb.dropAddress(linear, tag);
       return this.#fail(this.#failureOf(linear));
     }
     const flags = walk.flags | (access === Access.Execute ? MappingFlag.Executed : 0);
@@ -473,6 +474,12 @@ export class Translation {
     tag.pcid = view.getUint32(fieldAddress.cr4, true) & Cr4.PCIDE ? cr3Low & 0xfff : 0;
     tag.eptRoot = ept ? eptRootTag(ept) : NO_EPT;
     return tag;
+  }
+
+  /** The paging-structure caches, where there are any, for walks of the current context. */
+  protected structures(): StructureCacheOfContext | undefined {
+    const { structures } = this.#vcpu.tlb;
+    return structures && { caches: structures, tag: this.currentTag() };
   }
 
   protected cache() {

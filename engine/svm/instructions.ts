@@ -83,7 +83,7 @@ export function svmInstructions(parts: SvmParts, enter: () => void): Readonly<Re
     checkAllowed(cpu);
     if (cpu.intercepts?.onSvmInstruction?.(insn)) return;
     const linear = Number(BigInt.asIntN(64, accumulator(cpu, insn)));
-    if (isCanonical(linear)) mmu.tlb.linear.dropPage(linear, { vpid: state.gpr32(RCX) });
+    if (isCanonical(linear)) mmu.tlb.dropPage(linear, { vpid: state.gpr32(RCX) });
   };
 
   const SKINIT: SystemInstruction = (cpu, insn) => {

@@ -7,6 +7,11 @@ const kinds = [
   ['linear', 'Linear mappings', 'linear address to physical address, from the guest’s page tables alone'],
   ['combined', 'Combined mappings', 'linear address to host-physical address, from the guest’s page tables and EPT'],
   ['guest-physical', 'Guest-physical mappings', 'guest-physical address to host-physical address, from EPT'],
+  [
+    'paging-structure',
+    'Paging-structure entries',
+    'where walks begin: an entry that references a table, with all above it',
+  ],
 ] as const;
 
 /** So many entries of a kind are shown at once; more only when opened. */
@@ -67,7 +72,7 @@ function tags({ global, vpid, pcid, eptrta }: WireTlbEntry): string {
 
 function entryRow(entry: WireTlbEntry): Row {
   const summary = [
-    `→ ${hex(entry.physical)}`,
+    `${entry.level === undefined ? '' : `${entry.level} `}→ ${hex(entry.physical)}`,
     bytes(entry.pageBytes),
     rightsLetters(entry.rights) + (entry.dirty ? ' D' : ''),
     tags(entry),
@@ -80,7 +85,7 @@ function entryRow(entry: WireTlbEntry): Row {
     spoken: `${entry.stale ? `Warning, stale entry, ${entry.stale.reason}: ` : ''}${pageOf(entry)} ${summary}`,
     ...entryIcon(entry),
     value: hex(entry.physical),
-    memory: `hpa:${hex(entry.physical)}`,
+    memory: `${entry.level === undefined ? 'hpa' : 'gpa'}:${hex(entry.physical)}`,
     ...(isLinear(entry) ? { translate: linear(entry.page) } : {}),
   };
 }
@@ -102,11 +107,23 @@ function entryTooltip(entry: WireTlbEntry): string {
     : 'The current context cannot use it: its tags differ.';
   const facts = [
     ['page', pageOf(entry)],
-    ['host-physical', hex(entry.physical)],
-    ['size', `${bytes(entry.pageBytes)}, of a page of ${bytes(entry.guestPageBytes)}`],
+    ...places(entry),
     ['rights', rightsLetters(entry.rights)],
     ['dirty', entry.dirty ? 'yes' : 'no'],
     ['tags', tags(entry)],
   ];
   return `${verdict}\n\n${usable}\n\n${markdownTable(['', ''], facts)}`;
+}
+
+/** Where the entry leads, and what it covers. */
+function places({ level, physical, pageBytes, guestPageBytes }: WireTlbEntry): [string, string][] {
+  if (level !== undefined)
+    return [
+      [`table of the ${level}`, hex(physical)],
+      ['covers', bytes(pageBytes)],
+    ];
+  return [
+    ['host-physical', hex(physical)],
+    ['size', `${bytes(pageBytes)}, of a page of ${bytes(guestPageBytes)}`],
+  ];
 }
