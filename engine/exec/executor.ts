@@ -223,9 +223,10 @@ export class Executor {
   #enter(): RunEnd | undefined {
     if (this.trapIsPending) return this.#trap();
     const state = this.#state;
-    // RF only keeps instruction breakpoints of DR7 from firing again, and lasts for one instruction.
+    // RF only keeps instruction breakpoints of DR7 from firing again, and lasts for one instruction. Behind MOV SS they do not
+    // fire either (SDM volume 3, "Instruction-Breakpoint Exception Condition").
     if (state.flagsOther & RFLAGS.RF) state.flagsOther &= ~RFLAGS.RF;
-    else if (this.#debug.onInstructions) {
+    else if (this.#debug.onInstructions && (state.interruptibility & BLOCKING.MOV_SS) === 0) {
       const fault = this.#debug.instructionFault();
       if (fault) return this.#deal(fault);
     }

@@ -493,6 +493,7 @@ export class Machine implements MachineControl, ExecutorOwner {
   /** Whether the loaded vCPU, which waits, goes on. */
   #wake(): boolean {
     this.#takeBeforeTraps();
+    if (this.host.executor.trapIsPending && this.host.state.activityState === ACTIVITY.ACTIVE) return true;
     this.#takeUpToNmis();
     const { activityState } = this.host.state;
     if (activityState !== ACTIVITY.HLT) return activityState === ACTIVITY.ACTIVE;
