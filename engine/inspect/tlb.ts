@@ -180,7 +180,7 @@ function spaceOfMapping(
 const OTHER_TABLES = 'the nested page tables that it came from are not in use now';
 
 /** The EPT or nested page tables that a mapping came from; its ASID does not say which tables those of a guest were. */
-function eptOfMapping(mmu: Mmu, { eptRoot }: Mapping): EptContext | undefined | 'unknown' {
+function eptOfMapping(mmu: Mmu, { eptRoot }: Pick<Mapping, 'eptRoot'>): EptContext | undefined | 'unknown' {
   const current = mmu.context.ept;
   if (eptRoot === NO_EPT) return undefined;
   if (eptRoot === NESTED_PAGING) return current?.nested ? current : 'unknown';

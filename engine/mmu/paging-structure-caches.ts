@@ -6,7 +6,7 @@
  * First in, first out in each level, so that what is cached is a function of the accesses made.
  */
 import type { LevelName } from './paging-structures.ts';
-import type { InvalidationScope, MappingTag } from './tlb.ts';
+import { type InvalidationScope, type MappingTag, NO_EPT } from './tlb.ts';
 
 /** A cached entry as plain data. */
 export interface StructureEntry {
@@ -63,7 +63,7 @@ export class PagingStructureCaches {
   }
   /** Drops those that EPT had a part in, of one EPTRTA or of all. */
   dropCombined(eptRoot: number | undefined): void {
-    this.#drop((entry) => entry.eptRoot >= 0 && (eptRoot === undefined || entry.eptRoot === eptRoot));
+    this.#drop((entry) => entry.eptRoot !== NO_EPT && (eptRoot === undefined || entry.eptRoot === eptRoot));
   }
   #drop(leaves: (entry: StructureEntry) => boolean): void {
     if (this.#entries.length > 0) this.#entries = this.#entries.filter((entry) => !leaves(entry));
