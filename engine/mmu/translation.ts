@@ -19,13 +19,14 @@ import {
   Privilege,
   STACK_PRIVILEGE,
 } from './access.ts';
+import { ArchitecturalTlb } from './architectural-tlb.ts';
 import { FastSet, FastTlb, fastSetAddress, type World } from './fast-tlb.ts';
 import { GuestWalker, type StructureCacheOfContext } from './guest-walk.ts';
 import { deniedKeys, keyRights } from './key-rights.ts';
 import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
 import { violationQualification } from './peeked-translation.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
-import { ArchitecturalTlb, type MappingTag, NESTED_PAGING, NO_EPT } from './tlb.ts';
+import { type MappingTag, NESTED_PAGING, NO_EPT } from './tlb.ts';
 import { type AddressSpace, type EptContext, EptOption, Outcome, Walk } from './walk.ts';
 import { WorldRegisters } from './world-registers.ts';
 
