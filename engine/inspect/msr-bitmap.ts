@@ -1,14 +1,10 @@
 /** What the MSR bitmaps of the current VMCS say about one MSR (SDM volume 3, "MSR-Bitmap Address"). */
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import { FIRST_HIGH_MSR, isHighMsr, type MsrAccess, msrBit } from '../vmx/bitmaps.ts';
 import { controlGroups, PRIMARY } from '../vmx/controls.ts';
 import type { VmcsFieldName } from '../vmx/fields.ts';
 import { fieldByName } from '../vmx/vmcs.ts';
 import { peekVmcsField } from './vmcs.ts';
-
-/** Each of the four parts has a bit for each of 2000H MSRs. */
-const PART_BYTES = 1024;
-const FIRST_HIGH_MSR = 0xc000_0000;
-const MSRS = 0x2000;
 
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
@@ -17,12 +13,7 @@ const hex = (value: number): string => `0x${value.toString(16)}`;
  *
  * @param vmcs host-physical address of the current VMCS
  */
-export function describeMsrIntercept(
-  physical: PhysicalMemory,
-  vmcs: number,
-  msr: number,
-  access: 'read' | 'write',
-): string {
+export function describeMsrIntercept(physical: PhysicalMemory, vmcs: number, msr: number, access: MsrAccess): string {
   const peek = (name: VmcsFieldName): number => {
     const field = fieldByName(name);
     return field ? Number(peekVmcsField(physical, vmcs, field)) : 0;
@@ -30,12 +21,11 @@ export function describeMsrIntercept(
   if ((peek(controlGroups.primary.field) & PRIMARY['Use MSR bitmaps']) === 0) {
     return 'It exits: “Use MSR bitmaps” is 0, so that every RDMSR and WRMSR does.';
   }
-  const isHigh = msr >= FIRST_HIGH_MSR;
-  const bit = isHigh ? msr - FIRST_HIGH_MSR : msr;
-  if (bit >= MSRS) return `It exits: MSR ${hex(msr)} is outside of both ranges of the MSR bitmaps.`;
-  const part = (access === 'write' ? 2 : 0) + (isHigh ? 1 : 0);
-  const address = peek('Address of MSR bitmaps') + part * PART_BYTES + (bit >>> 3);
+  const place = msrBit(msr, access);
+  if (place < 0) return `It exits: MSR ${hex(msr)} is outside of both ranges of the MSR bitmaps.`;
+  const bit = isHighMsr(msr) ? msr - FIRST_HIGH_MSR : msr;
+  const address = peek('Address of MSR bitmaps') + (place >>> 3);
   const value = (physical.peekU8(address) >>> (bit & 7)) & 1;
-  const range = isHigh ? 'C0000000H to C0001FFFH' : '0 to 1FFFH';
+  const range = isHighMsr(msr) ? 'C0000000H to C0001FFFH' : '0 to 1FFFH';
   return `It ${value === 1 ? 'exits' : 'does not exit'}: bit ${hex(bit)} of the MSR bitmap for ${access}s of ${range} (byte ${hex(address)}, bit ${bit & 7}) is ${value}.`;
 }

@@ -11,6 +11,7 @@ import { EventType, type Intercepts, type IoAccess } from '../cpu/processor.ts';
 import { CR0 } from '../cpu/register-bits.ts';
 import { ES, FS } from '../cpu/state.ts';
 import { asMonitoring } from './apic-accesses.ts';
+import { ioBitmapsSay, type MsrAccess, msrBitmapsSay } from './bitmaps.ts';
 import { PIN, PRIMARY, SECONDARY } from './controls.ts';
 import { INTERRUPTION_ERROR_CODE, INTERRUPTION_NMI_UNBLOCKING, INTERRUPTION_VALID } from './exit.ts';
 import { ExitReason } from './exit-reasons.ts';
@@ -50,12 +51,6 @@ const TSC_OFFSET = offsetOf('TSC offset');
 const TSC_MULTIPLIER = offsetOf('TSC multiplier');
 /** The TSC multiplier is a fixed-point number with so many bits of fraction. */
 const TSC_FRACTION_BITS = 48n;
-
-/** Offsets in the MSR bitmaps: reads then writes, each for MSRs from 0 and from C0000000H, 2000H of each. */
-const MSR_BITMAP_HIGH = 1024;
-const MSR_BITMAP_WRITES = 2048;
-const MSR_RANGE = 0x2000;
-const FIRST_HIGH_MSR = 0xc000_0000;
 
 const LMSW_BITS = CR0.MP | CR0.EM | CR0.TS;
 const RSI = 6;
@@ -304,7 +299,7 @@ export class NonRootIntercepts implements Intercepts {
 
   onIo(access: IoAccess, insn: DecodedInstruction): boolean {
     const exits = this.#primary(PRIMARY['Use I/O bitmaps'])
-      ? this.#ioBitmapSays(access.port, access.sizeBytes)
+      ? this.#ioBitmapsSay(access)
       : this.#primary(PRIMARY['Unconditional I/O exiting']);
     if (!exits) return false;
     const qualification = ioQualification(access);
@@ -317,15 +312,9 @@ export class NonRootIntercepts implements Intercepts {
     return this.#exit(new VmExit(ExitReason['I/O instruction'], qualification, more));
   }
 
-  /** An access that wraps around the 16-bit port space exits as well. */
-  #ioBitmapSays(port: number, sizeBytes: number): boolean {
-    if (port + sizeBytes > 0x1_0000) return true;
-    const { physical } = this.#parts;
-    for (let at = port; at < port + sizeBytes; at++) {
-      const bitmap = this.#vmcs.number(at < 0x8000 ? IO_BITMAP_A : IO_BITMAP_B);
-      if ((physical.readU8(bitmap + ((at & 0x7fff) >>> 3)) >>> (at & 7)) & 1) return true;
-    }
-    return false;
+  #ioBitmapsSay({ port, sizeBytes }: IoAccess): boolean {
+    const { vmcs, physical } = this.#parts;
+    return ioBitmapsSay(physical, vmcs.number(IO_BITMAP_A), vmcs.number(IO_BITMAP_B), port, sizeBytes);
   }
 
   #stringAddress(segment: number, index: number, addressSize: 16 | 32 | 64): number {
@@ -338,10 +327,10 @@ export class NonRootIntercepts implements Intercepts {
   }
 
   onRdmsr(index: number): boolean {
-    return this.#msrExits(index, 0) && this.#exit(RDMSR_EXIT);
+    return this.#msrExits(index, 'read') && this.#exit(RDMSR_EXIT);
   }
   onWrmsr(index: number): boolean {
-    return this.#msrExits(index, MSR_BITMAP_WRITES) && this.#exit(WRMSR_EXIT);
+    return this.#msrExits(index, 'write') && this.#exit(WRMSR_EXIT);
   }
   readVirtualMsr(index: number): bigint | undefined {
     return this.#virtualMsrs.read(index);
@@ -349,13 +338,9 @@ export class NonRootIntercepts implements Intercepts {
   writeVirtualMsr(index: number, value: bigint): boolean {
     return this.#virtualMsrs.write(index, value);
   }
-  #msrExits(index: number, area: number): boolean {
+  #msrExits(index: number, access: MsrAccess): boolean {
     if (!this.#primary(PRIMARY['Use MSR bitmaps'])) return true;
-    const isHigh = index >= FIRST_HIGH_MSR;
-    const bit = isHigh ? index - FIRST_HIGH_MSR : index;
-    if (bit >= MSR_RANGE) return true;
-    const at = this.#vmcs.number(MSR_BITMAPS) + area + (isHigh ? MSR_BITMAP_HIGH : 0) + (bit >>> 3);
-    return ((this.#parts.physical.readU8(at) >>> (bit & 7)) & 1) === 1;
+    return msrBitmapsSay(this.#parts.physical, this.#vmcs.number(MSR_BITMAPS), index, access);
   }
 
   onException(fault: GuestFault): void {

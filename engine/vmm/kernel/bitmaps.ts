@@ -1,13 +1,10 @@
 /** The I/O and MSR bitmaps that all virtual processors share. */
 import { PAGE_BYTES } from '../../cpu/memory-map.ts';
+import { msrBit } from '../../vmx/bitmaps.ts';
 import type { HostMemory } from './host-memory.ts';
 
 /** MSRs that VM entries and exits switch by themselves, or that the host has no use for: no exit. */
 const PASSED_THROUGH = [0x174, 0x175, 0x176, 0xc000_0100, 0xc000_0101, 0xc000_0102];
-const HIGH_MSRS = 0xc000_0000;
-/** Bytes from the start: reads of low and high MSRs, then writes of both. */
-const HIGH_OFFSET = 1024;
-const WRITE_OFFSET = 2048;
 
 export interface Bitmaps {
   readonly ioBitmapA: number;
@@ -23,10 +20,8 @@ export function buildBitmaps(memory: HostMemory): Bitmaps {
     return page;
   }) as [number, number, number];
   for (const index of PASSED_THROUGH) {
-    const high = index >= HIGH_MSRS;
-    const bit = high ? index - HIGH_MSRS : index;
-    const byte = msrBitmaps + (high ? HIGH_OFFSET : 0) + (bit >>> 3);
-    for (const at of [byte, byte + WRITE_OFFSET]) {
+    for (const bit of [msrBit(index, 'read'), msrBit(index, 'write')]) {
+      const at = msrBitmaps + (bit >>> 3);
       memory.physical.writeU8(at, memory.physical.readU8(at) & ~(1 << (bit & 7)));
     }
   }

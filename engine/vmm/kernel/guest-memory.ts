@@ -78,6 +78,10 @@ export class GuestMemory {
     }
     return value;
   }
+  /** One byte, by the same rule. */
+  readU8(guestPhysical: number): number {
+    return this.contains(guestPhysical) ? this.physical.readU8(GUEST_BASE + guestPhysical) : 0xff;
+  }
   write64(guestPhysical: number, value: bigint): void {
     if (this.contains(guestPhysical, 8)) this.physical.writeU64(GUEST_BASE + guestPhysical, value);
   }

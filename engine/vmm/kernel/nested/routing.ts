@@ -1,6 +1,7 @@
 /** Who takes an exit of L2: its own hypervisor (L1), or the built-in one as if L2 was its guest. */
-import { CR0, hasBit } from '../../../cpu/register-bits.ts';
+import { CR0 } from '../../../cpu/register-bits.ts';
 import { EptRight, EptViolationBit } from '../../../mmu/access.ts';
+import { ioBitmapsSay, type MsrAccess, msrBitmapsSay } from '../../../vmx/bitmaps.ts';
 import { EXIT, PIN, PRIMARY } from '../../../vmx/controls.ts';
 import { ExitReason, type ExitReasonName } from '../../../vmx/exit-reasons.ts';
 import type { VmcsFieldName } from '../../../vmx/fields.ts';
@@ -16,8 +17,6 @@ const RCX = 1;
 const VALID = 0x8000_0000;
 const RIGHTS_SHIFT = 3;
 const LMSW_BITS = BigInt(CR0.PE | CR0.MP | CR0.EM | CR0.TS);
-const HIGH_MSRS = 0xc000_0000;
-const MSRS_IN_BITMAP = 0x2000;
 
 const TO_L1 = kernelStage(
   'VM exit to L1',
@@ -38,8 +37,8 @@ const wanted: Partial<Record<ExitReasonName, (vcpu: VirtualCpu, vmcs12: Vmcs12) 
   MONITOR: (_, vmcs12) => vmcs12.hasPrimary(PRIMARY['MONITOR exiting']),
   'Control-register accesses': wantsControlRegister,
   'I/O instruction': wantsPort,
-  RDMSR: (vcpu, vmcs12) => wantsMsr(vcpu, vmcs12, 0),
-  WRMSR: (vcpu, vmcs12) => wantsMsr(vcpu, vmcs12, 2048),
+  RDMSR: (vcpu, vmcs12) => wantsMsr(vcpu, vmcs12, 'read'),
+  WRMSR: (vcpu, vmcs12) => wantsMsr(vcpu, vmcs12, 'write'),
 };
 const byReason = new Map(
   Object.entries(wanted).map(([name, decide]) => [ExitReason[name as ExitReasonName] as number, decide]),
@@ -123,24 +122,12 @@ function wantsControlRegister({ guest }: VirtualCpu, vmcs12: Vmcs12): boolean {
 
 function wantsPort({ guest, parts }: VirtualCpu, vmcs12: Vmcs12): boolean {
   if (!vmcs12.hasPrimary(PRIMARY['Use I/O bitmaps'])) return vmcs12.hasPrimary(PRIMARY['Unconditional I/O exiting']);
-  const port = guest.qualification >>> 16;
-  const bytes = (guest.qualification & 7) + 1;
-  for (let at = port; at < port + bytes; at++) {
-    if (at > 0xffff) return true;
-    const map = vmcs12.number(at < 0x8000 ? 'Address of I/O bitmap A' : 'Address of I/O bitmap B');
-    if (hasBitAt(parts.memory.read(map + ((at & 0x7fff) >>> 3), 1), at & 7)) return true;
-  }
-  return false;
+  const [port, sizeBytes] = [guest.qualification >>> 16, (guest.qualification & 7) + 1];
+  const [a, b] = [vmcs12.number('Address of I/O bitmap A'), vmcs12.number('Address of I/O bitmap B')];
+  return ioBitmapsSay(parts.memory, a, b, port, sizeBytes);
 }
 
-function wantsMsr({ parts }: VirtualCpu, vmcs12: Vmcs12, writes: number): boolean {
+function wantsMsr({ parts }: VirtualCpu, vmcs12: Vmcs12, access: MsrAccess): boolean {
   if (!vmcs12.hasPrimary(PRIMARY['Use MSR bitmaps'])) return true;
-  const index = parts.state.gpr32(RCX);
-  const isHigh = index >= HIGH_MSRS;
-  const bit = isHigh ? index - HIGH_MSRS : index;
-  if (bit >= MSRS_IN_BITMAP) return true;
-  const at = vmcs12.number('Address of MSR bitmaps') + (isHigh ? 1024 : 0) + writes + (bit >>> 3);
-  return hasBitAt(parts.memory.read(at, 1), bit & 7);
+  return msrBitmapsSay(parts.memory, vmcs12.number('Address of MSR bitmaps'), parts.state.gpr32(RCX), access);
 }
-
-const hasBitAt = (byte: bigint, bit: number): boolean => hasBit(Number(byte), 1 << bit);
