@@ -6,18 +6,21 @@ import type { DecodedInstruction, DecodedOperand, MemoryOperand } from '../cpu/i
 
 const RIP_NUMBER = 16;
 
-/** Bit positions common to the formats. */
-const REG1 = 3;
-const ADDRESS_SIZE = 7;
-const REGISTER_FORM = 1 << 10;
+/** Bit positions and single bits that the formats have in common; the scale is in bits 1:0. */
+export const INFORMATION = {
+  REG1: 3,
+  ADDRESS_SIZE: 7,
+  REGISTER_FORM: 1 << 10,
+  SEGMENT: 15,
+  INDEX: 18,
+  NO_INDEX: 1 << 22,
+  BASE: 23,
+  NO_BASE: 1 << 27,
+  REG2: 28,
+} as const;
+const { REG1, ADDRESS_SIZE, REGISTER_FORM, SEGMENT, INDEX, NO_INDEX, BASE, NO_BASE, REG2 } = INFORMATION;
 const OPERAND_SIZE = 11;
 const OPERAND_32 = 1 << OPERAND_SIZE;
-const SEGMENT = 15;
-const INDEX = 18;
-const NO_INDEX = 1 << 22;
-const BASE = 23;
-const NO_BASE = 1 << 27;
-const REG2 = 28;
 const IDENTITY = 28;
 
 /** Which of four instructions, in bits 29:28. */

@@ -15,6 +15,7 @@ import {
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { encodeModule, FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 import type { VmcsFieldName } from './fields.ts';
+import { BUSY_TSS_RIGHTS, codeRights, DATA_RIGHTS, FLAT_LIMIT, TABLE_LIMIT, TSS_LIMIT } from './host-segments.ts';
 import { offsetOf } from './vmcs.ts';
 
 /** A place of the CPU state and one of the VMCS region that hold the same. */
@@ -96,18 +97,11 @@ const host: Places = {
   ],
 };
 
-const FLAT_LIMIT = 0xffff_ffff;
-const TSS_LIMIT = 0x67;
-const TABLE_LIMIT = 0xffff;
-const CODE = ACCESS.P | ACCESS.S | ACCESS.G | 11;
-const DATA = ACCESS.P | ACCESS.S | ACCESS.G | ACCESS.DB | 3;
-const BUSY_TSS = ACCESS.P | 11;
-
 /** What VM exits load whatever the VMCS holds: 32 bits at addresses of the state. */
 const hostConstants: readonly (readonly [stateAddress: number, value: number])[] = [
   ...[ES, SS, DS, FS, GS, CS].map((index) => [part(index, 'limit'), FLAT_LIMIT] as const),
   [part(TR, 'limit'), TSS_LIMIT],
-  [part(TR, 'attributes'), BUSY_TSS],
+  [part(TR, 'attributes'), BUSY_TSS_RIGHTS],
   [part(LDTR, 'selector'), 0],
   [part(LDTR, 'attributes'), ACCESS.UNUSABLE],
   [fieldAddress.gdtrLimit, TABLE_LIMIT],
@@ -158,8 +152,8 @@ function loadHostFunction(): Uint8Array {
   for (const index of DATA_SEGMENTS) {
     // A null selector makes the register unusable.
     f.i32(part(index, 'attributes'))
-      .i32(DATA)
-      .i32(DATA | ACCESS.UNUSABLE);
+      .i32(DATA_RIGHTS)
+      .i32(DATA_RIGHTS | ACCESS.UNUSABLE);
     f.i32(part(index, 'selector')).memory(memoryOp.i32Load).emit(op.select).memory(memoryOp.i32Store);
   }
   return f.bytes();
@@ -218,7 +212,7 @@ export class StateCopies {
   }
   /** VM exit: the same registers, of a host that is 64-bit or not. */
   loadHost(long: boolean): void {
-    this.#functions.loadHost(this.#region(), CODE | (long ? ACCESS.L : ACCESS.DB));
+    this.#functions.loadHost(this.#region(), codeRights(long));
   }
   /** VM exit: the guest's registers and segments go to the VMCS. */
   saveGuest(): void {

@@ -2,12 +2,20 @@
  * VM exits of L2 that its own hypervisor is to see: VMCS12 gets the state of L2 and the exit information, and L1 goes on at
  * its exit handler with the host state that VMCS12 says (SDM volume 3, "VM Exits").
  */
-import { BLOCKING, CR0, CR4, EFER, hasBit } from '../../../cpu/register-bits.ts';
+import { ACCESS, BLOCKING, CR0, CR4, EFER, hasBit } from '../../../cpu/register-bits.ts';
 import { segmentNames } from '../../../cpu/state-layout.ts';
 import { PagingMode, pagingMode } from '../../../mmu/paging-structures.ts';
 import { ENTRY, EXIT, SECONDARY } from '../../../vmx/controls.ts';
 import { ENTRY_FAILURE, ExitReason } from '../../../vmx/exit-reasons.ts';
 import type { VmcsFieldName } from '../../../vmx/fields.ts';
+import {
+  BUSY_TSS_RIGHTS,
+  codeRights,
+  DATA_RIGHTS,
+  FLAT_LIMIT,
+  TABLE_LIMIT,
+  TSS_LIMIT,
+} from '../../../vmx/host-segments.ts';
 import { LaunchState, supportedFields } from '../../../vmx/vmcs.ts';
 import { forcedCr0, forcedCr4, setGuestCr0, setGuestCr4, setGuestEfer } from '../exits/control-registers.ts';
 import { readGuestMsr } from '../exits/msr.ts';
@@ -19,11 +27,6 @@ const MSR_ENTRY_BYTES = 16;
 const VALID = 0x8000_0000;
 const RFLAGS_AFTER_EXIT = 2;
 const DR7_AFTER_EXIT = 0x400;
-/** Access rights of the segments after an exit: code of 64 and of 32 bits, data, busy TSS, unusable. */
-const RIGHTS = { code64: 0xa09b, code32: 0xc09b, data: 0xc093, tss: 0x8b, unusable: 0x1_0000 } as const;
-const WHOLE = 0xffff_ffff;
-const TSS_LIMIT = 0x67;
-const TABLE_LIMIT = 0xffff;
 
 /** Fields that say what the exit was. */
 const informationFields = supportedFields
@@ -45,7 +48,7 @@ export function exitToL1(vcpu: VirtualCpu, changes: Partial<Record<VmcsFieldName
   saveGuestState(vcpu, vmcs12);
   for (const name of informationFields) vmcs12.set(name, changes[name] ?? vcpu.guest.field(name));
   const injected = vmcs12.u32('VM-entry interruption-information field');
-  vmcs12.set('VM-entry interruption-information field', injected & ~VALID & WHOLE);
+  vmcs12.set('VM-entry interruption-information field', (injected & ~VALID) >>> 0);
   storeMsrs(vcpu, vmcs12);
   leaveL2(vcpu, vmcs12);
 }
@@ -157,7 +160,7 @@ function loadSegments(vcpu: VirtualCpu, vmcs12: Vmcs12): void {
     const hasBase = name === 'FS' || name === 'GS' || name === 'TR';
     vcpu.guest.setField(`Guest ${name} selector`, selector);
     vcpu.guest.setField(`Guest ${name} base`, hasBase ? vmcs12.u64(`Host ${name} base`) : 0);
-    vcpu.guest.setField(`Guest ${name} limit`, name === 'TR' ? TSS_LIMIT : WHOLE);
+    vcpu.guest.setField(`Guest ${name} limit`, name === 'TR' ? TSS_LIMIT : FLAT_LIMIT);
     vcpu.guest.setField(`Guest ${name} access rights`, rightsOf(name, selector, is64));
   }
   for (const name of ['GDTR', 'IDTR'] as const) {
@@ -167,8 +170,8 @@ function loadSegments(vcpu: VirtualCpu, vmcs12: Vmcs12): void {
 }
 
 function rightsOf(name: (typeof segmentNames)[number], selector: number, is64: boolean): number {
-  if (name === 'CS') return is64 ? RIGHTS.code64 : RIGHTS.code32;
-  if (name === 'TR') return RIGHTS.tss;
-  if (name === 'LDTR') return RIGHTS.unusable;
-  return selector === 0 ? RIGHTS.data | RIGHTS.unusable : RIGHTS.data;
+  if (name === 'CS') return codeRights(is64);
+  if (name === 'TR') return BUSY_TSS_RIGHTS;
+  if (name === 'LDTR') return ACCESS.UNUSABLE;
+  return selector === 0 ? DATA_RIGHTS | ACCESS.UNUSABLE : DATA_RIGHTS;
 }

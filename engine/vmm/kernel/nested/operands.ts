@@ -2,19 +2,12 @@
  * The operands of a VMX instruction that exited, from the VM-exit instruction information and the exit qualification
  * (SDM volume 3, "Information for VM Exits Due to Instruction Execution").
  */
+import { INFORMATION } from '../../../vmx/instruction-information.ts';
 import { GuestLinear } from '../guest-linear.ts';
 import type { VirtualCpu } from '../virtual-cpu.ts';
 
+const { REG1, ADDRESS_SIZE, REGISTER_FORM, SEGMENT, INDEX, NO_INDEX, BASE, NO_BASE, REG2 } = INFORMATION;
 const SCALE = 3;
-const ADDRESS_SIZE = 7;
-const REGISTER_FORM = 1 << 10;
-const SEGMENT = 15;
-const INDEX = 18;
-const NO_INDEX = 1 << 22;
-const BASE = 23;
-const NO_BASE = 1 << 27;
-const REG1 = 3;
-const REG2 = 28;
 
 /** The operand that may be memory: a place that is read and written through the guest's segments and page tables. */
 export interface MainOperand {
