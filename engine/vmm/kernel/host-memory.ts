@@ -22,8 +22,12 @@ export class HostMemory {
     if (this.#next > GUEST_BASE) {
       throw new Error(`internal: the hypervisor needs more than its ${GUEST_BASE / 2 ** 20} MiB of host memory`);
     }
-    this.physical.poke(address, new Uint8Array(pages * PAGE_BYTES));
+    this.clear(address, pages);
     return address;
+  }
+  /** Zeroes pages. */
+  clear(address: number, pages = 1): void {
+    this.physical.poke(address, new Uint8Array(pages * PAGE_BYTES));
   }
 
   /** Where the next page will lie; a snapshot keeps it, the pages themselves are memory. */

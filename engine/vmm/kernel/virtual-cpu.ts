@@ -1,4 +1,5 @@
 /** A virtual processor: its VMCS, its part of the host's structures, and where the handling of its last exit stands. */
+import { GuestFault } from '../../cpu/events.ts';
 import type { Processor } from '../../cpu/processor.ts';
 import type { CpuState } from '../../cpu/state.ts';
 import type { VmxParts } from '../../vmx/vmx-parts.ts';
@@ -118,6 +119,16 @@ export class VirtualCpu {
     Object.assign(this, flags);
     this.#hasLaunched = hasLaunched;
     this.nested.restoreState(nested);
+  }
+
+  /** Carries an instruction out for the guest; a fault that it raises becomes an event to inject. */
+  carryOut(work: () => void): void {
+    try {
+      work();
+    } catch (fault) {
+      if (!(fault instanceof GuestFault)) throw fault;
+      this.guest.injectFault(fault);
+    }
   }
 
   /** The instruction that exited has been carried out by the handler. */

@@ -42,16 +42,11 @@ export const guestOwnedCr4 = CR4.DE | CR4.TSD | CR4.PCE | CR4.OSFXSR | CR4.OSXMM
 const refuse = (): GuestFault => new GuestFault(Vector.GP, 0);
 
 export function handleControlRegister(vcpu: VirtualCpu): undefined {
-  const { guest } = vcpu.parts;
-  const { qualification } = guest;
-  try {
+  const { qualification } = vcpu.parts.guest;
+  vcpu.carryOut(() => {
     access(vcpu, qualification & 15, (qualification >> 4) & 3, (qualification >> 8) & 15);
-  } catch (fault) {
-    if (!(fault instanceof GuestFault)) throw fault;
-    guest.injectFault(fault);
-    return undefined;
-  }
-  vcpu.skipInstruction();
+    vcpu.skipInstruction();
+  });
 }
 
 function access(vcpu: VirtualCpu, register: number, type: number, gpr: number): void {

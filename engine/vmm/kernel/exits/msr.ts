@@ -36,29 +36,20 @@ const refuse = (): GuestFault => new GuestFault(Vector.GP, 0);
 
 export function handleRdmsr(vcpu: VirtualCpu): undefined {
   const { state } = vcpu.parts;
-  faulting(vcpu, () => {
+  vcpu.carryOut(() => {
     const value = readGuestMsr(vcpu, state.gpr32(RCX));
     state.setGpr(RAX, value & 0xffff_ffffn);
     state.setGpr(RDX, value >> 32n);
+    vcpu.skipInstruction();
   });
 }
 
 export function handleWrmsr(vcpu: VirtualCpu): undefined {
   const { state } = vcpu.parts;
-  faulting(vcpu, () => {
+  vcpu.carryOut(() => {
     writeGuestMsr(vcpu, state.gpr32(RCX), (BigInt(state.gpr32(RDX)) << 32n) | BigInt(state.gpr32(RAX)));
+    vcpu.skipInstruction();
   });
-}
-
-/** Skips the instruction, or injects the fault that it raises. */
-function faulting(vcpu: VirtualCpu, work: () => void): void {
-  try {
-    work();
-  } catch (fault) {
-    if (!(fault instanceof GuestFault)) throw fault;
-    return vcpu.guest.injectFault(fault);
-  }
-  vcpu.skipInstruction();
 }
 
 const isVmxCapability = (index: number): boolean => index >= FIRST_VMX_CAPABILITY && index <= LAST_VMX_CAPABILITY;

@@ -3,7 +3,7 @@
  * carried out here on structures in the guest's memory.
  */
 
-import { GP, GuestFault, UD } from '../../../cpu/events.ts';
+import { GP, UD } from '../../../cpu/events.ts';
 import { ACCESS, BLOCKING, CR4, EFER, hasBit, RFLAGS } from '../../../cpu/register-bits.ts';
 import { CS } from '../../../cpu/state.ts';
 import { CR0_FIXED0 } from '../../../vmx/capability-values.ts';
@@ -35,20 +35,18 @@ const INVVPID_TYPES: readonly bigint[] = [0n, 1n, 2n, 3n];
 
 /** What an instruction that did not succeed answers: VMfailInvalid, or the number of a VMfailValid. */
 type Failure = 'invalid' | number;
-/** The instruction itself, once it may execute; undefined if it succeeded. */
-type Body = (vcpu: VirtualCpu) => Failure | undefined;
+/** The instruction itself, once it may execute; undefined if it succeeded, 'left' if L1 does not go on behind it. */
+type Body = (vcpu: VirtualCpu) => Failure | 'left' | undefined;
 
 /** An instruction with the checks that come before its own. */
 const instruction =
   (body: Body, needsVmxOperation = true): ExitHandler =>
   (vcpu) => {
-    try {
+    vcpu.carryOut(() => {
       check(vcpu, needsVmxOperation);
-      conclude(vcpu, body(vcpu));
-    } catch (fault) {
-      if (!(fault instanceof GuestFault)) throw fault;
-      vcpu.guest.injectFault(fault);
-    }
+      const outcome = body(vcpu);
+      if (outcome !== 'left') conclude(vcpu, outcome);
+    });
     return undefined;
   };
 
@@ -60,7 +58,7 @@ function check({ guest, nested }: VirtualCpu, needsVmxOperation: boolean): void 
 }
 
 /** Status flags of VMsucceed, VMfailInvalid and VMfailValid, and on to the next instruction. */
-export function conclude(vcpu: VirtualCpu, failure: Failure | undefined): void {
+function conclude(vcpu: VirtualCpu, failure: Failure | undefined): void {
   const { guest, nested } = vcpu;
   const isValid = typeof failure === 'number' && nested.current !== NO_VMCS;
   if (isValid) nested.vmcs12.set(ERROR_FIELD, failure);
@@ -170,7 +168,7 @@ const INVVPID: Body = (vcpu) => {
   return undefined;
 };
 
-/** VMLAUNCH and VMRESUME. */
+/** VMLAUNCH and VMRESUME. One that is not refused leads to L2, or to where L1's VMCS says. */
 const enter =
   (launch: boolean): Body =>
   (vcpu) => {
@@ -180,22 +178,7 @@ const enter =
     const isClear = nested.vmcs12.launchState === LaunchState.clear;
     if (launch && !isClear) return InstructionError.vmlaunchNonClear;
     if (!launch && isClear) return InstructionError.vmresumeNonLaunched;
-    return enterL2(vcpu);
-  };
-
-/** A VM entry that is not refused leaves L1, whose next instruction is where its VMCS says. */
-const entering =
-  (launch: boolean): ExitHandler =>
-  (vcpu) => {
-    try {
-      check(vcpu, true);
-      const failure = enter(launch)(vcpu);
-      if (failure !== undefined) conclude(vcpu, failure);
-    } catch (fault) {
-      if (!(fault instanceof GuestFault)) throw fault;
-      vcpu.guest.injectFault(fault);
-    }
-    return undefined;
+    return enterL2(vcpu) ?? 'left';
   };
 
 /** VMXON needs CR4.VMXE instead of VMX operation. */
@@ -207,11 +190,11 @@ const handleVmxon: ExitHandler = (vcpu) => {
 
 export const nestedInstructions = {
   VMCLEAR: instruction(VMCLEAR),
-  VMLAUNCH: entering(true),
+  VMLAUNCH: instruction(enter(true)),
   VMPTRLD: instruction(VMPTRLD),
   VMPTRST: instruction(VMPTRST),
   VMREAD: instruction(VMREAD),
-  VMRESUME: entering(false),
+  VMRESUME: instruction(enter(false)),
   VMWRITE: instruction(VMWRITE),
   VMXOFF: instruction(VMXOFF),
   VMXON: handleVmxon,

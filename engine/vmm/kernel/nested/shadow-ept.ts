@@ -48,7 +48,7 @@ export class ShadowEpt {
   /** Zeroed. */
   #table(): number {
     const address = this.#pool + this.#used++ * PAGE_BYTES;
-    for (let at = 0; at < PAGE_BYTES; at += 8) this.#host.write64(address + at, 0n);
+    this.#host.clear(address);
     return address;
   }
 
