@@ -12,7 +12,7 @@ import {
 import type { EntryMemory } from './physical-memory.ts';
 import { SUB_PAGE_HIGH, subPageOutcome } from './sub-page-permissions.ts';
 import type { MappingStore, MappingTag } from './tlb.ts';
-import { type EptContext, EptOption, Outcome, type Walk } from './walk.ts';
+import { type EptContext, EptOption, Outcome, setEntryFlags, type Walk } from './walk.ts';
 
 /** Where guest-physical mappings are cached, and under which tag. */
 export interface GuestPhysicalCache {
@@ -107,7 +107,7 @@ export class EptWalker {
         walk.eptRights = allowed;
         return true;
       }
-      if (ept.accessedDirty) this.#setFlags(walk, address, low, EptEntry.A);
+      if (ept.accessedDirty) setEntryFlags(this.#physical, walk, address, low, EptEntry.A);
       table = base;
     }
     throw new Error('EPT walk ran past the last level');
@@ -141,14 +141,10 @@ export class EptWalker {
     base: number,
   ): void {
     const isWrite = (rights & EptRight.Write) !== 0;
-    if (ept.accessedDirty) this.#setFlags(walk, address, low, EptEntry.A | (isWrite ? EptEntry.D : 0));
+    if (ept.accessedDirty) setEntryFlags(this.#physical, walk, address, low, EptEntry.A | (isWrite ? EptEntry.D : 0));
     walk.eptPhysical = base + (guestPhysical % level.bytes);
     walk.eptPageShift = level.shift;
     walk.eptDirty = !ept.accessedDirty || isWrite || (low & EptEntry.D) !== 0;
-  }
-
-  #setFlags(walk: Walk, address: number, low: number, flags: number): void {
-    if ((low & flags) !== flags) walk.writeFlags(this.#physical, address, low | flags);
   }
 }
 

@@ -7,7 +7,7 @@ import { EptRight, MappingFlag, PageFaultCode } from './access.ts';
 import { hasReserved, pageBase, rightsOf } from './guest-walk.ts';
 import { Entry, type EntryFormat, type PagingFormat, PagingMode, XD_HIGH } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
-import { type EptContext, type NestedPaging, Outcome, type Walk } from './walk.ts';
+import { type EptContext, type NestedPaging, Outcome, setEntryFlags, type Walk } from './walk.ts';
 
 /** Guest-physical addresses that the tables of a mode can map. */
 const addressEnd: Readonly<Record<number, number>> = {
@@ -53,7 +53,7 @@ export class NestedWalker {
       }
       allowed &= rightsOf(low, high);
       if (mapsPage) return this.#mapped(nested, level, guestPhysical, rights, walk, address, low, high, allowed);
-      this.#setFlags(walk, address, low, Entry.A);
+      setEntryFlags(this.#physical, walk, address, low, Entry.A);
       table = (high & addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
     }
     throw new Error('nested walk ran past the last level');
@@ -73,17 +73,13 @@ export class NestedWalker {
     const permitted = permittedRights(allowed);
     if ((rights & ~permitted) !== 0) return fault(nested, rights, walk, PageFaultCode.P);
     const isWrite = (rights & EptRight.Write) !== 0;
-    this.#setFlags(walk, address, low, Entry.A | (isWrite ? Entry.D : 0));
+    setEntryFlags(this.#physical, walk, address, low, Entry.A | (isWrite ? Entry.D : 0));
     const base = pageBase(level, this.formatOf(nested), low, high);
     walk.eptPhysical = base + (guestPhysical % level.bytes);
     walk.eptPageShift = level.shift;
     walk.eptRights = permitted;
     walk.eptDirty = isWrite || (low & Entry.D) !== 0;
     return true;
-  }
-
-  #setFlags(walk: Walk, address: number, low: number, flags: number): void {
-    if (walk.effects && (low & flags) !== flags) this.#physical.writeU32(address, (low | flags) >>> 0);
   }
 }
 

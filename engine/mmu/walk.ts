@@ -162,3 +162,8 @@ export class Walk {
     return this.effects ? physical.readU32(address) : physical.peekU32(address);
   }
 }
+
+/** Sets flags of an entry, of which `low` is the low half, unless it has them or the walk is a peek. */
+export function setEntryFlags(physical: EntryMemory, walk: Walk, address: number, low: number, flags: number): void {
+  if (walk.effects && (low & flags) !== flags) physical.writeU32(address, (low | flags) >>> 0);
+}
