@@ -2,19 +2,15 @@
  * A machine with AMD-V in host mode, and a VMCB whose 64-bit guest shares the host's page tables. Instructions are run one
  * by one from their bytes.
  */
-import { bindInstruction } from '../../engine/cpu/bind-instruction.ts';
 import { findCpuModel, nominalFeatures } from '../../engine/cpu/cpu-models.ts';
-import { GuestFault, VmExit } from '../../engine/cpu/events.ts';
 import { createCpuModel } from '../../engine/cpu/model.ts';
-import { codeSize } from '../../engine/cpu/modes.ts';
 import { EFER } from '../../engine/cpu/register-bits.ts';
-import { systemInstructionKey, systemInstructions } from '../../engine/cpu/system-table.ts';
-import { decodeOne } from '../../engine/isa/decode.ts';
 import { ExitCode, exitCode } from '../../engine/svm/exit-codes.ts';
 import { Svm } from '../../engine/svm/svm.ts';
 import { svmMsrs } from '../../engine/svm/svm-msrs.ts';
 import { type VmcbFieldName, vmcbField } from '../../engine/svm/vmcb-fields.ts';
-import { CODE, PAGE_TABLES, STACK, sel, TestMachine } from '../cpu/machine.ts';
+import { CODE, PAGE_TABLES, STACK, sel } from '../cpu/machine.ts';
+import { VirtualizingMachine } from '../cpu/virtualizing-machine.ts';
 
 export { CODE, PAGE_TABLES, STACK, sel };
 export const VMCB = 0x1_1000;
@@ -33,15 +29,14 @@ function epyc(features: Readonly<Record<string, boolean>>) {
   return createCpuModel({ model, hasFeature }, svmMsrs);
 }
 
-export class SvmMachine extends TestMachine {
-  readonly svm: Svm;
+export class SvmMachine extends VirtualizingMachine {
+  readonly svm = new Svm(this.cpu, this.mmu, this.physical);
 
   constructor(features: Readonly<Record<string, boolean>> = {}) {
     super({}, epyc(features));
     this.long();
     this.state.efer |= EFER.SVME | EFER.NXE;
     this.state.vmHsavePa = HOST_SAVE;
-    this.svm = new Svm(this.cpu, this.mmu, this.physical);
     this.writeVmcb();
   }
 
@@ -99,27 +94,8 @@ export class SvmMachine extends TestMachine {
     return this;
   }
 
-  override run(hex: string): void {
-    const { state } = this;
-    const bytes = Uint8Array.from(hex.split(' ').map((byte) => Number.parseInt(byte, 16)));
-    const decoded = decodeOne(bytes, codeSize(state), state.rip);
-    if (decoded === undefined) throw new Error(`undecodable: ${hex}`);
-    const site = bindInstruction(state, decoded, state.rip);
-    const key = systemInstructionKey(site);
-    const execute = this.svm?.instructions[key] ?? systemInstructions[key];
-    if (execute === undefined) throw new Error(`no system instruction ${key}`);
-    this.execute(execute, site);
-  }
-
-  /** Runs one instruction and deals with its fault or exit as the run loop does. */
-  override step(hex: string): this {
-    try {
-      this.run(hex);
-    } catch (thrown) {
-      if (!(thrown instanceof GuestFault || thrown instanceof VmExit)) throw thrown;
-      this.svm.handleEvent(thrown, hex.split(' ').length);
-    }
-    return this;
+  protected get virtualization(): Svm {
+    return this.svm;
   }
 
   /** VMRUN. */

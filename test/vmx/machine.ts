@@ -2,17 +2,13 @@
  * A machine in VMX root operation with a valid VMCS, built with the VMX instructions themselves: a 64-bit host, and a
  * 64-bit guest under EPT and VPID that shares the host's page tables. Instructions are run one by one from their bytes.
  */
-import { bindInstruction } from '../../engine/cpu/bind-instruction.ts';
-import { GuestFault, VmExit } from '../../engine/cpu/events.ts';
-import { codeSize } from '../../engine/cpu/modes.ts';
-import { systemInstructionKey, systemInstructions } from '../../engine/cpu/system-table.ts';
-import { decodeOne } from '../../engine/isa/decode.ts';
 import { vmxCapabilityMsrs } from '../../engine/vmx/capability-msrs.ts';
 import { allowedSettings, type ControlGroupName, controlGroups } from '../../engine/vmx/controls.ts';
 import type { VmcsFieldName } from '../../engine/vmx/fields.ts';
 import { fieldByName, VMCS_REVISION } from '../../engine/vmx/vmcs.ts';
 import { Vmx } from '../../engine/vmx/vmx.ts';
-import { CODE, GDT, IDT, memory, PAGE_TABLES, STACK, sel, TestMachine, TSS } from '../cpu/machine.ts';
+import { CODE, GDT, IDT, memory, PAGE_TABLES, STACK, sel, type TestMachine, TSS } from '../cpu/machine.ts';
+import { VirtualizingMachine } from '../cpu/virtualizing-machine.ts';
 
 export { CODE, STACK };
 export const VMXON_REGION = 0x1_0000;
@@ -65,7 +61,7 @@ const DATA = 0xc093;
 const BUSY_TSS = 0x8b;
 const UNUSABLE = 0x1_0000;
 
-export class VmxMachine extends TestMachine {
+export class VmxMachine extends VirtualizingMachine {
   readonly vmx = new Vmx(this.cpu, this.mmu, this.physical, memory);
 
   constructor() {
@@ -76,26 +72,8 @@ export class VmxMachine extends TestMachine {
     this.state.featureControl = 5;
   }
 
-  override run(hex: string): void {
-    const { state } = this;
-    const bytes = Uint8Array.from(hex.split(' ').map((byte) => Number.parseInt(byte, 16)));
-    const decoded = decodeOne(bytes, codeSize(state), state.rip);
-    if (decoded === undefined) throw new Error(`undecodable: ${hex}`);
-    const site = bindInstruction(state, decoded, state.rip);
-    const key = systemInstructionKey(site);
-    const execute = this.vmx?.instructions[key] ?? systemInstructions[key];
-    if (execute === undefined) throw new Error(`no system instruction ${key}`);
-    this.execute(execute, site);
-  }
-
-  /** Runs one instruction and deals with its fault or VM exit as the run loop does. */
-  override step(hex: string): void {
-    try {
-      this.run(hex);
-    } catch (thrown) {
-      if (!(thrown instanceof GuestFault || thrown instanceof VmExit)) throw thrown;
-      this.vmx.handleEvent(thrown, hex.split(' ').length);
-    }
+  protected get virtualization(): Vmx {
+    return this.vmx;
   }
 
   /** How the last VMX instruction ended: `ok`, `invalid`, or the VM-instruction error number. */
