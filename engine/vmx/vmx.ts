@@ -254,16 +254,10 @@ export class Vmx implements HardwareVirtualization {
   // ---- instruction boundaries --------------------------------------------------------------------------------------
 
   completeInstruction(): void {
-    if (this.#parts.state.apicEvent !== 0) this.completeApicWrite();
+    if (this.#parts.state.apicEvent !== 0) this.#apic.completeWrite();
   }
   exitBeforeTraps(): boolean {
     return (this.#parts.state.apicEvent !== 0 && this.apicExit()) || this.monitorTrapExit();
-  }
-  exitByTimer(): boolean {
-    return this.preemptionTimerExit();
-  }
-  exitBeforeNmis(): boolean {
-    return this.nmiWindowExit();
   }
   offerNmi(): { happened: boolean; isTaken: boolean } {
     const isTaken = this.onNmiPending() !== 'blocked';
@@ -295,10 +289,6 @@ export class Vmx implements HardwareVirtualization {
     return nonRoot !== 0 && this.#exitIf(true, ExitReason['Start-up IPI (SIPI)'], BigInt(vector));
   }
 
-  /** Effects of a write to the APIC-access page, once its instruction is complete. */
-  completeApicWrite(): void {
-    this.#apic.completeWrite();
-  }
   /** The VM exit that the virtual APIC causes after an instruction or VM entry: before that of the monitor trap flag. */
   apicExit(): boolean {
     if (this.#parts.state.activityState > ACTIVITY.HLT) return false;
@@ -325,7 +315,7 @@ export class Vmx implements HardwareVirtualization {
   }
 
   /** The VM exit of the preemption timer: after those traps, before all that follows. In any state but wait-for-SIPI. */
-  preemptionTimerExit(): boolean {
+  exitByTimer(): boolean {
     const { activityState } = this.#parts.state;
     const isDue = activityState !== ACTIVITY.WAIT_FOR_SIPI && this.preemptionTimerHasExpired();
     return this.#exitIf(isDue, ExitReason['VMX-preemption timer expired']);
@@ -336,7 +326,7 @@ export class Vmx implements HardwareVirtualization {
   }
 
   /** The VM exit by an open window for NMIs, which comes before these. */
-  nmiWindowExit(): boolean {
+  exitBeforeNmis(): boolean {
     const isOpen = this.#hasWindow(PRIMARY['NMI-window exiting']) && this.#nmiWindowOpen();
     return this.#exitIf(isOpen, ExitReason['NMI window']);
   }

@@ -118,7 +118,7 @@ describe('after a write that is virtualized, in the same instruction', () => {
   });
   it('the next instruction may read', () => {
     const m = written();
-    m.vmx.completeApicWrite();
+    m.vmx.completeInstruction();
     expect(m.mmu.readU32(APIC + 0x80)).toBe(0x20);
   });
 });

@@ -189,9 +189,9 @@ describe('windows', () => {
   });
   it('NMI window: exit 8 while there is no virtual-NMI blocking', () => {
     const values = { ...pin('NMI exiting', 'Virtual NMIs'), ...primary('NMI-window exiting') };
-    expect(guest({ ...values, 'Guest interruptibility state': 8 }).vmx.nmiWindowExit()).toBe(false);
+    expect(guest({ ...values, 'Guest interruptibility state': 8 }).vmx.exitBeforeNmis()).toBe(false);
     const m = guest(values);
-    expect(m.vmx.nmiWindowExit()).toBe(true);
+    expect(m.vmx.exitBeforeNmis()).toBe(true);
     expect(m.exitReason).toBe(8);
   });
   it('no window in root operation', () => {

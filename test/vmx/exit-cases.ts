@@ -207,7 +207,7 @@ const events: ExitCase[] = [
     reason: 'NMI window',
     name: 'exits',
     values: { ...pin('NMI exiting', 'Virtual NMIs'), ...primary('NMI-window exiting') },
-    exits: (m) => m.vmx.nmiWindowExit(),
+    exits: (m) => m.vmx.exitBeforeNmis(),
   },
   {
     reason: 'Monitor trap flag',
@@ -220,7 +220,7 @@ const events: ExitCase[] = [
     name: 'exits',
     values: pin('Activate VMX-preemption timer'),
     prepare: (m) => void (m.clock = 1000n),
-    exits: (m) => m.vmx.preemptionTimerExit(),
+    exits: (m) => m.vmx.exitByTimer(),
   },
 ];
 

@@ -110,12 +110,12 @@ function stepIfKnown(m: VmxMachine, hex: string): void {
 /** What the run loop offers at a boundary, in its order, until something exits. */
 function atBoundary(random: Random, m: VmxMachine): void {
   const { vmx } = m;
-  vmx.completeApicWrite();
+  vmx.completeInstruction();
   const offers = [
     () => vmx.apicExit(),
     () => vmx.monitorTrapExit(),
-    () => vmx.preemptionTimerExit(),
-    () => vmx.nmiWindowExit(),
+    () => vmx.exitByTimer(),
+    () => vmx.exitBeforeNmis(),
     () => random.once(8) && vmx.onNmiPending(),
     () => vmx.interruptWindowExit(),
     () => vmx.onVirtualInterrupt(),
