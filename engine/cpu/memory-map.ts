@@ -34,8 +34,11 @@ export const EVENTS_ADDRESS = 0x2030;
 export const SET_ASIDE_ADDRESS = 0x2038;
 /** Of root and of non-root operation, u32 each: the generation of valid jump-cache entries; see exec/code-world.ts. */
 export const CODE_GENERATIONS_ADDRESS = 0x2040;
-/** Of root and of non-root operation, i64 each: the CR3 that fast translations were made for; see mmu/world-registers.ts. */
-export const WORLD_CR3_ADDRESS = 0x2050;
+/** Of root and of non-root operation: the registers that fast translations were made for; see mmu/world-registers.ts. */
+export const WORLD_REGISTERS_ADDRESS = 0x2050;
+export const WORLD_REGISTERS_BYTES = 24;
+/** Among them: i64, and u32 each. */
+export const worldRegister = { cr3: 0, cr0: 8, cr4: 12, efer: 16 } as const;
 
 /**
  * u32: 1 more than the host-physical address of the VMCS that compiled code may write to, as its page counts as written
@@ -97,6 +100,11 @@ export const REGION_KEYS = 16384;
 /** u16 each: offsets of the fields in a VMCS region by encoding, 0 for none; see vmx/vmcs.ts. */
 export const VMCS_OFFSETS_ADDRESS = 0x2_0000;
 export const VMCS_ENCODINGS = 0x7000;
+
+/** The last VM exits, and sums over all of them; see vmx/exit-log-layout.ts. */
+export const EXIT_LOG_ADDRESS = 0x3_0000;
+/** What VM entries and exits in compiled code go by; see vmx/world-switch-layout.ts. */
+export const WORLD_SWITCH_ADDRESS = 0x3_8000;
 
 /** Decoded instruction records. */
 export const CODE_CACHE_ADDRESS = 0x10_0000;

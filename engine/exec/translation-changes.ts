@@ -16,7 +16,8 @@ import {
   LINEAR_TLB_ADDRESS,
   WATCHED_ADDRESS,
   WATCHED_BY,
-  WORLD_CR3_ADDRESS,
+  WORLD_REGISTERS_ADDRESS,
+  worldRegister,
 } from '../cpu/memory-map.ts';
 import { RFLAGS } from '../cpu/register-bits.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
@@ -197,7 +198,8 @@ class TranslationChange extends MappingArrayEmitter {
     this.#ownerOf();
     this.#dropSpace();
     f.end();
-    for (const at of [fieldAddress.cr3, WORLD_CR3_ADDRESS]) f.i32(at).get(value).memory(memoryOp.i64Store);
+    for (const at of [fieldAddress.cr3, WORLD_REGISTERS_ADDRESS + worldRegister.cr3])
+      f.i32(at).get(value).memory(memoryOp.i64Store);
     this.#dropFastWorld();
     emitBeginCodeWorlds(f, [0]);
     return this.#finish();

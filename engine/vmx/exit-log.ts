@@ -3,7 +3,18 @@
  * the guest ran again. Numbers only, written at each exit, so that it costs next to nothing; who looks at it puts it into
  * words.
  */
-import { EXIT_REASON_COUNT } from './exit-reasons.ts';
+import {
+  CHUNK_ROWS,
+  exitLogArray,
+  exitLogPlace,
+  type LogNumber,
+  type LogWord,
+  logNumbers,
+  logWords,
+  NUMBERS_OF_ROW,
+  PENDING,
+  WORDS_OF_ROW,
+} from './exit-log-layout.ts';
 import { offsetOf } from './vmcs.ts';
 import type { VmxParts } from './vmx-parts.ts';
 
@@ -19,37 +30,7 @@ export interface ExitLogClock {
   ownOf(instructions: number): number;
 }
 
-/** What is known of an exit: words of the VMCS, the vCPU, the guest's registers; and numbers. */
-const words = [
-  'reason',
-  'ripLow',
-  'ripHigh',
-  /** Base of the code segment; 0 in 64-bit code. */
-  'codeBase',
-  'qualificationLow',
-  'qualificationHigh',
-  'guestPhysicalLow',
-  'guestPhysicalHigh',
-  'interruptionInformation',
-  'vmcs',
-  'vcpu',
-  'rax',
-  'raxHigh',
-  'rcx',
-  'rdx',
-] as const;
-const numbers = [
-  'instructions',
-  'ownInstructions',
-  'idleNs',
-  'units',
-  /** Instructions of the vCPU from the exit to its next VM entry; -1 before that. */
-  'roundTripInstructions',
-  /** Nanoseconds of waiting among that. */
-  'roundTripIdleNs',
-] as const;
-
-type Column = (typeof words)[number] | (typeof numbers)[number];
+type Column = LogWord | LogNumber;
 
 /** A row by its columns. `number` counts all exits of the run, from 0. */
 export type LoggedExit = Readonly<Record<Column, number>> & { readonly number: number };
@@ -63,19 +44,14 @@ export interface ExitTotals {
   readonly roundTripInstructions: number;
 }
 
-const WORDS = words.length;
-const NUMBERS = numbers.length;
-const REASON = words.indexOf('reason');
-/** In the order of `numbers`. */
+const REASON = logWords.indexOf('reason');
+/** In the order of `logNumbers`. */
 const [INSTRUCTIONS, OWN_INSTRUCTIONS, IDLE_NS, UNITS, ROUND_TRIP_INSTRUCTIONS, ROUND_TRIP_IDLE_NS] = [
   0, 1, 2, 3, 4, 5,
 ];
-/** Rows come in chunks, which checkpoints share once they are full. */
-const CHUNK_ROWS = 128;
-const CHUNKS = 16;
+const FULL_CHUNKS = 15;
 /** At least so many exits are kept. */
-export const KEPT_EXITS = CHUNK_ROWS * (CHUNKS - 1);
-const PENDING = -1;
+export const KEPT_EXITS = CHUNK_ROWS * FULL_CHUNKS;
 
 const EXIT_REASON = offsetOf('Exit reason');
 const GUEST_RIP = offsetOf('Guest RIP');
@@ -92,10 +68,6 @@ export interface Chunk {
   readonly words: Int32Array;
   readonly numbers: Float64Array;
 }
-const emptyChunk = (): Chunk => ({
-  words: new Int32Array(CHUNK_ROWS * WORDS),
-  numbers: new Float64Array(CHUNK_ROWS * NUMBERS),
-});
 const copyOf = ({ words, numbers }: Chunk): Chunk => ({ words: words.slice(), numbers: numbers.slice() });
 
 export class ExitLog {
@@ -104,19 +76,32 @@ export class ExitLog {
   /** Units of the run (machine/history.ts) after so many instructions: where an exit is, or a few before. */
   unitsAfter: (instructions: number) => number = () => 0;
   readonly #parts: VmxParts;
-  /** The last of them is being filled. */
+  /** Chunks that are full; checkpoints hold them too. */
   #chunks: Chunk[] = [];
-  /** How many of them, from the first, a checkpoint may hold. */
-  #shared = 0;
-  #total = 0;
-  /** Number of the exit of each vCPU that no VM entry has followed; -1 for none. */
-  #open: number[] = [];
-  #counts = new Float64Array(EXIT_REASON_COUNT);
-  #roundTrips = new Float64Array(EXIT_REASON_COUNT);
-  #roundTripInstructions = new Float64Array(EXIT_REASON_COUNT);
+  /** The one that is being filled, in the order of `exitLogPlace`. */
+  readonly #newest: Chunk;
+  readonly #rows: Uint32Array;
+  readonly #first: Float64Array;
+  readonly #open: Float64Array;
+  readonly #counts: Float64Array;
+  readonly #roundTrips: Float64Array;
+  readonly #roundTripInstructions: Float64Array;
 
+  /** The newest rows lie in the memory of the CPU state. */
   constructor(parts: VmxParts) {
     this.#parts = parts;
+    const buffer = parts.state.view.buffer as ArrayBuffer;
+    const part = (name: keyof typeof exitLogPlace): Float64Array => exitLogArray(buffer, name);
+    this.#newest = {
+      words: new Int32Array(buffer, exitLogPlace.words, WORDS_OF_ROW * CHUNK_ROWS),
+      numbers: part('numbers'),
+    };
+    this.#rows = new Uint32Array(buffer, exitLogPlace.rows, 1).fill(0);
+    this.#first = part('first').fill(0);
+    this.#open = part('open').fill(PENDING);
+    this.#counts = part('counts').fill(0);
+    this.#roundTrips = part('roundTrips').fill(0);
+    this.#roundTripInstructions = part('roundTripInstructions').fill(0);
   }
 
   /** Exits of the run so far, by basic exit reason. */
@@ -126,36 +111,32 @@ export class ExitLog {
 
   /** Exits of the run so far. */
   get total(): number {
-    return this.#total;
+    return (this.#first[0] as number) + (this.#rows[0] as number);
   }
 
   /** An exit has taken place: the VMCS tells of it, and the general-purpose registers are still the guest's. */
   exited(reason: number): void {
-    const row = this.#total % CHUNK_ROWS;
-    if (row === 0) this.#addChunk();
+    if (this.#rows[0] === CHUNK_ROWS) this.#beginChunk();
+    const row = this.#rows[0] as number;
     const { loaded } = this.clock;
-    this.#write(this.#last, row, loaded);
-    this.#open[loaded] = this.#total++;
+    this.#writeWords(row * WORDS_OF_ROW, loaded);
+    this.#writeNumbers(row * NUMBERS_OF_ROW);
+    this.#open[loaded] = (this.#first[0] as number) + row;
+    this.#rows[0] = row + 1;
     this.#counts[reason] = (this.#counts[reason] ?? 0) + 1;
   }
 
-  get #last(): Chunk {
-    return this.#chunks[this.#chunks.length - 1] as Chunk;
+  #beginChunk(): void {
+    if (this.#chunks.length === FULL_CHUNKS) this.#chunks.shift();
+    this.#chunks.push(copyOf(this.#newest));
+    this.#first[0] = (this.#first[0] as number) + CHUNK_ROWS;
+    this.#rows[0] = 0;
   }
 
-  #addChunk(): void {
-    const first = this.#chunks.length === CHUNKS ? this.#chunks.shift() : undefined;
-    const isOwn = first !== undefined && this.#shared === 0;
-    if (first) this.#shared = Math.max(0, this.#shared - 1);
-    this.#chunks.push(isOwn ? first : emptyChunk());
-  }
-
-  #write(chunk: Chunk, row: number, loaded: number): void {
-    this.#writeWords(chunk.words, row * WORDS, loaded);
+  #writeNumbers(at: number): void {
     const { clock } = this;
-    const { numbers } = chunk;
+    const { numbers } = this.#newest;
     const { instructions } = clock;
-    const at = row * NUMBERS;
     numbers[at + INSTRUCTIONS] = instructions;
     numbers[at + OWN_INSTRUCTIONS] = clock.ownOf(instructions);
     numbers[at + IDLE_NS] = clock.idleNs;
@@ -163,8 +144,9 @@ export class ExitLog {
     numbers[at + ROUND_TRIP_INSTRUCTIONS] = PENDING;
     numbers[at + ROUND_TRIP_IDLE_NS] = 0;
   }
-  /** In the order of `words`. */
-  #writeWords(words: Int32Array, at: number, loaded: number): void {
+  /** In the order of `logWords`. */
+  #writeWords(at: number, loaded: number): void {
+    const { words } = this.#newest;
     const { vmcs, state } = this.#parts;
     words[at] = vmcs.u32(EXIT_REASON);
     words[at + 1] = vmcs.u32(GUEST_RIP);
@@ -187,32 +169,42 @@ export class ExitLog {
   entered(): void {
     const { clock } = this;
     const { loaded } = clock;
-    const number = this.#open[loaded] ?? PENDING;
+    const number = this.#open[loaded] as number;
     if (number === PENDING) return;
     this.#open[loaded] = PENDING;
-    const chunk = number === this.#total - 1 ? this.#last : this.#chunkOf(number);
+    const chunk = number >= (this.#first[0] as number) ? this.#newest : this.#ownChunkOf(number);
     if (!chunk) return;
     const row = number % CHUNK_ROWS;
-    const at = row * NUMBERS;
+    const at = row * NUMBERS_OF_ROW;
     const { numbers } = chunk;
     const instructions = clock.ownOf(clock.instructions) - (numbers[at + OWN_INSTRUCTIONS] as number);
     numbers[at + ROUND_TRIP_INSTRUCTIONS] = instructions;
     numbers[at + ROUND_TRIP_IDLE_NS] = clock.idleNs - (numbers[at + IDLE_NS] as number);
-    const reason = (chunk.words[row * WORDS + REASON] as number) & 0xffff;
+    const reason = (chunk.words[row * WORDS_OF_ROW + REASON] as number) & 0xffff;
     this.#roundTrips[reason] = (this.#roundTrips[reason] ?? 0) + 1;
     this.#roundTripInstructions[reason] = (this.#roundTripInstructions[reason] ?? 0) + instructions;
   }
 
   /** Number of the first exit that is kept. */
   get first(): number {
-    return (Math.ceil(this.#total / CHUNK_ROWS) - this.#chunks.length) * CHUNK_ROWS;
+    return (this.#first[0] as number) - this.#chunks.length * CHUNK_ROWS;
   }
 
   #indexOf(number: number): number {
     return Math.floor((number - this.first) / CHUNK_ROWS);
   }
   #chunkOf(number: number): Chunk | undefined {
-    return number < this.#total ? this.#chunks[this.#indexOf(number)] : undefined;
+    if (number >= this.total) return undefined;
+    return number >= (this.#first[0] as number) ? this.#newest : this.#chunks[this.#indexOf(number)];
+  }
+  /** The full chunk of an exit, to be written to: a copy, as checkpoints may hold it. */
+  #ownChunkOf(number: number): Chunk | undefined {
+    const index = this.#indexOf(number);
+    const chunk = this.#chunks[index];
+    if (!chunk) return undefined;
+    const own = copyOf(chunk);
+    this.#chunks[index] = own;
+    return own;
   }
 
   /** The exit with a number, if it is kept. */
@@ -220,8 +212,8 @@ export class ExitLog {
     const chunk = this.#chunkOf(number);
     if (!chunk) return undefined;
     const row = number % CHUNK_ROWS;
-    const first = words.map((column, index) => [column, (chunk.words[row * WORDS + index] as number) >>> 0]);
-    const rest = numbers.map((column, index) => [column, chunk.numbers[row * NUMBERS + index]]);
+    const first = logWords.map((column, index) => [column, (chunk.words[row * WORDS_OF_ROW + index] as number) >>> 0]);
+    const rest = logNumbers.map((column, index) => [column, chunk.numbers[row * NUMBERS_OF_ROW + index]]);
     return { ...(Object.fromEntries([...first, ...rest]) as Record<Column, number>), number };
   }
 
@@ -235,12 +227,13 @@ export class ExitLog {
     })).filter(({ count }) => count > 0);
   }
 
-  /** For a checkpoint. Full chunks are shared: they are only written to again after they were copied. */
+  /** For a checkpoint. Full chunks are shared, as they are never written to. */
   saveState() {
-    this.#shared = Math.max(0, this.#chunks.length - 1);
     return {
-      chunks: this.#chunks.map((chunk, index) => (index < this.#shared ? chunk : copyOf(chunk))),
-      total: this.#total,
+      chunks: this.#chunks.slice(),
+      newest: copyOf(this.#newest),
+      rows: this.#rows.slice(),
+      first: this.#first.slice(),
       open: this.#open.slice(),
       counts: this.#counts.slice(),
       roundTrips: this.#roundTrips.slice(),
@@ -250,27 +243,13 @@ export class ExitLog {
 
   restoreState(saved: ReturnType<ExitLog['saveState']>): void {
     this.#chunks = saved.chunks.slice();
-    this.#shared = this.#chunks.length;
-    this.#total = saved.total;
-    this.#open = saved.open.slice();
-    this.#counts = saved.counts.slice();
-    this.#roundTrips = saved.roundTrips.slice();
-    this.#roundTripInstructions = saved.roundTripInstructions.slice();
-    // The last one goes on to be filled. A VM entry after the checkpoint may have closed what was open then.
-    this.#makeOwn(this.#total - 1);
-    for (const number of this.#open) if (number !== PENDING) this.#reopen(number);
-  }
-
-  /** Copies the chunk of an exit, which is going to be written to. */
-  #makeOwn(number: number): Chunk | undefined {
-    const chunk = this.#chunkOf(number);
-    const own = chunk && copyOf(chunk);
-    if (own) this.#chunks[this.#indexOf(number)] = own;
-    return own;
-  }
-
-  #reopen(number: number): void {
-    const at = (number % CHUNK_ROWS) * NUMBERS;
-    this.#makeOwn(number)?.numbers.set([PENDING, 0], at + ROUND_TRIP_INSTRUCTIONS);
+    this.#newest.words.set(saved.newest.words);
+    this.#newest.numbers.set(saved.newest.numbers);
+    this.#rows.set(saved.rows);
+    this.#first.set(saved.first);
+    this.#open.set(saved.open);
+    this.#counts.set(saved.counts);
+    this.#roundTrips.set(saved.roundTrips);
+    this.#roundTripInstructions.set(saved.roundTripInstructions);
   }
 }
