@@ -111,7 +111,7 @@ export function exitSubject(facts: ExitFacts, registers: Registers): string {
   }
 }
 
-const exceptionName = (vector: number): string => exceptionNames[vector] ?? `vector ${vector}`;
+export const exceptionName = (vector: number): string => exceptionNames[vector] ?? `vector ${vector}`;
 
 /** Explains the VM exit that just happened. */
 export function explainExit(info: VmExitInfo, state: CpuState, physical: PhysicalMemory): Explanation {

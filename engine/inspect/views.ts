@@ -61,14 +61,16 @@ export interface VmcsFieldView {
   readonly parts: readonly { readonly name: string; readonly value: string; readonly description: string }[];
 }
 
-/** A VMCS that VMCLEAR or VMPTRLD has named. */
+/** A VMCS that VMCLEAR or VMPTRLD has named, or a VMCB that VMRUN has. */
 export interface VmcsSummary {
+  readonly structure: 'VMCS' | 'VMCB';
   readonly address: bigint;
-  readonly launchState: 'clear' | 'launched';
-  /** vCPUs whose current VMCS it is. */
+  /** Of a VMCB: whether its guest runs on some vCPU. */
+  readonly launchState: VmcsView['launchState'];
+  /** vCPUs whose current VMCS it is, or whose last VMRUN has named it. */
   readonly currentOn: readonly number[];
   readonly isShadow: boolean;
-  /** Its first dword is the revision identifier: it has not been overwritten as a whole. */
+  /** Its first dword is the revision identifier: it has not been overwritten as a whole. True of a VMCB. */
   readonly hasRevision: boolean;
 }
 
@@ -86,18 +88,19 @@ export interface VmExitView {
   /** Counts the exits of all vCPUs from 0. */
   readonly number: number;
   readonly vcpu: number;
-  /** Basic exit reason. */
+  /** Basic exit reason, or exit code as a signed number. */
   readonly reason: number;
   readonly name: string;
   /** The exit is the failure of a VM entry. */
   readonly entryFailure: boolean;
   /** What it is about: leaf, MSR, port, address …; empty where the name says it all. */
   readonly subject: string;
-  readonly qualification: bigint;
+  /** What else the processor told: the exit qualification, or EXITINFO1 and 2 and EXITINTINFO. */
+  readonly information: readonly { readonly name: string; readonly value: bigint }[];
   /** The guest's RIP, and the linear address of its instruction. */
   readonly rip: bigint;
   readonly instructionAddress: bigint;
-  /** Host-physical address of the VMCS. */
+  /** Host-physical address of the VMCS or VMCB. */
   readonly vmcs: bigint;
   /** Instructions retired by all vCPUs before it. */
   readonly instructions: number;
@@ -110,7 +113,7 @@ export interface VmExitView {
   readonly roundTrip?: { readonly instructions: number; readonly waitedNs: number };
 }
 
-/** All exits with one basic reason. */
+/** All exits with one basic reason, or exit code. */
 export interface ExitTotalsView {
   readonly reason: number;
   readonly name: string;
@@ -126,11 +129,13 @@ export interface ExitQuery {
   readonly limit?: number;
   /** Only those with a lower number. */
   readonly before?: number;
-  /** Only those with one of these basic exit reasons. */
+  /** Only those with one of these basic exit reasons or exit codes. */
   readonly reasons?: readonly number[];
 }
 
 export interface ExitLogView {
+  /** Of VT-x or AMD-V. */
+  readonly structure: 'VMCS' | 'VMCB';
   /** Exits of the run so far, and how many of them, the last ones, are kept. */
   readonly total: number;
   readonly kept: number;

@@ -1,7 +1,7 @@
 /** The VMCB as plain data for the debugger: fields in groups, bits decoded. Peeks only. */
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { VMCB_BYTES, type VmcbField, vmcbFields } from '../svm/vmcb-fields.ts';
-import type { VmcsFieldView, VmcsView } from './views.ts';
+import type { VmcsFieldView, VmcsSummary, VmcsView } from './views.ts';
 import { vmcbParts } from './vmcb-parts.ts';
 
 const BITS = 8;
@@ -45,10 +45,29 @@ export function vmcbView(physical: PhysicalMemory, address: number, isGuestMode:
   return {
     structure: 'VMCB',
     address: BigInt(address),
-    launchState: isGuestMode ? 'guest mode' : 'host mode',
+    launchState: launchState(isGuestMode),
     fields: vmcbFields.map((field) => fieldView(field, (other) => peekVmcbField(physical, address, other))),
   };
 }
+
+/** What the VMCB at an address is, the last one of some vCPUs, or undefined if there is no memory. */
+export function vmcbSummary(
+  physical: PhysicalMemory,
+  address: number,
+  currentOn: readonly number[],
+  isGuestMode: boolean,
+): VmcsSummary | undefined {
+  if (!physical.isRam(address, VMCB_BYTES)) return undefined;
+  return {
+    structure: 'VMCB',
+    address: BigInt(address),
+    launchState: launchState(isGuestMode),
+    currentOn,
+    isShadow: false,
+    hasRevision: true,
+  };
+}
+const launchState = (isGuestMode: boolean): VmcsView['launchState'] => (isGuestMode ? 'guest mode' : 'host mode');
 
 function fieldView(field: VmcbField, peek: (field: VmcbField) => bigint): VmcsFieldView {
   const value = peek(field);

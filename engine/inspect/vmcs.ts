@@ -78,6 +78,7 @@ export function vmcsSummary(
   if (!physical.isRam(address, VMCS_BYTES)) return undefined;
   const revision = physical.peekU32(address + REVISION_OFFSET);
   return {
+    structure: 'VMCS',
     address: BigInt(address),
     launchState: isLaunched(physical, address) ? 'launched' : 'clear',
     currentOn,

@@ -1,10 +1,15 @@
 /** The structure that a hypervisor controls its guest by, of the loaded vCPU, for views: VMCS or VMCB. */
 
-import type { VmcsView } from '../inspect/views.ts';
-import { findVmcbField, peekVmcbField, pokeVmcbField, vmcbView } from '../inspect/vmcb.ts';
-import { findVmcsField, peekVmcsField, pokeVmcsField, vmcsView } from '../inspect/vmcs.ts';
+import type { VmcsSummary, VmcsView } from '../inspect/views.ts';
+import { findVmcbField, peekVmcbField, pokeVmcbField, vmcbSummary, vmcbView } from '../inspect/vmcb.ts';
+import { findVmcsField, peekVmcsField, pokeVmcsField, vmcsSummary, vmcsView } from '../inspect/vmcs.ts';
+import { svmExitInfo } from '../svm/exit-info.ts';
 import { VMCB_BYTES } from '../svm/vmcb-fields.ts';
+import { exitInfo } from '../vmx/exit.ts';
 import type { Host } from './host.ts';
+import type { MachineEvent } from './machine-api.ts';
+import { svmExitEvents } from './svm-events.ts';
+import { exitEvents } from './vmx-events.ts';
 
 export interface ControlStructure {
   /** The current one, or the one at a host-physical address. */
@@ -12,13 +17,28 @@ export interface ControlStructure {
   read(name: string): bigint | undefined;
   /** Returns why not, or undefined when written. */
   write(name: string, value: bigint): string | undefined;
+  /** All that software has named. */
+  known(): readonly VmcsSummary[];
+  /** The exit that the current one tells of. */
+  lastExit(): MachineEvent | undefined;
+}
+
+/** Those that software has named, each with the vCPUs that it is the current one of. */
+function known(
+  host: Host,
+  summary: (address: number, currentOn: readonly number[]) => VmcsSummary | undefined,
+): readonly VmcsSummary[] {
+  const current = host.states().map((_, vcpu) => host.currentVmcs(vcpu));
+  const isAt = (address: number) => current.flatMap((one, vcpu) => (one === address ? [vcpu] : []));
+  return host.knownVmcss.addresses.flatMap((address) => summary(address, isAt(address)) ?? []);
 }
 
 export function controlStructure(host: Host): ControlStructure {
-  return host.virtualization === host.svm ? vmcb(host) : vmcs(host);
+  return host.hasSvm ? vmcb(host) : vmcs(host);
 }
 
-function vmcs({ state, physical }: Host): ControlStructure {
+function vmcs(host: Host): ControlStructure {
+  const { state, physical, vmx } = host;
   return {
     view: (address) => {
       if (address !== undefined) return vmcsView(physical, Number(address));
@@ -33,10 +53,13 @@ function vmcs({ state, physical }: Host): ControlStructure {
       const field = findVmcsField(name);
       return field ? pokeVmcsField(physical, state.currentVmcs, field, value) : `the VMCS has no field "${name}"`;
     },
+    known: () => known(host, (address, currentOn) => vmcsSummary(physical, address, currentOn)),
+    lastExit: () => (state.currentVmcsValid ? exitEvents(exitInfo(vmx.parts.vmcs), host)[0] : undefined),
   };
 }
 
-function vmcb({ state, physical }: Host): ControlStructure {
+function vmcb(host: Host): ControlStructure {
+  const { state, physical, svm } = host;
   const exists = () => state.vmcb !== 0 && physical.isRam(state.vmcb, VMCB_BYTES);
   return {
     view: (address) => {
@@ -53,5 +76,15 @@ function vmcb({ state, physical }: Host): ControlStructure {
       const field = findVmcbField(name);
       return field ? pokeVmcbField(physical, state.vmcb, field, value) : `the VMCB has no field "${name}"`;
     },
+    known: () =>
+      known(host, (address, currentOn) =>
+        vmcbSummary(
+          physical,
+          address,
+          currentOn,
+          currentOn.some((vcpu) => host.isInGuestMode(vcpu)),
+        ),
+      ),
+    lastExit: () => (exists() ? svmExitEvents(svmExitInfo(svm.parts), host)[0] : undefined),
   };
 }

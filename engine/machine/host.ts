@@ -38,6 +38,8 @@ import { type SavedTranslations, TranslationContext } from '../mmu/translation.t
 import { Svm } from '../svm/svm.ts';
 import { svmMsrs } from '../svm/svm-msrs.ts';
 import { vmxCapabilityMsrs } from '../vmx/capability-msrs.ts';
+import type { ExitLog } from '../vmx/exit-log.ts';
+import type { KnownVmcss } from '../vmx/known-vmcss.ts';
 import { Vmx } from '../vmx/vmx.ts';
 import { VirtualClock } from './clock.ts';
 import { MonitoredLines, type StatePlace } from './monitored-lines.ts';
@@ -252,8 +254,26 @@ export class Host {
     return index === this.#loaded ? { view: this.state.view, origin: 0 } : { view, origin: -STATE_ADDRESS };
   }
 
-  /** Host-physical address of a vCPU's current VMCS. */
+  /** Whether the processors have AMD-V. */
+  get hasSvm(): boolean {
+    return this.virtualization === this.svm;
+  }
+  /** VM exits or #VMEXITs. */
+  get exitLog(): ExitLog {
+    return this.hasSvm ? this.svm.exitLog : this.vmx.exitLog;
+  }
+  /** VMCSs or VMCBs that software has named. */
+  get knownVmcss(): KnownVmcss {
+    return this.hasSvm ? this.svm.parts.known : this.vmx.parts.known;
+  }
+  /** Whether the guest of AMD-V runs on a vCPU. */
+  isInGuestMode(index: number): boolean {
+    return this.#fieldOf(index, 'svmGuest') !== 0;
+  }
+
+  /** Host-physical address of a vCPU's current VMCS, or of the VMCB of its last VMRUN. */
   currentVmcs(index: number): number | undefined {
+    if (this.hasSvm) return this.#fieldOf(index, 'vmcb', readSigned) || undefined;
     return this.#fieldOf(index, 'currentVmcsValid') ? this.#fieldOf(index, 'currentVmcs', readSigned) : undefined;
   }
 

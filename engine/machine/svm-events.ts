@@ -1,14 +1,14 @@
 /** #VMEXITs and VMRUNs of AMD-V as events. */
+import type { CpuState } from '../cpu/state.ts';
+import { explainVmexit } from '../inspect/explain-vmexit.ts';
+import { explainNestedFault } from '../inspect/nested-denial.ts';
 import { violations } from '../svm/consistency-checks.ts';
-import { ExitCode, exitCode, FirstCode } from '../svm/exit-codes.ts';
+import { ExitCode } from '../svm/exit-codes.ts';
 import type { SvmExitInfo } from '../svm/exit-info.ts';
-import { explainExitInformation } from '../svm/exit-information.ts';
 import type { VmrunInfo } from '../svm/svm.ts';
 import { common, hex, tripleFaultEvent } from './event-descriptions.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent, StopFilter } from './machine-api.ts';
-
-const PORT_SHIFT = 16n;
 
 /** The filter besides `vm-exit` that exits with a code are events of. */
 function svmExitFilterOf(code: number): StopFilter | undefined {
@@ -26,55 +26,31 @@ function svmExitFilterOf(code: number): StopFilter | undefined {
   }
 }
 
-/** Values that conditions may use. */
-function exitValues(info: SvmExitInfo): Record<string, bigint | string> {
-  const { code, name, info1, info2, intInfo, rip, nextRip, vmcb } = info;
-  const values: Record<string, bigint | string> = {
-    reason: BigInt.asUintN(64, BigInt(code)),
-    reason_name: name,
-    exit_info_1: info1,
-    exit_info_2: info2,
-    exit_int_info: intInfo,
-    guest_rip: rip,
-    next_rip: nextRip,
-    vmcb: BigInt(vmcb),
-  };
-  if (code === ExitCode.NPF) values.guest_physical = info2;
-  if (code === ExitCode.IOIO) values.port = (info1 >> PORT_SHIFT) & 0xffffn;
-  if (code >= FirstCode.exception && code < FirstCode.exception + 32)
-    values.vector = BigInt(code - FirstCode.exception);
-  return values;
+/** Why the nested page tables refused the access of the last #VMEXIT. */
+function nestedSentences({ svm, mmu }: Host, { info1, info2 }: SvmExitInfo): readonly string[] {
+  const { nestedPaging } = svm;
+  return nestedPaging ? explainNestedFault(mmu, nestedPaging, Number(info2), Number(info1 & 0xffff_ffffn)) : [];
 }
 
-function explain({ code, info1, info2, rip, nextRip, intInfo }: SvmExitInfo): string[] {
-  const parts = (which: 1 | 2, value: bigint) =>
-    explainExitInformation(code, which, value).map(
-      ([name, shown, doc]) => `EXITINFO${which}: ${name} = ${shown}. ${doc}`,
-    );
-  const row = exitCode(code);
-  return [
-    ...(row ? [`At RIP ${hex(rip)}: ${row.doc}`] : []),
-    ...(row?.intercept ? [`Intercepted by bit ${row.intercept.bit} of “${row.intercept.field}” of the VMCB.`] : []),
-    ...parts(1, info1),
-    ...parts(2, info2),
-    ...(intInfo === 0n ? [] : ['It interrupted the delivery of the event in EXITINTINFO.']),
-    ...(row?.isInstruction
-      ? [`The guest RIP is still that of the instruction; the next one is at ${hex(nextRip)} (nRIP).`]
-      : []),
-  ];
+/** The guest's general-purpose registers behind a #VMEXIT, until the host changes them. */
+function guestRegisters({ svm, state }: Host): Pick<CpuState, 'gpr' | 'gpr32'> {
+  const gpr = (index: number) => (index === 0 ? svm.guestRax : state.gpr(index));
+  return { gpr, gpr32: (index) => Number(gpr(index) & 0xffff_ffffn) };
 }
 
 /** The events of one #VMEXIT: itself, and the more special ones it is. */
-function svmExitEvents(info: SvmExitInfo, host: Host): MachineEvent[] {
-  const values = { ...common(host), ...exitValues(info) };
-  const event = (filter: StopFilter, title: string, explanation: readonly string[] = explain(info)): MachineEvent => ({
+export function svmExitEvents(info: SvmExitInfo, host: Host): MachineEvent[] {
+  const nested = () => nestedSentences(host, info);
+  const explained = explainVmexit(info, guestRegisters(host), host.physical, nested);
+  const values = { ...common(host), ...explained.values };
+  const event = (filter: StopFilter, title: string, explanation = explained.explanation): MachineEvent => ({
     filter,
     vcpu: host.loaded,
     title,
     values,
     explanation,
   });
-  const exit = event('vm-exit', `VM exit: ${info.name} (${hex(info.code)})`);
+  const exit = event('vm-exit', explained.title);
   switch (svmExitFilterOf(info.code)) {
     case 'ept-violation':
       return [exit, event('ept-violation', `Nested page fault at guest-physical ${hex(info.info2)}`)];

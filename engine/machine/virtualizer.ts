@@ -9,10 +9,8 @@ import { ACTIVITY } from '../cpu/register-bits.ts';
 import type { HardwareVirtualization } from '../cpu/virtualization.ts';
 import { exitLogView } from '../inspect/exit-log.ts';
 import type { ExitLogView, ExitQuery, VmcsSummary } from '../inspect/views.ts';
-import { vmcsSummary } from '../inspect/vmcs.ts';
 import { GUEST_BASE, Hypervisor } from '../vmm/hypervisor.ts';
 import type { VirtualizationLevel } from '../vmm/levels.ts';
-import { exitInfo } from '../vmx/exit.ts';
 import type { Vmx } from '../vmx/vmx.ts';
 import { enterProgram, loadSegments, waitForStartUp } from './boot.ts';
 import { type ControlStructure, controlStructure } from './control-structure.ts';
@@ -139,7 +137,7 @@ export class Virtualizer {
 
   /** What the exit log tells of time; `unitsAfter` as there. */
   keepExitLog(unitsAfter: (instructions: number) => number): void {
-    Object.assign(this.#vmx.exitLog, { clock: this.#host.clock, unitsAfter });
+    Object.assign(this.#host.exitLog, { clock: this.#host.clock, unitsAfter });
   }
 
   // ---- exits and their handling ------------------------------------------------------------------------------------
@@ -175,17 +173,15 @@ export class Virtualizer {
   /** What is not in memory. */
   saveState() {
     return {
-      exitCounts: this.#unit.exitCounts.slice(),
-      exitLog: this.#vmx.exitLog.saveState(),
-      knownVmcss: this.#vmx.parts.known.saveState(),
+      exitLog: this.#host.exitLog.saveState(),
+      knownVmcss: this.#host.knownVmcss.saveState(),
       hypervisor: this.#hypervisor?.saveState(),
     };
   }
   /** To be called once the processors and memory are as they were. */
-  restoreState({ exitCounts, exitLog, knownVmcss, hypervisor }: ReturnType<Virtualizer['saveState']>): void {
-    this.#vmx.exitLog.restoreState(exitLog);
-    this.#vmx.parts.known.restoreState(knownVmcss);
-    this.#unit.exitCounts.set(exitCounts);
+  restoreState({ exitLog, knownVmcss, hypervisor }: ReturnType<Virtualizer['saveState']>): void {
+    this.#host.exitLog.restoreState(exitLog);
+    this.#host.knownVmcss.restoreState(knownVmcss);
     if (hypervisor) this.#hypervisor?.restoreState(hypervisor, (index, work) => this.#host.with(index, work));
   }
 
@@ -270,29 +266,24 @@ export class Virtualizer {
     });
     return counts;
   }
-  vmcss(): VmcsSummary[] {
-    const host = this.#host;
-    const current = host.states().map((_, vcpu) => host.currentVmcs(vcpu));
-    const isAt = (address: number) => current.flatMap((one, vcpu) => (one === address ? [vcpu] : []));
-    const { addresses } = this.#vmx.parts.known;
-    return addresses.flatMap((address) => vmcsSummary(host.physical, address, isAt(address)) ?? []);
+  vmcss(): readonly VmcsSummary[] {
+    return this.structure.known();
   }
   exitLog(query?: ExitQuery): ExitLogView {
-    return exitLogView(this.#vmx.exitLog, query);
+    const { exitLog, hasSvm } = this.#host;
+    return exitLogView(exitLog, hasSvm ? 'VMCB' : 'VMCS', query);
   }
-  /** The VM exit that the current VMCS tells of; its registers may have changed since. */
+  /** The VM exit that the current VMCS or VMCB tells of; its registers may have changed since. */
   lastExit(): MachineEvent | undefined {
-    const { state } = this.#host;
-    if (!state.currentVmcsValid || this.exits === 0) return undefined;
-    return exitEvents(exitInfo(this.#vmx.parts.vmcs), this.#host)[0];
+    return this.exits === 0 ? undefined : this.structure.lastExit();
   }
   /** VM exits of the run so far. */
   get exits(): number {
-    return this.#vmx.exitLog.total;
+    return this.#host.exitLog.total;
   }
   /** Units of the run at a VM exit that is kept, or a few less. */
   unitsOfExit(number: number): number | undefined {
-    return this.#vmx.exitLog.row(number)?.units;
+    return this.#host.exitLog.row(number)?.units;
   }
   /** Host-physical address of a guest-physical one by the hypervisor's memory slots. */
   slotAddress(guestPhysical: number): number | undefined {

@@ -46,6 +46,7 @@ export function svmInstructions(parts: SvmParts, enter: () => void): Readonly<Re
     if (cpu.intercepts?.onSvmInstruction?.(insn)) return;
     // Guest mode without the intercept cannot be: VMRUN demands it.
     state.vmcb = address;
+    parts.known.named(address);
     state.rip = insn.nextIp;
     enter();
   };

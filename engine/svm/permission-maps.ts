@@ -10,6 +10,12 @@ const PAGE_BYTES = 4096;
 const MSR_RANGES = [0, 0xc000_0000, 0xc001_0000] as const;
 const MSR_RANGE = 0x2000;
 
+/** Number of an MSR's bit in the map, for reads (0) or writes (1); undefined for one that the map does not have. */
+export function msrMapBit(index: number, write: 0 | 1): number | undefined {
+  const range = MSR_RANGES.findIndex((first) => index >= first && index < first + MSR_RANGE);
+  return range < 0 ? undefined : (range * MSR_RANGE + index - (MSR_RANGES[range] as number)) * 2 + write;
+}
+
 export class PermissionMaps {
   readonly #parts: SvmParts;
 
@@ -25,10 +31,8 @@ export class PermissionMaps {
 
   /** MSRs outside of the map are always intercepted. */
   interceptsMsr(index: number, write: 0 | 1): boolean {
-    const range = MSR_RANGES.findIndex((first) => index >= first && index < first + MSR_RANGE);
-    if (range < 0) return true;
-    const number = range * MSR_RANGE + index - (MSR_RANGES[range] as number);
-    return this.#bit(MSRPM, number * 2 + write);
+    const bit = msrMapBit(index, write);
+    return bit === undefined || this.#bit(MSRPM, bit);
   }
 
   #bit(field: number, index: number): boolean {

@@ -4,6 +4,7 @@ import { BLOCKING } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import type { KnownVmcss } from '../vmx/known-vmcss.ts';
 import { exitCode } from './exit-codes.ts';
 import type { Vmcb } from './vmcb.ts';
 import { vmcbOffset } from './vmcb-fields.ts';
@@ -17,6 +18,8 @@ export interface SvmParts {
   readonly vmcb: Vmcb;
   /** The host's state, in the format of a VMCB, at VM_HSAVE_PA. */
   readonly hostSave: Vmcb;
+  /** The VMCBs that VMRUN has named. */
+  readonly known: KnownVmcss;
 }
 
 /** Whether the VMCB asks for an exit. All decisions are made from the VMCB as it is, as the manual forbids changing it meanwhile. */

@@ -7,16 +7,20 @@ import { ACTIVITY, BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
 import type { HardwareVirtualization, InitOutcome } from '../cpu/virtualization.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
+import type { EptContext } from '../mmu/walk.ts';
+import type { ExitLog } from '../vmx/exit-log.ts';
+import { KnownVmcss } from '../vmx/known-vmcss.ts';
 import { injectEvent } from './event-injection.ts';
 import { ExitCode, exitCodeName, exitCodeTable } from './exit-codes.ts';
 import { type SvmExitInfo, svmExitInfo } from './exit-info.ts';
+import { svmExitLog, svmExitReason } from './exit-log.ts';
 import { GuestIntercepts } from './guest-intercepts.ts';
 import { svmInstructions } from './instructions.ts';
 import { inShadow, isIntercepted, masksInterrupts, type SvmParts } from './svm-parts.ts';
 import { VirtualInterrupt } from './virtual-interrupt.ts';
 import { Vmcb } from './vmcb.ts';
 import { VMCB_BYTES, vmcbOffset } from './vmcb-fields.ts';
-import { enterGuest, exitsInstruction, leaveGuest, loadPdptes, refuseGuest } from './world-switch.ts';
+import { enterGuest, exitsInstruction, leaveGuest, loadPdptes, nestedPaging, refuseGuest } from './world-switch.ts';
 
 /** A VMRUN as a watcher is told of it, after it happened. */
 export interface VmrunInfo {
@@ -27,12 +31,14 @@ export interface VmrunInfo {
 }
 
 const RAX = vmcbOffset('RAX');
-/** Index in `exitCounts` of a code: that of its row. */
-const rowOf = new Map(exitCodeTable.map(({ code }, index): [number, number] => [code, index]));
 
 export class Svm implements HardwareVirtualization {
   readonly instructions: Readonly<Record<string, SystemInstruction>>;
-  readonly exitCounts = new Float64Array(exitCodeTable.length);
+  get exitCounts(): Float64Array {
+    return this.exitLog.counts;
+  }
+  /** The #VMEXITs since the machine was made. */
+  readonly exitLog: ExitLog;
   /** Told after a #VMEXIT, with the host's state loaded, if `tellsOfExit` agrees. */
   onVmExit: ((info: SvmExitInfo) => void) | undefined;
   /** Whether anybody wants to know of exits with a code. */
@@ -46,7 +52,8 @@ export class Svm implements HardwareVirtualization {
     const { state } = processor;
     const vmcb = new Vmcb(physical, () => state.vmcb);
     const hostSave = new Vmcb(physical, () => state.vmHsavePa);
-    this.parts = { processor, state, mmu, physical, vmcb, hostSave };
+    this.parts = { processor, state, mmu, physical, vmcb, hostSave, known: new KnownVmcss() };
+    this.exitLog = svmExitLog(this.parts);
     this.#intercepts = new GuestIntercepts(this.parts);
     this.#virtual = new VirtualInterrupt(this.parts);
     this.instructions = svmInstructions(this.parts, () => this.#enter());
@@ -55,6 +62,11 @@ export class Svm implements HardwareVirtualization {
   /** RAX as the last #VMEXIT saved it. */
   get guestRax(): bigint {
     return this.parts.vmcb.u64(RAX);
+  }
+
+  /** The nested paging of the last VMCB, in host mode. */
+  get nestedPaging(): EptContext | undefined {
+    return nestedPaging(this.parts);
   }
 
   exitName(index: number): string {
@@ -76,6 +88,7 @@ export class Svm implements HardwareVirtualization {
     if (!enterGuest(parts)) {
       return this.#left(ExitCode.INVALID, refuseGuest(parts));
     }
+    this.exitLog.entered();
     processor.intercepts = this.#intercepts;
     this.#deliver(() => this.#begin(), 0);
     if (!this.onVmrun || !state.svmGuest) return;
@@ -103,8 +116,7 @@ export class Svm implements HardwareVirtualization {
   }
 
   #left(code: number, hostIsSound: boolean): void {
-    const row = rowOf.get(code) ?? 0;
-    this.exitCounts[row] = (this.exitCounts[row] ?? 0) + 1;
+    this.exitLog.exited(svmExitReason(code));
     if (!hostIsSound) this.parts.processor.tripleFault();
     else if (this.onVmExit && this.tellsOfExit(code)) this.onVmExit(svmExitInfo(this.parts));
   }

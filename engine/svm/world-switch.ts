@@ -68,8 +68,8 @@ function refuseMissing({ vmcb }: SvmParts): void {
   if (vmcb.u8(at.lbr) & 3) unimplemented('LBR virtualization and virtualized VMLOAD and VMSAVE of SVM');
 }
 
-/** The host's page tables for the guest, with the host's registers still in place. */
-function nestedPaging({ state, vmcb }: SvmParts): EptContext | undefined {
+/** The host's page tables for the guest, with the host's registers in place. */
+export function nestedPaging({ state, vmcb }: Pick<SvmParts, 'state' | 'vmcb'>): EptContext | undefined {
   if (!usesNestedPaging(vmcb)) return undefined;
   const { cr0, cr4, efer } = state;
   return nestedContext(vmcb.number(at.nCr3), {

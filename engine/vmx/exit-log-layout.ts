@@ -3,9 +3,8 @@
  * (exec/world-switch-emitter.ts) are logged there too.
  */
 import { EXIT_LOG_ADDRESS } from '../cpu/memory-map.ts';
-import { EXIT_REASON_COUNT } from './exit-reasons.ts';
 
-/** What is known of an exit: 32-bit words of the VMCS, the vCPU, the guest's registers. */
+/** What is known of an exit: 32-bit words of the VMCS or VMCB, the vCPU, the guest's registers. */
 export const logWords = [
   'reason',
   'ripLow',
@@ -46,6 +45,8 @@ export const CHUNK_ROWS = 128;
 /** Stands for no exit, and for a round trip that is not over. */
 export const PENDING = -1;
 const VCPUS = 256;
+/** There are fewer basic exit reasons, and fewer exit codes of AMD-V, whose exits are logged here too. */
+export const MAX_REASONS = 192;
 
 const sizes = {
   /** u32: rows of the chunk that are filled. */
@@ -55,9 +56,9 @@ const sizes = {
   /** f64 each, by vCPU: number of its exit that no VM entry has followed, or `PENDING`. */
   open: 8 * VCPUS,
   /** f64 each, by reason: exits, round trips that are over, and the instructions of those. */
-  counts: 8 * EXIT_REASON_COUNT,
-  roundTrips: 8 * EXIT_REASON_COUNT,
-  roundTripInstructions: 8 * EXIT_REASON_COUNT,
+  counts: 8 * MAX_REASONS,
+  roundTrips: 8 * MAX_REASONS,
+  roundTripInstructions: 8 * MAX_REASONS,
   numbers: 8 * NUMBERS_OF_ROW * CHUNK_ROWS,
   words: 4 * WORDS_OF_ROW * CHUNK_ROWS,
 } as const;

@@ -3,6 +3,7 @@
  * the guest ran again. Numbers only, written at each exit, so that it costs next to nothing; who looks at it puts it into
  * words.
  */
+import type { CpuState } from '../cpu/state.ts';
 import {
   CHUNK_ROWS,
   exitLogArray,
@@ -70,12 +71,36 @@ export interface Chunk {
 }
 const copyOf = ({ words, numbers }: Chunk): Chunk => ({ words: words.slice(), numbers: numbers.slice() });
 
+/** For VT-x: basic exit reasons and what else the VMCS tells. */
+export function vmxExitLog({ vmcs, state }: VmxParts): ExitLog {
+  return new ExitLog(state, (words, at, vcpu) => {
+    words[at] = vmcs.u32(EXIT_REASON);
+    words[at + 1] = vmcs.u32(GUEST_RIP);
+    words[at + 2] = vmcs.high(GUEST_RIP);
+    words[at + 3] = vmcs.u32(CODE_RIGHTS) & RIGHTS_64_BIT ? 0 : vmcs.u32(CODE_BASE);
+    words[at + 4] = vmcs.u32(QUALIFICATION);
+    words[at + 5] = vmcs.high(QUALIFICATION);
+    words[at + 6] = vmcs.u32(GUEST_PHYSICAL);
+    words[at + 7] = vmcs.high(GUEST_PHYSICAL);
+    words[at + 8] = vmcs.u32(INTERRUPTION);
+    words[at + 9] = vmcs.address;
+    words[at + 10] = vcpu;
+    words[at + 11] = state.gpr32(RAX);
+    words[at + 12] = state.gprHigh32(RAX);
+    words[at + 13] = state.gpr32(RCX);
+    words[at + 14] = state.gpr32(RDX);
+  });
+}
+
+/** Writes what is known of the exit that has just taken place, in the order of `logWords`. */
+export type ExitWriter = (words: Int32Array, at: number, vcpu: number) => void;
+
 export class ExitLog {
   /** Set by the machine. */
   clock: ExitLogClock = { loaded: 0, instructions: 0, idleNs: 0, ownOf: () => 0 };
   /** Units of the run (machine/history.ts) after so many instructions: where an exit is, or a few before. */
   unitsAfter: (instructions: number) => number = () => 0;
-  readonly #parts: VmxParts;
+  readonly #writeWords: ExitWriter;
   /** Chunks that are full; checkpoints hold them too. */
   #chunks: Chunk[] = [];
   /** The one that is being filled, in the order of `exitLogPlace`. */
@@ -87,10 +112,10 @@ export class ExitLog {
   readonly #roundTrips: Float64Array;
   readonly #roundTripInstructions: Float64Array;
 
-  /** The newest rows lie in the memory of the CPU state. */
-  constructor(parts: VmxParts) {
-    this.#parts = parts;
-    const buffer = parts.state.view.buffer as ArrayBuffer;
+  /** The newest rows lie in the memory of the CPU state; `writeWords` tells of an exit, its reason first. */
+  constructor({ view }: CpuState, writeWords: ExitWriter) {
+    this.#writeWords = writeWords;
+    const buffer = view.buffer as ArrayBuffer;
     const part = (name: keyof typeof exitLogPlace): Float64Array => exitLogArray(buffer, name);
     this.#newest = {
       words: new Int32Array(buffer, exitLogPlace.words, WORDS_OF_ROW * CHUNK_ROWS),
@@ -104,7 +129,7 @@ export class ExitLog {
     this.#roundTripInstructions = part('roundTripInstructions').fill(0);
   }
 
-  /** Exits of the run so far, by basic exit reason. */
+  /** Exits of the run so far, by reason. */
   get counts(): Float64Array {
     return this.#counts;
   }
@@ -114,12 +139,12 @@ export class ExitLog {
     return (this.#first[0] as number) + (this.#rows[0] as number);
   }
 
-  /** An exit has taken place: the VMCS tells of it, and the general-purpose registers are still the guest's. */
+  /** An exit has taken place: the VMCS or VMCB tells of it, and the general-purpose registers are still the guest's. */
   exited(reason: number): void {
     if (this.#rows[0] === CHUNK_ROWS) this.#beginChunk();
     const row = this.#rows[0] as number;
     const { loaded } = this.clock;
-    this.#writeWords(row * WORDS_OF_ROW, loaded);
+    this.#writeWords(this.#newest.words, row * WORDS_OF_ROW, loaded);
     this.#writeNumbers(row * NUMBERS_OF_ROW);
     this.#open[loaded] = (this.#first[0] as number) + row;
     this.#rows[0] = row + 1;
@@ -143,26 +168,6 @@ export class ExitLog {
     numbers[at + UNITS] = this.unitsAfter(instructions);
     numbers[at + ROUND_TRIP_INSTRUCTIONS] = PENDING;
     numbers[at + ROUND_TRIP_IDLE_NS] = 0;
-  }
-  /** In the order of `logWords`. */
-  #writeWords(at: number, loaded: number): void {
-    const { words } = this.#newest;
-    const { vmcs, state } = this.#parts;
-    words[at] = vmcs.u32(EXIT_REASON);
-    words[at + 1] = vmcs.u32(GUEST_RIP);
-    words[at + 2] = vmcs.high(GUEST_RIP);
-    words[at + 3] = vmcs.u32(CODE_RIGHTS) & RIGHTS_64_BIT ? 0 : vmcs.u32(CODE_BASE);
-    words[at + 4] = vmcs.u32(QUALIFICATION);
-    words[at + 5] = vmcs.high(QUALIFICATION);
-    words[at + 6] = vmcs.u32(GUEST_PHYSICAL);
-    words[at + 7] = vmcs.high(GUEST_PHYSICAL);
-    words[at + 8] = vmcs.u32(INTERRUPTION);
-    words[at + 9] = vmcs.address;
-    words[at + 10] = loaded;
-    words[at + 11] = state.gpr32(RAX);
-    words[at + 12] = state.gprHigh32(RAX);
-    words[at + 13] = state.gpr32(RCX);
-    words[at + 14] = state.gpr32(RDX);
   }
 
   /** The loaded vCPU has entered its guest: the round trip of its last exit is over. */

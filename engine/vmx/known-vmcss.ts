@@ -1,4 +1,4 @@
-/** The VMCSs that software has named in VMCLEAR or VMPTRLD, for debuggers. */
+/** The VMCSs that software has named in VMCLEAR or VMPTRLD, or the VMCBs in VMRUN, for debuggers. */
 
 /** The guest is hostile: of more than these, those named longest ago are forgotten. */
 export const MAX_KNOWN_VMCSS = 256;

@@ -23,7 +23,7 @@ import {
   type VmExitInfo,
   type VmxAbort,
 } from './exit.ts';
-import { ExitLog } from './exit-log.ts';
+import { type ExitLog, vmxExitLog } from './exit-log.ts';
 import { ExitReason, exitReason } from './exit-reasons.ts';
 import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
@@ -113,7 +113,7 @@ export class Vmx implements HardwareVirtualization {
     writeOffsets(memory.buffer);
     const copies = new StateCopies(state, physical, memory);
     this.#parts = { processor, state, mmu, physical, vmcs, copies, known: new KnownVmcss() };
-    this.exitLog = new ExitLog(this.#parts);
+    this.exitLog = vmxExitLog(this.#parts);
     mmu.walker.ept.pageModificationLog = (guestPhysical) => logModification(this.#parts, guestPhysical);
     mmu.walker.ept.subPageTable = () => vmcs.number(SUB_PAGE_TABLE);
     this.#apic = new VirtualApic(this.#parts);

@@ -1,6 +1,7 @@
 /** Which VM exits the view shows: those of the reasons picked, for as long as VS Code runs. */
 import * as vscode from 'vscode';
 import type { DebugModel } from '../session/debug-model.ts';
+import { hex } from './text.ts';
 
 const isFilteredKey = 'ringside.exits.isFiltered';
 
@@ -12,17 +13,17 @@ export class ExitFilter {
     this.#model = model;
   }
 
-  /** Basic exit reasons; none for all. */
+  /** Basic exit reasons or exit codes; none for all. */
   get reasons(): readonly number[] {
     return this.#reasons;
   }
 
   /** Lets the user pick from the reasons that have occurred. */
   async pick(): Promise<void> {
-    const { reasons } = await this.#model.request('ringside/exitLog', { limit: 0 });
+    const { reasons, structure } = await this.#model.request('ringside/exitLog', { limit: 0 });
     const items = reasons.map(({ reason, name, count }) => ({
       label: name,
-      description: `${reason} · ${count}`,
+      description: `${structure === 'VMCB' ? hex(reason) : reason} · ${count}`,
       picked: this.#reasons.includes(reason),
       reason,
     }));

@@ -11,7 +11,7 @@ export const exitsView =
   (reasons: readonly number[] = []): View =>
   async (ask) => {
     const log = await ask('ringside/exitLog', query(reasons));
-    if (log.total === 0) return { rows: [], message: 'No VM exit yet. Those of AMD-V are not logged.' };
+    if (log.total === 0) return { rows: [], message: 'No VM exit yet.' };
     const names = log.reasons.filter(({ reason }) => reasons.includes(reason)).map(({ name }) => name);
     return {
       rows: [reasonsRow(log), ...exitRows(log, reasons, ask)],
@@ -27,7 +27,7 @@ const query = (reasons: readonly number[], before?: number) => ({
 });
 
 function exitRows(log: ExitLogResponse, reasons: readonly number[], ask: Ask): Row[] {
-  const rows = log.exits.map((exit) => exitRow(exit, log.canGoBack));
+  const rows = log.exits.map((exit) => exitRow(exit, log));
   const last = log.exits.at(-1);
   if (!log.hasMore || !last) return rows;
   const older: Row = {
@@ -40,21 +40,21 @@ function exitRows(log: ExitLogResponse, reasons: readonly number[], ask: Ask): R
   return [...rows, older];
 }
 
-function exitRow(exit: WireVmExit, canGoBack: boolean): Row {
+function exitRow(exit: WireVmExit, { canGoBack, structure }: ExitLogResponse): Row {
   const { number, name, subject, source } = exit;
   const facts = [subject, place(exit), cost(exit)].filter((fact) => fact !== '');
   return {
     id: `exit/${number}`,
     label: `#${number} ${name}`,
     description: facts.join(' · '),
-    tooltip: exitTooltip(exit),
+    tooltip: exitTooltip(exit, structure),
     spoken: `VM exit ${number}, ${name}, ${facts.join(', ')}`,
     ...(exit.entryFailure ? { icon: 'error', color: colors.error } : { icon: 'debug-step-out' }),
     value: hex(exit.instructionAddress),
     translate: linear(exit.instructionAddress),
     ...(source === undefined ? {} : { source, click: 'ringside.openRowSource' }),
     ...(canGoBack ? { exit: number } : {}),
-    children: () => factRows(exit),
+    children: () => factRows(exit, structure),
   };
 }
 
@@ -68,24 +68,33 @@ function cost({ roundTrip }: WireVmExit): string {
   return `${counted(roundTrip.instructions, 'instruction')}${waited}`;
 }
 
-function facts(exit: WireVmExit): [string, string][] {
-  const { reason, qualification, source, vcpu, vmcs, instructions, timeNs } = exit;
+type Structure = ExitLogResponse['structure'];
+
+/** Exit codes of AMD-V are written in hexadecimal. */
+const codeText = (reason: number, structure: Structure): string =>
+  structure === 'VMCB' ? hex(reason) : String(reason);
+
+function facts(exit: WireVmExit, structure: Structure): [string, string][] {
+  const { information, source, vcpu, vmcs, instructions, timeNs } = exit;
   return [
-    ['Exit reason', `${exit.name} (${reason})${exit.entryFailure ? ', VM-entry failure' : ''}`],
-    ['Exit qualification', hex(qualification)],
+    [structure === 'VMCB' ? 'EXITCODE' : 'Exit reason', reasonText(exit, structure)],
+    ...information.map(({ name, value }): [string, string] => [name, hex(value)]),
     ['Guest RIP', hex(exit.rip)],
     ['Instruction at', place(exit)],
     ...(source ? [['Source', `${source.path.replace(/^.*[\\/]/, '')}:${source.line}`] as [string, string]] : []),
     ['Instructions before it', String(instructions)],
     ['Time', `${timeNs} ns`],
     ['Until the next VM entry', cost(exit)],
-    ['VMCS', hex(vmcs)],
+    [structure, hex(vmcs)],
     ['vCPU', String(vcpu)],
   ];
 }
 
-const factRows = (exit: WireVmExit): Row[] =>
-  facts(exit).map(([label, value], index) => ({
+const reasonText = ({ name, reason, entryFailure }: WireVmExit, structure: Structure): string =>
+  `${name} (${codeText(reason, structure)})${entryFailure ? ', VM-entry failure' : ''}`;
+
+const factRows = (exit: WireVmExit, structure: Structure): Row[] =>
+  facts(exit, structure).map(([label, value], index) => ({
     id: `exit/${exit.number}/${index}`,
     label,
     description: value,
@@ -93,32 +102,34 @@ const factRows = (exit: WireVmExit): Row[] =>
     value,
   }));
 
-const exitTooltip = (exit: WireVmExit): string =>
-  `**VM exit ${exit.number}: ${exit.name}**\n\n${markdownTable(['', ''], facts(exit))}`;
+const exitTooltip = (exit: WireVmExit, structure: Structure): string =>
+  `**VM exit ${exit.number}: ${exit.name}**\n\n${markdownTable(['', ''], facts(exit, structure))}`;
 
-function reasonsRow({ reasons, total, kept }: ExitLogResponse): Row {
+function reasonsRow({ reasons, total, kept, structure }: ExitLogResponse): Row {
   const byCount = [...reasons].sort((a, b) => b.count - a.count);
   return {
     id: 'reasons',
     label: 'By reason',
     description: kept === total ? counted(reasons.length, 'reason') : `of all ${total}; the last ${kept} are listed`,
     icon: 'graph',
-    children: () => byCount.map((reason) => reasonRow(reason, total)),
+    children: () => byCount.map((reason) => reasonRow(reason, total, structure)),
   };
 }
 
 function reasonRow(
   { reason, name, count, roundTrips, roundTripInstructions }: ExitLogResponse['reasons'][number],
   total: number,
+  structure: Structure,
 ): Row {
   const mean = roundTrips === 0 ? '' : `${Math.round(roundTripInstructions / roundTrips)} instructions on average`;
+  const code = codeText(reason, structure);
   const share = `${Math.round((100 * count) / total)} %`;
   const description = [`${count}`, share, mean].filter((word) => word !== '').join(' · ');
   return {
     id: `reason/${reason}`,
-    label: `${name} (${reason})`,
+    label: `${name} (${code})`,
     description,
-    tooltip: `**${name}** (basic exit reason ${reason})\n\n${counted(count, 'exit')}, ${share} of all. From the exit to the next VM entry: ${mean || 'not over yet'}, ${counted(roundTripInstructions, 'instruction')} in all.`,
+    tooltip: `**${name}** (${structure === 'VMCB' ? 'exit code' : 'basic exit reason'} ${code})\n\n${counted(count, 'exit')}, ${share} of all. From the exit to the next VM entry: ${mean || 'not over yet'}, ${counted(roundTripInstructions, 'instruction')} in all.`,
     icon: 'symbol-enum',
     value: String(count),
   };

@@ -29,7 +29,11 @@ export const vmcsView =
     const [answer, { vmcss }] = await Promise.all([ask('ringside/vmcs', which), ask('ringside/vmcsList', {})]);
     const { vmcs } = answer;
     const list = vmcss.length === 0 ? [] : [listRow(vmcss, vmcs)];
-    if (!vmcs) return { rows: list, message: 'No VMCS is current on this vCPU. VMPTRLD makes one current.' };
+    if (!vmcs)
+      return {
+        rows: list,
+        message: 'No VMCS is current on this vCPU. VMPTRLD makes one current; of AMD-V, VMRUN names the VMCB.',
+      };
     const check = address === undefined ? await ask('ringside/checkVmEntry', {}) : undefined;
     const compared = since === undefined ? [] : [await comparedRow(since, which, ask)];
     return {
@@ -40,7 +44,9 @@ export const vmcsView =
         ...groupRows(answer, vmcs, hideZeroFields, check).map(address === undefined ? same : readOnly),
       ],
       description: headline(vmcs),
-      ...(address === undefined ? {} : { message: `The VMCS at ${hex(address)}, which was picked from the list.` }),
+      ...(address === undefined
+        ? {}
+        : { message: `The ${vmcs.structure} at ${hex(address)}, which was picked from the list.` }),
     };
   };
 
@@ -84,23 +90,24 @@ function ruleRow({ id, fields, text, section }: WireViolatedRule): Row {
 }
 
 function listRow(vmcss: readonly WireVmcsSummary[], shown: WireVmcs | undefined): Row {
+  const isVmcb = vmcss.some(({ structure }) => structure === 'VMCB');
   return {
     id: 'vmcss',
-    label: 'All VMCSs',
+    label: isVmcb ? 'All VMCBs' : 'All VMCSs',
     description: String(vmcss.length),
-    tooltip: 'Every VMCS that VMCLEAR or VMPTRLD has named.',
+    tooltip: isVmcb ? 'Every VMCB that VMRUN has named.' : 'Every VMCS that VMCLEAR or VMPTRLD has named.',
     icon: 'files',
     children: () => vmcss.map((vmcs) => summaryRow(vmcs, vmcs.address === shown?.address)),
   };
 }
 
 function summaryRow(
-  { address, launchState, currentOn, isShadow, hasRevision }: WireVmcsSummary,
+  { structure, address, launchState, currentOn, isShadow, hasRevision }: WireVmcsSummary,
   isShown: boolean,
 ): Row {
   const words = [
     launchState,
-    currentOn.length === 0 ? '' : `current on vCPU ${currentOn.join(', ')}`,
+    currentOn.length === 0 ? '' : `${structure === 'VMCB' ? 'last' : 'current'} on vCPU ${currentOn.join(', ')}`,
     isShadow ? 'shadow' : '',
     hasRevision ? '' : 'no revision identifier: overwritten',
   ].filter((word) => word !== '');
@@ -108,7 +115,7 @@ function summaryRow(
     id: `vmcss/${address}`,
     label: hex(address),
     description: words.join(' · '),
-    spoken: `VMCS at ${hex(address)}, ${words.join(', ')}${isShown ? ', shown below' : ''}`,
+    spoken: `${structure} at ${hex(address)}, ${words.join(', ')}${isShown ? ', shown below' : ''}`,
     ...(hasRevision ? { icon: isShown ? 'eye' : 'file-binary' } : { icon: 'warning', color: colors.warning }),
     value: hex(address),
     memory: `hpa:${hex(address)}`,

@@ -55,7 +55,15 @@ describe('the VM exits view', () => {
   });
 
   it('says so where there is none', async () => {
-    const none = { total: 0, kept: 0, hasMore: false, exits: [], reasons: [], canGoBack: true };
+    const none = {
+      structure: 'VMCS' as const,
+      total: 0,
+      kept: 0,
+      hasMore: false,
+      exits: [],
+      reasons: [],
+      canGoBack: true,
+    };
     expect(await exitsView()(asking({ 'ringside/exitLog': () => none }))).toMatchObject({
       message: expect.stringContaining('No VM exit yet.'),
     });

@@ -179,7 +179,7 @@ describe('the VMCS view', () => {
     );
     expect(content).toEqual({
       rows: [],
-      message: 'No VMCS is current on this vCPU. VMPTRLD makes one current.',
+      message: 'No VMCS is current on this vCPU. VMPTRLD makes one current; of AMD-V, VMRUN names the VMCB.',
     });
   });
 });

@@ -35,8 +35,22 @@ const view = (shown: Parameters<typeof vmcsView>[1], compared: () => typeof diff
       }),
       'ringside/vmcsList': () => ({
         vmcss: [
-          { address: FIRST, launchState: 'launched', currentOn: [0], isShadow: false, hasRevision: true },
-          { address: SECOND, launchState: 'clear', currentOn: [], isShadow: true, hasRevision: false },
+          {
+            structure: 'VMCS',
+            address: FIRST,
+            launchState: 'launched',
+            currentOn: [0],
+            isShadow: false,
+            hasRevision: true,
+          },
+          {
+            structure: 'VMCS',
+            address: SECOND,
+            launchState: 'clear',
+            currentOn: [],
+            isShadow: true,
+            hasRevision: false,
+          },
         ],
       }),
       'ringside/checkVmEntry': () => check,

@@ -45,7 +45,7 @@ test('each exit, and what it was about', async () => {
     entryFailure: false,
     vcpu: 0,
     vmcs: 0x23_0000n,
-    qualification: 0x5aan,
+    information: [{ name: 'Exit qualification', value: 0x5aan }],
   });
   expect(violation?.instructionAddress).toBe(violation?.rip);
   // The guest that is not entered again.
@@ -143,7 +143,16 @@ test('VMCSs are known by VMCLEAR and VMPTRLD, and forgotten when the run goes ba
   machine.history.checkpoint();
   const { position } = machine.history;
   machine.run();
-  const known = [{ address: 0x23_0000n, launchState: 'launched', currentOn: [0], isShadow: false, hasRevision: true }];
+  const known = [
+    {
+      structure: 'VMCS',
+      address: 0x23_0000n,
+      launchState: 'launched',
+      currentOn: [0],
+      isShadow: false,
+      hasRevision: true,
+    },
+  ];
   expect(machine.vmcss()).toEqual(known);
   machine.history.goTo(position);
   expect(machine.vmcss()).toEqual([]);

@@ -91,3 +91,47 @@ test('cut into slices, it is the same run', () => {
   expect(cut.instructionCount).toBe(whole.instructionCount);
   expect(cut.stateHash()).toBe(whole.stateHash());
 });
+
+test('the log tells each exit by code, what it was about, and what it took', () => {
+  const { machine, vcpu, label } = booted();
+  machine.run();
+  const { structure, total, kept, exits, reasons } = machine.exitLog({ limit: 1000 });
+  expect([structure, total]).toEqual(['VMCB', kept]);
+  const first = exits.at(-1);
+  expect(first).toMatchObject({ number: 0, name: 'VMEXIT_CPUID', reason: 0x72, entryFailure: false, vcpu: 0 });
+  expect(first?.subject).toMatch(/^leaf 0x[0-9a-f]+$/);
+  expect(first?.vmcs).toBe(label('vmcb'));
+  expect(first?.instructionAddress).toBe(first?.rip);
+  expect(first?.roundTrip?.instructions).toBeGreaterThan(5);
+  const fault = exits.find(({ name }) => name === 'VMEXIT_NPF');
+  expect(fault?.subject).toMatch(/^guest-physical 0x8/);
+  expect(fault?.information.map(({ name }) => name)).toEqual(['EXITINFO1', 'EXITINFO2', 'EXITINTINFO, bits 31:0']);
+  expect(exits.find(({ name }) => name === 'VMEXIT_IOIO')?.subject).toMatch(/^(IN from|OUT to) port 0x500$/);
+  expect(reasons.reduce((sum, { count }) => sum + count, 0)).toBe(total);
+  const vmmcall = machine.exitLog({ reasons: [0x81] });
+  expect(vmmcall.exits.map(({ name }) => name)).toContain('VMEXIT_VMMCALL');
+  expect(vmmcall.exits).toHaveLength(reasons.find(({ reason }) => reason === 0x81)?.count ?? 0);
+  expect(vcpu.mode().vmxOperation).not.toBe('off');
+});
+
+test('back to an exit of the log; the VMCB as it was then, and the list of those that VMRUN has named', () => {
+  const { machine, vcpu, label } = booted();
+  machine.history.checkpoint();
+  expect(machine.vmcss()).toEqual([]);
+  machine.run();
+  const known = { structure: 'VMCB', launchState: 'host mode', currentOn: [0], isShadow: false, hasRevision: true };
+  expect(machine.vmcss()).toEqual([{ ...known, address: label('vmcb') }]);
+  const fault = machine.exitLog({ limit: 1000 }).exits.find(({ name }) => name === 'VMEXIT_NPF');
+  const number = fault?.number ?? 0;
+  const then = machine.history.lookAtExit(number, () => vcpu.vmcs(label('vmcb')));
+  expect(then?.fields.find(({ name }) => name === 'RIP')?.value).toBe(fault?.rip);
+  expect(machine.history.goToExit(number)).toBe(true);
+  expect(machine.exitLog().total).toBe(number + 1);
+  expect(machine.exitLog().exits[0]).toEqual({ ...fault, roundTrip: undefined });
+  const told = machine.lastExit();
+  expect(told?.title).toBe('VM exit: VMEXIT_NPF (0x400)');
+  const words = told?.explanation.join(' ') ?? '';
+  expect(words).toContain('NP_ENABLE is 1');
+  expect(words).toMatch(/Nested P\w+ \d+ is not present\./);
+  expect(words).toContain('The handler: Map the guest-physical address');
+});
