@@ -91,9 +91,9 @@ async function checkVmEntry(services: CommandServices): Promise<void> {
     await vscode.window.showInformationMessage(`${instruction} now: ${outcome}`);
     return;
   }
-  const items = violated.map(({ fields, text, section }) => ({
+  const items = violated.map(({ fields, text, manual, section }) => ({
     label: fields.map(({ name, value }) => `${name} = ${value}`).join(', '),
-    description: `SDM volume 3, “${section}”`,
+    description: `${manual}, “${section}”`,
     detail: text,
     field: fields[0],
   }));

@@ -54,5 +54,5 @@ function ruleView({ id, fields, text, section }: EntryRule, { parts }: Vmx): Vio
       { name, group, widthBits: widthBitsOf(encoding), value: peekVmcsField(physical, state.currentVmcs, field) },
     ];
   });
-  return { id, text, section, fields: views };
+  return { id, text, manual: 'SDM volume 3', section, fields: views };
 }

@@ -147,7 +147,7 @@ export interface ExitLogView {
   readonly reasons: readonly ExitTotalsView[];
 }
 
-/** A rule of VM entry that is broken. */
+/** A rule of VM entry, or of VMRUN, that is broken. */
 export interface ViolatedRuleView {
   readonly id: string;
   /** Fields the rule is about, the one to correct first. */
@@ -157,17 +157,18 @@ export interface ViolatedRuleView {
     readonly widthBits: number;
     readonly value: bigint;
   }[];
-  /** What the manual demands, and the title of its section in volume 3. */
+  /** What the manual demands, and where: the volume, and the title of its section. */
   readonly text: string;
+  readonly manual: 'SDM volume 3' | 'AMD64 APM volume 2';
   readonly section: string;
 }
 
 /** What would become of a VM entry now. */
 export interface EntryCheckView {
-  /** The current VMCS, if there is one. */
+  /** The current VMCS, if there is one; the VMCB that VMRUN is about to name, or has named last. */
   readonly vmcs?: bigint;
-  /** Which its launch state calls for. */
-  readonly instruction: 'VMLAUNCH' | 'VMRESUME';
+  /** Which the launch state of the VMCS calls for. */
+  readonly instruction: 'VMLAUNCH' | 'VMRESUME' | 'VMRUN';
   /** Nothing stands in the way. */
   readonly isPossible: boolean;
   /** What would happen, in words. */

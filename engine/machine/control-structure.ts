@@ -1,10 +1,11 @@
 /** The structure that a hypervisor controls its guest by, of the loaded vCPU, for views: VMCS or VMCB. */
 
-import type { VmcsSummary, VmcsView } from '../inspect/views.ts';
+import { entryCheckView } from '../inspect/entry-check.ts';
+import type { EntryCheckView, VmcsSummary, VmcsView } from '../inspect/views.ts';
 import { findVmcbField, peekVmcbField, pokeVmcbField, vmcbSummary, vmcbView } from '../inspect/vmcb.ts';
 import { findVmcsField, peekVmcsField, pokeVmcsField, vmcsSummary, vmcsView } from '../inspect/vmcs.ts';
+import { isVmcb, vmcbOfInterest, vmrunCheckView } from '../inspect/vmrun-check.ts';
 import { svmExitInfo } from '../svm/exit-info.ts';
-import { VMCB_BYTES } from '../svm/vmcb-fields.ts';
 import { exitInfo } from '../vmx/exit.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent } from './machine-api.ts';
@@ -19,6 +20,8 @@ export interface ControlStructure {
   write(name: string, value: bigint): string | undefined;
   /** All that software has named. */
   known(): readonly VmcsSummary[];
+  /** What would become of a VM entry now. */
+  check(): EntryCheckView;
   /** The exit that the current one tells of. */
   lastExit(): MachineEvent | undefined;
 }
@@ -54,27 +57,31 @@ function vmcs(host: Host): ControlStructure {
       return field ? pokeVmcsField(physical, state.currentVmcs, field, value) : `the VMCS has no field "${name}"`;
     },
     known: () => known(host, (address, currentOn) => vmcsSummary(physical, address, currentOn)),
+    check: () => entryCheckView(vmx),
     lastExit: () => (state.currentVmcsValid ? exitEvents(exitInfo(vmx.parts.vmcs), host)[0] : undefined),
   };
 }
 
 function vmcb(host: Host): ControlStructure {
   const { state, physical, svm } = host;
-  const exists = () => state.vmcb !== 0 && physical.isRam(state.vmcb, VMCB_BYTES);
+  /** Before VMRUN it is the one that is going to be entered. */
+  const current = (): number | undefined => {
+    const address = vmcbOfInterest(svm.parts);
+    return isVmcb(svm.parts, address) ? address : undefined;
+  };
   return {
     view: (address) => {
-      const at = address === undefined ? state.vmcb : Number(address);
-      if (at === 0 || !physical.isRam(at, VMCB_BYTES)) return undefined;
-      return vmcbView(physical, at, at === state.vmcb && state.svmGuest !== 0);
+      const at = address === undefined ? current() : Number(address);
+      return at === undefined ? undefined : vmcbView(physical, at, at === state.vmcb && state.svmGuest !== 0);
     },
     read: (name) => {
-      const field = findVmcbField(name);
-      return field && exists() ? peekVmcbField(physical, state.vmcb, field) : undefined;
+      const [field, at] = [findVmcbField(name), current()];
+      return field && at !== undefined ? peekVmcbField(physical, at, field) : undefined;
     },
     write: (name, value) => {
-      if (!exists()) return 'there was no VMRUN yet';
-      const field = findVmcbField(name);
-      return field ? pokeVmcbField(physical, state.vmcb, field, value) : `the VMCB has no field "${name}"`;
+      const [field, at] = [findVmcbField(name), current()];
+      if (at === undefined) return 'there was no VMRUN yet';
+      return field ? pokeVmcbField(physical, at, field, value) : `the VMCB has no field "${name}"`;
     },
     known: () =>
       known(host, (address, currentOn) =>
@@ -85,6 +92,7 @@ function vmcb(host: Host): ControlStructure {
           currentOn.some((vcpu) => host.isInGuestMode(vcpu)),
         ),
       ),
-    lastExit: () => (exists() ? svmExitEvents(svmExitInfo(svm.parts), host)[0] : undefined),
+    check: () => vmrunCheckView(svm),
+    lastExit: () => (isVmcb(svm.parts, state.vmcb) ? svmExitEvents(svmExitInfo(svm.parts), host)[0] : undefined),
   };
 }

@@ -2,7 +2,6 @@
 
 import { linearOfRip } from '../cpu/modes.ts';
 import { cpuMode } from '../inspect/cpu-mode.ts';
-import { entryCheckView } from '../inspect/entry-check.ts';
 import { type PagingNode, type PagingTable, pagingChildren, pagingRoots } from '../inspect/page-tables.ts';
 import { readRegister, registerGroups, registerNames, writeRegister } from '../inspect/registers.ts';
 import { type TlbEntryView, tlbEntries } from '../inspect/tlb.ts';
@@ -155,7 +154,7 @@ export class VcpuAccess implements Vcpu {
     return this.#with(() => cpuMode(this.index, this.#host.processor, this.#host.mmu, this.#virtualizer.levels()));
   }
   checkVmEntry(): EntryCheckView {
-    return this.#with(() => entryCheckView(this.#host.vmx));
+    return this.#with(() => this.#virtualizer.structure.check());
   }
   vmcs(address?: bigint): VmcsView | undefined {
     return this.#with(() => this.#virtualizer.structure.view(address));

@@ -19,6 +19,8 @@ export interface ConsistencyRule {
   readonly fields: readonly VmcbFieldName[];
   /** What the manual demands, in one sentence. */
   readonly text: string;
+  /** The title of the section that demands it, in volume 2. */
+  readonly section: string;
   violated(guest: CheckedGuest): boolean;
 }
 
@@ -48,7 +50,8 @@ const rule = (
   fields: readonly VmcbFieldName[],
   text: string,
   violated: ConsistencyRule['violated'],
-): ConsistencyRule => ({ id, fields, text, violated });
+  section = 'Canonicalization and Consistency Checks',
+): ConsistencyRule => ({ id, fields, text, section, violated });
 
 export const consistencyRules: readonly ConsistencyRule[] = [
   rule('efer-svme', ['EFER'], 'EFER.SVME must be 1.', (g) => !g.has('EFER', EFER.SVME)),
@@ -121,24 +124,28 @@ export const consistencyRules: readonly ConsistencyRule[] = [
     ['NP_ENABLE'],
     'Nested paging demands that the host’s CR0.PG is 1.',
     ({ parts }) => usesNestedPaging(parts.vmcb) && (parts.state.cr0 & CR0.PG) === 0,
+    'Enabling Nested Paging',
   ),
   rule(
     'n-cr3-mbz',
     ['N_CR3'],
     'N_CR3 must not have bits beyond the physical-address width, with nested paging.',
     (g) => usesNesting(g) && beyondPhysical(g, g.value('N_CR3')),
+    'Enabling Nested Paging',
   ),
   rule(
     'g-pat',
     ['G_PAT'],
     'G_PAT must hold memory types that there are, with nested paging.',
     (g) => usesNesting(g) && hasInvalidType(g.value('G_PAT')),
+    'Enabling Nested Paging',
   ),
   rule(
     'event-injection',
     ['EVENTINJ'],
     'EVENTINJ must hold an event that the guest could meet in its mode.',
     isIllegalInjection,
+    'Event Injection',
   ),
 ];
 

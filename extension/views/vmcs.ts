@@ -73,14 +73,14 @@ function checkRow({ instruction, isPossible, outcome, violated }: WireEntryCheck
   };
 }
 
-function ruleRow({ id, fields, text, section }: WireViolatedRule): Row {
+function ruleRow({ id, fields, text, manual, section }: WireViolatedRule): Row {
   const [field] = fields;
   const values = fields.map(({ name, value }) => `${name} = ${hex(value)}`).join(', ');
   return {
     id: `check/${id}`,
     label: values,
     description: text,
-    tooltip: `**${cell(values)}**\n\n${cell(text)}\n\nSDM volume 3, “${cell(section)}”`,
+    tooltip: `**${cell(values)}**\n\n${cell(text)}\n\n${manual}, “${cell(section)}”`,
     spoken: `${values}. ${text}`,
     icon: 'error',
     color: colors.error,

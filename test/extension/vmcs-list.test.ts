@@ -20,6 +20,7 @@ const broken = {
   id: 'guest-rip-canonical',
   fields: [{ name: 'Guest RIP', group: 'Guest-state area', widthBits: 64, value: '0x8002' }],
   text: 'Guest RIP must be canonical.',
+  manual: 'SDM volume 3' as const,
   section: 'Checks on Guest RIP',
 };
 let check: WireEntryCheck = { instruction: 'VMRESUME', vmcs: FIRST, isPossible: true, outcome: 'fine', violated: [] };

@@ -135,3 +135,15 @@ test('back to an exit of the log; the VMCB as it was then, and the list of those
   expect(words).toMatch(/Nested P\w+ \d+ is not present\./);
   expect(words).toContain('The handler: Map the guest-physical address');
 });
+
+test('in front of the first VMRUN, the VMCB that it is going to enter can be seen and checked', () => {
+  const { machine, vcpu, label } = booted();
+  machine.setBreakpoints([label('run_guest')]);
+  machine.run();
+  expect([vcpu.vmcs(), vcpu.checkVmEntry().vmcs]).toEqual([undefined, undefined]);
+  for (let step = 0; step < 2; step++) machine.step();
+  expect(vcpu.vmcs()).toMatchObject({ structure: 'VMCB', address: label('vmcb'), launchState: 'host mode' });
+  expect(vcpu.checkVmEntry()).toMatchObject({ instruction: 'VMRUN', vmcs: label('vmcb'), isPossible: true });
+  expect(vcpu.writeVmcs('Guest ASID', 0n)).toBeUndefined();
+  expect(vcpu.checkVmEntry().violated.map(({ id }) => id)).toEqual(['asid-zero']);
+});
