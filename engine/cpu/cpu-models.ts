@@ -146,6 +146,8 @@ const prerequisites: Readonly<Record<string, readonly string[]>> = {
   AVX2: ['AVX'],
   FMA: ['AVX'],
   F16C: ['AVX'],
+  VAES: ['AVX', 'AESNI'],
+  VPCLMULQDQ: ['AVX', 'PCLMULQDQ'],
   XSAVE: ['FXSR'],
   XSAVEOPT: ['XSAVE'],
   XSAVEC: ['XSAVE'],

@@ -146,6 +146,8 @@ export const cpuidFeatures: readonly Feature[] = [
   row(7, 'ebx', 29, 'SHA', true, 'SHA extensions'),
   row(7, 'ecx', 2, 'UMIP', true, 'User-Mode Instruction Prevention'),
   row(7, 'ecx', 3, 'PKU', true, 'Protection keys for user-mode pages'),
+  row(7, 'ecx', 9, 'VAES', true, 'AES instructions of 256 bits'),
+  row(7, 'ecx', 10, 'VPCLMULQDQ', true, 'PCLMULQDQ of 256 bits'),
   row(7, 'ecx', 16, 'LA57', false, '57-bit linear addresses'),
   row(7, 'ecx', 22, 'RDPID', true, 'RDPID'),
   row(7, 'ecx', 31, 'PKS', true, 'Protection keys for supervisor-mode pages'),

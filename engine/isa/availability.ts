@@ -24,11 +24,11 @@ const featureNames: Readonly<Record<string, readonly string[]>> = {
   RDPMC: ['CMOV'],
   MULTIBYTENOP: ['CMOV'],
   PAUSE: [],
-  // Hints, which do nothing where they are unknown.
-  PREFETCHW: [],
-  PREFETCHWT1: [],
-  CLDEMOTE: [],
-  CET_IBT: [],
+  // Hints, which do nothing where they are unknown but are a NOP of several bytes.
+  PREFETCHW: ['CMOV'],
+  PREFETCHWT1: ['CMOV'],
+  CLDEMOTE: ['CMOV'],
+  CET_IBT: ['CMOV'],
 };
 
 const byCode = new Map<number, readonly string[]>();

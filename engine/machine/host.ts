@@ -152,7 +152,7 @@ export class Host {
     this.library = new HandlerLibrary(memory, this.imports, config.handlerRoom);
     // What a model that is not restricted does not know is left to be named when it is met.
     const isRestricted = config.cpu?.model !== undefined || config.cpu?.features !== undefined;
-    const availability = isRestricted ? availabilityOf(options.hasFeature) : undefined;
+    const availability = isRestricted ? availabilityOf(this.processor.model.has) : undefined;
     this.codeCache = new CodeCache(this.physical, this.library, availability);
     this.codeCache.onCodePage = (page) => this.mmu.dropWriteTagsOfPage(page);
     const { processor, mmu, codeCache: cache, library, runtime } = this;

@@ -29,7 +29,7 @@ const MNEMONICS: readonly (readonly [RegExp, string])[] = [
 ];
 const STRING = /^(Movs|Stos|Lods|Scas|Cmps)[bwdq]$/;
 /** Present in AMD processors only. */
-const AMD_ONLY = /^(SSE4A|SVM|SKINIT|SEV.*|SNP|INVLPGB|VAES|VPCLMULQDQ|CET.*|PKU|OSPKE|MONITORX)$/;
+const AMD_ONLY = /^(SSE4A|SVM|SKINIT|SEV.*|SNP|INVLPGB|CET.*|PKU|OSPKE|MONITORX)$/;
 
 /** Undefined if the result may be held against another processor's. */
 export function reasonNotHeld(instruction: Instruction, mode: Mode): string | undefined {
