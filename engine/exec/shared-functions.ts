@@ -191,6 +191,8 @@ function emitRenewal(f: FunctionBody, entry: number, rip: number): void {
     .branchIf(0);
   f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.record).memory(memoryOp.i32Load, record.physicalPage);
   f.tee(page).emit(op.i32Eqz).branchIf(0);
+  // Where a slice ends, nothing is fetched.
+  f.i32(fieldAddress.budget).memory(memoryOp.i64Load).emit(op.i64Eqz).branchIf(0);
   f.get(rip).call(SharedFunction.translateFetch).i32(~0xfff).emit(op.i32And).i32(1).emit(op.i32Add);
   f.get(page).emit(op.i32Eq).branchIf(1).end();
   f.i32(fieldAddress.linkSite).i32(0).memory(memoryOp.i32Store).i32(Exit.Lookup).emit(op.return).end();

@@ -124,4 +124,29 @@ ${store((ROOTS[0] as number) + PT, (FRAMES + 0x1000) | 0x63)}
     const vcpu = machine.vcpus[0];
     expect([vcpu?.readRegister('rax'), vcpu?.readRegister('rbx')]).toEqual([101n, 1n]);
   });
+
+  test('where a run stops after a branch, the target has not been fetched', async () => {
+    const { machine } = await bare(`
+bits 64
+org 0x100000
+  mov esp, 0x180000
+${setUp(random(7)).join('\n')}
+  mov eax, ${hex(ROOTS[0] as number)}
+  mov cr3, rax
+  mov dword [${hex(AREA)}], 0xc3c0ff
+again:
+  invlpg [${hex(AREA)}]
+  mov edi, ${hex(AREA)}
+  call rdi
+  jmp again`);
+    const { mmu } = machine.host;
+    let stopsAtTarget = 0;
+    for (let slice = 0; slice < 1000; slice++) {
+      machine.run({ instructions: 1000 + (slice % 7) });
+      if (machine.vcpus[0]?.readRegister('rip') !== BigInt(AREA)) continue;
+      stopsAtTarget++;
+      expect(mmu.tlb.linear.entries().filter(({ page }) => page === AREA)).toEqual([]);
+    }
+    expect(stopsAtTarget).toBeGreaterThan(20);
+  });
 });
