@@ -11,8 +11,11 @@ import type { CpuState } from './state.ts';
 /** XCR0: SSE and AVX state, both of which VEX needs. */
 const XCR0_AVX = 6;
 
+/** What enables them. */
+type ExtensionControls = Pick<CpuState, 'cr0' | 'cr4' | 'xcr0' | 'flagsOther'>;
+
 /** Mask of EXTENSION: those whose instructions execute now. */
-export function enabledExtensions(state: CpuState): number {
+export function enabledExtensions(state: ExtensionControls): number {
   const { cr0 } = state;
   if (cr0 & CR0.TS) return 0;
   const avx = avxExists(state) ? EXTENSION.AVX : 0;
@@ -21,7 +24,7 @@ export function enabledExtensions(state: CpuState): number {
 }
 
 /** Whether VEX prefixes are recognized: not in real-address and virtual-8086 mode. */
-function avxExists(state: CpuState): boolean {
+function avxExists(state: ExtensionControls): boolean {
   return (state.cr4 & CR4.OSXSAVE) !== 0 && (state.xcr0 & XCR0_AVX) === XCR0_AVX && !usesRealSelectors(state);
 }
 

@@ -34,6 +34,8 @@ export const EVENTS_ADDRESS = 0x2030;
 export const SET_ASIDE_ADDRESS = 0x2038;
 /** Of root and of non-root operation, u32 each: the generation of valid jump-cache entries; see exec/code-world.ts. */
 export const CODE_GENERATIONS_ADDRESS = 0x2040;
+/** u32 each: 1 if they are for a code segment with base 0 and without limit. */
+export const FLAT_CODE_ADDRESS = 0x2048;
 /** Of root and of non-root operation: the registers that fast translations were made for; see mmu/world-registers.ts. */
 export const WORLD_REGISTERS_ADDRESS = 0x2050;
 export const WORLD_REGISTERS_BYTES = 24;
@@ -45,6 +47,12 @@ export const worldRegister = { cr3: 0, cr0: 8, cr4: 12, efer: 16 } as const;
  * already and holds no decoded code; 0: none.
  */
 export const WRITABLE_VMCS_ADDRESS = 0x2080;
+
+/**
+ * u32: 1 more than the host-physical address of the VMCS whose guest compiled code may enter and leave, as the loaded vCPU
+ * entered it last and all is as it was (vmx/world-switch-plan.ts); 0: none.
+ */
+export const PLANNED_VMCS_ADDRESS = 0x2084;
 
 /** A value of up to 16 bytes, passed between compiled code and the slow path of a memory access. */
 export const SCRATCH_ADDRESS = 0x2090;

@@ -42,10 +42,11 @@ export function deriveMode(state: CpuState): CpuMode {
 }
 
 export const is64Bit = (state: CpuState): boolean => state.mode === CpuMode.long64;
-export const isRealMode = (state: CpuState): boolean => (state.cr0 & CR0.PE) === 0;
-export const isVirtual8086 = (state: CpuState): boolean => (state.flagsOther & RFLAGS.VM) !== 0;
+export const isRealMode = (state: Pick<CpuState, 'cr0'>): boolean => (state.cr0 & CR0.PE) === 0;
+export const isVirtual8086 = (state: Pick<CpuState, 'flagsOther'>): boolean => (state.flagsOther & RFLAGS.VM) !== 0;
 /** Real-address or virtual-8086 mode: selectors are paragraph numbers. */
-export const usesRealSelectors = (state: CpuState): boolean => isRealMode(state) || isVirtual8086(state);
+export const usesRealSelectors = (state: Pick<CpuState, 'cr0' | 'flagsOther'>): boolean =>
+  isRealMode(state) || isVirtual8086(state);
 /** IA-32e mode: 64-bit or compatibility mode. */
 export const isIa32e = (state: CpuState): boolean => (state.efer & EFER.LMA) !== 0;
 

@@ -1,6 +1,7 @@
 /** What jump-cache entries are valid for: one of these for root operation, and one for non-root operation. */
 import {
   CODE_GENERATIONS_ADDRESS,
+  FLAT_CODE_ADDRESS,
   JUMP_CACHE_ADDRESS,
   JUMP_CACHE_BYTES,
   REGION_KEYS,
@@ -18,7 +19,10 @@ export const GENERATIONS = 2 ** 22;
 /** Keys of jump-cache entries in each generation: one for each mode, ring and set of extensions; see jump-cache.ts. */
 export const KEYS_OF_GENERATION = 1024;
 
-const generationAddress = (world: World): number => CODE_GENERATIONS_ADDRESS + 4 * world;
+export const generationAddress = (world: World): number => CODE_GENERATIONS_ADDRESS + 4 * world;
+
+/** Where compiled code finds whether the entries are for a flat code segment. */
+export const flatAddress = (world: World): number => FLAT_CODE_ADDRESS + 4 * world;
 
 /** Where keys are kept: address and length in bytes. */
 const keyPlaces = [
@@ -29,6 +33,7 @@ const keyPlaces = [
 export class CodeWorld {
   readonly #view: DataView;
   readonly #address: number;
+  readonly #flatAddress: number;
   /** Base and limit of the code segment. */
   #base = 0;
   #limit = WHOLE_LIMIT;
@@ -36,6 +41,8 @@ export class CodeWorld {
   constructor(view: DataView, world: World) {
     this.#view = view;
     this.#address = generationAddress(world);
+    this.#flatAddress = flatAddress(world);
+    view.setUint32(this.#flatAddress, 1, true);
     this.begin();
   }
 
@@ -59,6 +66,7 @@ export class CodeWorld {
     if (base === this.#base && limit === this.#limit) return;
     this.#base = base;
     this.#limit = limit;
+    this.#view.setUint32(this.#flatAddress, base === 0 && limit === WHOLE_LIMIT ? 1 : 0, true);
     this.begin();
   }
 }

@@ -2,6 +2,7 @@
  * The run loop of one loaded vCPU: finds blocks, lets compiled code run them within an exact instruction budget, and
  * deals with what brings it back. What an event means (delivery, VM exit, stop) is decided by the owner.
  */
+
 import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { GP, GuestFault, Vector, VmExit } from '../cpu/events.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
@@ -15,6 +16,7 @@ import { fieldAddress } from '../cpu/state-layout.ts';
 import { FSW, updateErrorSummary } from '../cpu/x87/register-stack.ts';
 import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
+import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
 import { type Block, type CodeLocation, endOfFirst } from './block.ts';
 import type { CodeCache } from './code-cache.ts';
 import { CodeWorld, KEYS_OF_GENERATION, WHOLE_LIMIT } from './code-world.ts';
@@ -297,7 +299,9 @@ export class Executor {
     this.#state.repeating = 0;
     this.#reserve = Math.max(left - instructions, 0);
     this.#budgetLeft = left;
+    this.#view.setFloat64(worldSwitchPlace.limit, this.#limit - this.#reserve, true);
     const exit = this.#library.enter(at);
+    this.#runtime.followSwitch();
     const rest = this.#budgetLeft;
     this.#reserve = 0;
     this.#budgetLeft = rest;

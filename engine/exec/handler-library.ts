@@ -7,12 +7,15 @@
 
 import { REGION_KEYS } from '../cpu/memory-map.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
+import { ExitReason } from '../vmx/exit-reasons.ts';
+import type { LeaveGuest } from '../vmx/planned-exit.ts';
 import { emitFallThrough, emitHandler, emitMarkHandler, type HandlerForm, handlerKey } from './handler-emitter.ts';
 import { DefinedFunctionList } from './module-parts.ts';
 import { emitInt, emitIretq, emitSyscall, emitSysretq, emitSystemHandler } from './ring-transitions.ts';
 import { SharedType } from './shared-functions.ts';
 import { emitInvlpg, emitMovToCr3 } from './translation-changes.ts';
 import { emitVmread, emitVmwrite } from './vmcs-handlers.ts';
+import { emitExiting, emitVmresume } from './world-switch-handlers.ts';
 
 /** Table slots of the handlers that belong to no form. */
 export const FALL_THROUGH_HANDLER = 0;
@@ -29,6 +32,9 @@ const ownHandlers: Readonly<Record<string, number>> = {
   Vmwrite: 8,
   Invlpg: 9,
   'Mov to CR3': 10,
+  Vmresume: 11,
+  Cpuid: 12,
+  Vmcall: 13,
 };
 
 /** Slot of the handler of a system instruction. */
@@ -67,6 +73,9 @@ class HandlerSet {
     emitVmwrite(),
     emitInvlpg(),
     emitMovToCr3(),
+    emitVmresume(),
+    emitExiting(ExitReason.CPUID),
+    emitExiting(ExitReason.VMCALL),
   ];
   readonly #slots = new Map<string, number>();
   readonly #room: number;
@@ -129,6 +138,8 @@ export class HandlerLibrary {
    * is out of the ordinary: returns 0 and changes nothing otherwise.
    */
   deliverEvent: (vector: number, errorCode: number, kind: number) => number = notInstalled;
+  /** Makes a VM exit if nothing about it is out of the ordinary: world-exit-emitter.ts. Returns 0 and changes nothing otherwise. */
+  leaveGuest: LeaveGuest = notInstalled;
   /** Handlers below this are installed. */
   #installed = 0;
   #settled = 0;
@@ -202,6 +213,7 @@ export class HandlerLibrary {
     if (from === 0) {
       this.enter = exports.enter as Handler;
       this.deliverEvent = exports.deliverEvent as HandlerLibrary['deliverEvent'];
+      this.leaveGuest = exports.leaveGuest as LeaveGuest;
     }
     this.#installed = to;
   }

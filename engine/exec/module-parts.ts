@@ -22,6 +22,23 @@ import {
   sharedImports,
   sharedTypes,
 } from './shared-functions.ts';
+import { enterGuestFunction } from './world-entry-emitter.ts';
+import { exitInstructionFunction, leaveGuestFunction } from './world-exit-emitter.ts';
+
+/** The ring transitions, the switches of worlds and what the run loop calls; made once, as all machines have the same. */
+function transitions(): readonly DefinedFunction[] {
+  known ??= [
+    { type: SharedType.hostAddress, body: hostAddressFunction() },
+    { type: SharedType.deliverEvent, body: deliverEventFunction(), export: 'deliverEvent' },
+    { type: SharedType.handler, body: deliverPageFaultFunction() },
+    { type: SharedType.handler, body: enterGuestFunction() },
+    { type: SharedType.leaveGuest, body: leaveGuestFunction(), export: 'leaveGuest' },
+    { type: SharedType.exitInstruction, body: exitInstructionFunction() },
+    { type: SharedType.handler, body: enterFunction(), export: 'enter' },
+  ];
+  return known;
+}
+let known: readonly DefinedFunction[] | undefined;
 
 export class DefinedFunctionList {
   readonly #types: FunctionType[] = [...sharedTypes];
@@ -39,10 +56,7 @@ export class DefinedFunctionList {
     this.#functions.push({ type: SharedType.handler, body: dispatchFunction() });
     this.#functions.push({ type: SharedType.handler, body: enterBlockFunction() });
     if (!withTransitions) return;
-    this.#functions.push({ type: SharedType.hostAddress, body: hostAddressFunction() });
-    this.#functions.push({ type: SharedType.deliverEvent, body: deliverEventFunction(), export: 'deliverEvent' });
-    this.#functions.push({ type: SharedType.handler, body: deliverPageFaultFunction() });
-    this.#functions.push({ type: SharedType.handler, body: enterFunction(), export: 'enter' });
+    this.#functions.push(...transitions());
   }
 
   /** Returns the function's index. */

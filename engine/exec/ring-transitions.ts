@@ -57,15 +57,22 @@ function proceed(t: TransitionEmitter, before: number, flags: number): void {
   const { f } = t;
   f.get(before).i32(-1).emit(op.i32Xor).get(flags).emit(op.i32And).i32(RFLAGS.IF).emit(op.i32And).if();
   f.i32(Exit.StopAtTarget).emit(op.return).end();
-  f.get(flags).i32(RFLAGS.RF).emit(op.i32And).if();
-  t.field64('budget').i64(0n).emit(op.i64GtS).if();
-  t.setField('flagsOther', () => f.get(flags).i32(~RFLAGS.RF).emit(op.i32And));
-  f.end().end();
+  emitEndOfResumeFlag(f);
   f.get(REC).returnCall(SharedFunction.dispatch);
 }
 
+/** The next instruction clears RF, if it is still of this slice. */
+export function emitEndOfResumeFlag(f: FunctionBody): void {
+  const flags = () => f.i32(fieldAddress.flagsOther).memory(memoryOp.i32Load);
+  flags().i32(RFLAGS.RF).emit(op.i32And).if();
+  f.i32(fieldAddress.budget).memory(memoryOp.i64Load).i64(0n).emit(op.i64GtS).if();
+  f.i32(fieldAddress.flagsOther);
+  flags().i32(~RFLAGS.RF).emit(op.i32And).memory(memoryOp.i32Store);
+  f.end().end();
+}
+
 /** From RFLAGS to the part of it that is not lazy. */
-const withoutStatus = (f: FunctionBody): FunctionBody =>
+export const withoutStatus = (f: FunctionBody): FunctionBody =>
   f
     .i32(WRITABLE_FLAGS & ~STATUS_FLAGS)
     .emit(op.i32And)

@@ -2,6 +2,7 @@
  * What compiled code calls back: slow memory accesses, segment checks, exceptions, system instructions. Nothing thrown
  * crosses wasm frames: it is kept as the pending event and a status is returned.
  */
+
 import { checkSegment } from '../cpu/access.ts';
 import { bindInstruction } from '../cpu/bind-instruction.ts';
 import { GP, GuestFault, PF, SS_, UD, Unimplemented, Vector } from '../cpu/events.ts';
@@ -17,6 +18,7 @@ import { type DecodedInstruction, UNAVAILABLE } from '../isa/decode.ts';
 import { isOverlong } from '../isa/prefixes.ts';
 import { Access } from '../mmu/access.ts';
 import { FillResult, type Mmu } from '../mmu/mmu.ts';
+import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
 import type { CodeCache } from './code-cache.ts';
 import { Exit, FOR_WRITE, PROBE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { callFunction } from './pure-functions.ts';
@@ -50,6 +52,10 @@ export class Runtime {
   mayEnterRegion: (recordAddress: number) => boolean = () => false;
   /** Called after each system instruction: control state may have changed. Returns true to leave. */
   afterSystem: () => boolean = () => false;
+  /** Whether an interrupt is to be taken before the next instruction, after a VM entry. */
+  interruptWanted: () => boolean = () => false;
+  /** Compiled code has entered or left a guest, once or more. */
+  onSwitched: () => void = () => {};
   /**
    * Deals with the event that ended the instruction of a record without leaving compiled code. Says how to go on;
    * Exit.Event if that needs the run loop.
@@ -66,18 +72,42 @@ export class Runtime {
   /** The imports of compiled code, by the names in sharedImports. */
   imports(): Record<string, unknown> {
     return {
-      slowRead: (linear: number, size: number, at: number) => this.#access(linear, size, at, false),
-      slowWrite: (linear: number, size: number, at: number) => this.#access(linear, size, at, true),
+      slowRead: (linear: number, size: number, at: number) => {
+        this.followSwitch();
+        return this.#access(linear, size, at, false);
+      },
+      slowWrite: (linear: number, size: number, at: number) => {
+        this.followSwitch();
+        return this.#access(linear, size, at, true);
+      },
       segmentCheck: (at: number, offset: number, segment: number, size: number) =>
         this.#checkedSegment(at, offset, segment, size),
       raise: (_record: number, vector: number, errorCode: number) => {
         this.pendingEvent = new GuestFault(vector, errorCode < 0 ? undefined : errorCode);
       },
-      system: (recordAddress: number) => this.#system(recordAddress),
-      event: (recordAddress: number) => this.eventInPlace(recordAddress),
-      enterRegion: (at: number) => (this.mayEnterRegion(at) ? 1 : 0),
+      system: (recordAddress: number) => {
+        this.followSwitch();
+        return this.#system(recordAddress);
+      },
+      event: (recordAddress: number) => {
+        this.followSwitch();
+        return this.eventInPlace(recordAddress);
+      },
+      enterRegion: (at: number) => {
+        this.followSwitch();
+        return this.mayEnterRegion(at) ? 1 : 0;
+      },
+      interruptWanted: () => {
+        this.followSwitch();
+        return this.interruptWanted() ? 1 : 0;
+      },
       call: (index: number) => callFunction(this.#parts.processor.state.view, index),
     };
+  }
+
+  /** To be called wherever compiled code has come back: it may have entered or left a guest. */
+  followSwitch(): void {
+    if (this.#parts.processor.state.view.getUint32(worldSwitchPlace.switched, true) !== 0) this.onSwitched();
   }
 
   /** What ended the instruction that left compiled code with Exit.Event. Anything but the above is an internal bug. */

@@ -34,6 +34,8 @@ export const SharedType = {
   lazyFlags: 8,
   translateFetch: 9,
   call: 10,
+  leaveGuest: 11,
+  exitInstruction: 12,
 } as const;
 
 export const sharedTypes: readonly FunctionType[] = [
@@ -48,6 +50,8 @@ export const sharedTypes: readonly FunctionType[] = [
   { parameters: [I32, I64, I64], results: [I64] },
   { parameters: [I64], results: [I32] },
   { parameters: [I32], results: [] },
+  { parameters: [I32, I64, I64, I64, I32, I32, I32, I32, I32], results: [I32] },
+  { parameters: [I32, I32], results: [I32] },
 ];
 
 export const SharedFunction = {
@@ -69,26 +73,34 @@ export const SharedFunction = {
   call: 7,
   /** (record of the instruction that an event ended) → Exit: how to go on, if the event could be dealt with. */
   event: 8,
-  divideUnsigned128: 9,
-  multiplyHighUnsigned: 10,
-  multiplyHighSigned: 11,
+  /** (unused) → whether an interrupt is to be taken before the next instruction, after a VM entry in compiled code. */
+  interruptWanted: 9,
+  divideUnsigned128: 10,
+  multiplyHighUnsigned: 11,
+  multiplyHighSigned: 12,
   /** (kind, a, b) → the word that ZF, SF and PF derive from; see compiler/deferred-flags.ts. */
-  deferredResult: 12,
+  deferredResult: 13,
   /** (kind, a, b) → the word that CF, OF and AF derive from. */
-  deferredAux: 13,
+  deferredAux: 14,
   /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
-  dispatch: 14,
+  dispatch: 15,
   /** (record) → Exit: takes the block's budget and runs it. */
-  enterBlock: 15,
+  enterBlock: 16,
   /**
    * (linear, fast TLB set, offset of the tag, length) → wasm address of the bytes, or 0 if the fast TLB does not have
    * the page, or not all bytes are on it. This and the next only in the first module of handlers.
    */
-  hostAddress: 16,
+  hostAddress: 17,
   /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
-  deliverEvent: 17,
+  deliverEvent: 18,
   /** (unused) → 1 if the page fault that a refill found was dealt with. */
-  deliverPageFault: 18,
+  deliverPageFault: 19,
+  /** (instructions taken from the budget) → 1 if the guest of the current VMCS was entered; world-entry-emitter.ts. */
+  enterGuest: 20,
+  /** Makes a VM exit; world-exit-emitter.ts. */
+  leaveGuest: 21,
+  /** (record, reason) → 1 if the instruction made its VM exit. */
+  exitInstruction: 22,
 } as const;
 
 export const sharedImports: readonly FunctionImport[] = [
@@ -101,6 +113,7 @@ export const sharedImports: readonly FunctionImport[] = [
   { module: 'runtime', name: 'translateFetch', type: SharedType.translateFetch },
   { module: 'runtime', name: 'call', type: SharedType.call },
   { module: 'runtime', name: 'event', type: SharedType.handler },
+  { module: 'runtime', name: 'interruptWanted', type: SharedType.handler },
 ];
 
 /** The arithmetic, in the order of its indices; made once, as it is part of every module. */

@@ -69,6 +69,8 @@ class StringBulkEmitter {
   readonly #backward: number;
   /** Local, i32: what is added to a pointer with each iteration. */
   readonly #step: number;
+  /** Local, i32: wasm address of a page that STOS has filled with its pattern, or 0. */
+  readonly #filled: number;
 
   constructor(body: FunctionBody, instruction: InstructionForm, addressing: AddressingForm, segments: SegmentOperands) {
     this.#body = body;
@@ -89,6 +91,7 @@ class StringBulkEmitter {
     this.#iterations = body.local(I64);
     this.#backward = body.local(I32);
     this.#step = body.local(I32);
+    this.#filled = body.local(I32);
   }
 
   get #loads(): LoadStatement[] {
@@ -105,6 +108,7 @@ class StringBulkEmitter {
     const body = this.#body.block();
     this.#countAndBudget();
     this.#direction();
+    body.i32(0).set(this.#filled);
     const left = this.#stores.length > 0 ? 0n : 1n;
     body.loop().get(this.#remaining).i64(left).emit(op.i64Add).set(this.#iterations);
     for (const pointer of this.#pointers) this.#cover(pointer);
@@ -246,13 +250,23 @@ class StringBulkEmitter {
     body.get(host).get(pattern).emit(op.i32WrapI64).get(length).memoryFill();
     if (this.#width > 8) {
       body.else();
-      this.#fillByDoubling(host, length, pattern);
+      this.#fillPattern(host, length, pattern);
     }
     body.end().else();
     const value = this.#accumulator();
     this.#eachElement(() => storeValue(body.get(host).get(value), this.#width));
     body.end().release(I32, length);
     body.release(I64, pattern);
+  }
+
+  /** A whole page is a copy of the one that was filled before. */
+  #fillPattern(host: number, length: number, pattern: number): void {
+    const body = this.#body;
+    const isPage = () => body.get(length).i32(PAGE_BYTES).emit(op.i32Eq);
+    isPage().get(this.#filled).i32(0).emit(op.i32Ne, op.i32And).if();
+    body.get(host).get(this.#filled).get(length).memoryCopy().else();
+    this.#fillByDoubling(host, length, pattern);
+    isPage().if().get(host).set(this.#filled).end().end();
   }
 
   /** Calls of `memory.copy` are few and fast, also in code that the host has not optimized yet. */

@@ -146,6 +146,8 @@ export class Host {
       systemInstructions: { ...systemInstructions, ...this.vmx.instructions, ...this.svm.instructions },
     });
     this.imports = withRefill(memory, this.runtime.imports(), PHYSICAL_ADDRESS_BITS, pages1GB);
+    this.vmx.compiledExit = () => this.library.leaveGuest;
+    this.runtime.onSwitched = () => this.vmx.followSwitch();
     this.vmx.onBoundaryWanted = () => {
       this.runtime.stopRequested = true;
     };

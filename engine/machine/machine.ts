@@ -1,4 +1,5 @@
 /** A machine: processors, memory and devices running a guest program, with everything a debugger asks of it. */
+
 import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import { GuestFault, Unimplemented, Vector, VmExit } from '../cpu/events.ts';
 import { raiseFault } from '../cpu/interrupts.ts';
@@ -8,6 +9,7 @@ import { ACTIVITY, RFLAGS } from '../cpu/register-bits.ts';
 import { earlier } from '../devices/device.ts';
 import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
 import type { ExecutorOwner } from '../exec/executor.ts';
+import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
 import { exceptionEvent } from './event-descriptions.ts';
 import { History } from './history.ts';
 import { Host } from './host.ts';
@@ -150,6 +152,8 @@ export class Machine implements MachineControl, ExecutorOwner {
     );
     this.staleTranslations = new StaleTranslations(this.host, this.watches, (event) => this.report(event));
     this.host.runtime.afterSystem = () => this.#afterSystem();
+    this.host.runtime.interruptWanted = () =>
+      this.#signals.isPending(this.currentVcpu) || this.virtualizer.wantsInterrupt();
     this.host.runtime.isUnsettled = () => this.watches.isUnsettled;
     this.#observers.changed();
     this.virtualizer.keepExitLog((instructions) => this.#unitsAfter(instructions));
@@ -530,6 +534,7 @@ export class Machine implements MachineControl, ExecutorOwner {
     this.#marks.delete(this.currentVcpu);
     const untilBoundary = this.history.nextBoundary - this.#units;
     this.#eventsCounted = 0;
+    this.#tellTime();
     executor.run(Math.min(limit, untilDeadline, untilBoundary, this.#scheduler.sliceInstructions), mark);
     const { consumed } = executor;
     this.#units += consumed - this.#held;
@@ -544,6 +549,18 @@ export class Machine implements MachineControl, ExecutorOwner {
       this.#unsettled = 0;
     }
     return consumed - executed;
+  }
+
+  /** What the exits that compiled code makes in this slice are logged with. */
+  #tellTime(): void {
+    const { clock, state } = this.host;
+    const set = (part: keyof typeof worldSwitchPlace, value: number) =>
+      state.view.setFloat64(worldSwitchPlace[part], value, true);
+    set('retired', clock.retired);
+    set('own', clock.ownOf(0));
+    set('idleNs', clock.idleNs);
+    set('units', this.#units - clock.retired - this.#held);
+    state.view.setUint32(worldSwitchPlace.vcpu, this.host.loaded, true);
   }
 
   /** Devices work between slices, and after a stop: what they were asked for is still to be seen there. */

@@ -51,6 +51,7 @@ export class Virtualizer {
     this.#reports = reports;
     this.#vmx = host.vmx;
     this.#unit = host.virtualization;
+    this.#vmx.plans = config.virtualization !== 'hardware';
     if (config.virtualization === 'hardware') this.#hypervisor = this.#makeHypervisor();
     else host.physical.bus = platform.memoryBus;
   }
@@ -133,6 +134,7 @@ export class Virtualizer {
     this.#vmx.onVmEntryFailure = watches('vm-entry-failure')
       ? (failure) => void report(entryFailureEvent(failure, host))
       : undefined;
+    this.#vmx.filtersChanged();
   }
 
   /** What the exit log tells of time; `unitsAfter` as there. */

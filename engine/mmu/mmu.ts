@@ -424,6 +424,7 @@ export class Mmu extends TranslationControl {
   /** Puts a saved state back; to be called once the registers and memory are restored. */
   restore(saved: SavedTranslations): void {
     this.vcpu.restore(saved);
+    this.guestReplaced();
     this.#dropWritableVmcs();
     this.contextChanged();
   }

@@ -32,9 +32,12 @@ const CR0_PAGING_BITS = Cr0.PG | Cr0.CD | Cr0.NW;
 const CR4_PAGING_BITS = Cr4.PAE | Cr4.PGE | Cr4.PSE | Cr4.SMEP;
 
 const VPID_0: InvalidationScope = { vpid: 0 };
+const ROOT = { vpid: 0, ept: undefined };
 
 export class TranslationControl extends PeekableTranslation {
   #lastEpt: EptContext | undefined;
+  /** VPID and EPT of the guest that was entered last by `enterNonRoot`. */
+  #guest: { readonly vpid: number; readonly ept: EptContext | undefined } = ROOT;
 
   /**
    * MOV to CR3: loads the PDPTE registers under PAE paging, writes `state.cr3`, and invalidates unless `noFlush`
@@ -181,9 +184,18 @@ export class TranslationControl extends PeekableTranslation {
    */
   enterNonRoot(vpid: number, eptp: number | undefined, options = 0): void {
     this.#flushVpid0(vpid);
-    this.vcpu.vpid = vpid;
-    this.vcpu.ept = eptp === undefined ? undefined : this.#eptContext(eptp, options);
+    this.guestReplaced();
+    this.#guest = { vpid, ept: eptp === undefined ? undefined : this.#eptContext(eptp, options) };
+    Object.assign(this.vcpu, this.#guest);
     this.worldChanged();
+  }
+
+  /**
+   * Compiled code has entered the guest that was entered last, or left it: it did all the rest of `enterNonRoot` and
+   * `enterRoot`.
+   */
+  followSwitch(inGuest: boolean): void {
+    Object.assign(this.vcpu, inGuest ? this.#guest : ROOT);
   }
 
   /** The address-translation side of VMRUN: the guest's ASID, and N_CR3 with the host's registers for nested paging. */
@@ -195,6 +207,7 @@ export class TranslationControl extends PeekableTranslation {
 
   /** Other extended page tables for the guest that runs; cached translations stay, under their tags. */
   switchEptp(eptp: number): void {
+    this.guestReplaced();
     this.vcpu.ept = this.#eptContext(eptp, this.vcpu.ept?.options ?? 0);
     this.worldChanged();
   }
@@ -222,6 +235,7 @@ export class TranslationControl extends PeekableTranslation {
   reset(): void {
     this.tlb.dropAll({});
     this.tlb.guestPhysical.dropAll({});
+    this.guestReplaced();
     this.vcpu.pdptes.fill(0);
     this.vcpu.vpid = 0;
     this.vcpu.ept = undefined;

@@ -4,6 +4,7 @@ import {
   EMPTY_FAST_TLB_ADDRESS,
   FAST_TLB_SETS_OF_WORLD,
   LINEAR_TLB_ADDRESS,
+  PLANNED_VMCS_ADDRESS,
   TLB_STATISTICS_ADDRESS,
 } from '../cpu/memory-map.ts';
 import type { CpuState } from '../cpu/state.ts';
@@ -182,11 +183,17 @@ export class Translation {
   }
   set vcpu(vcpu: TranslationContext) {
     this.#vcpu = vcpu;
+    this.guestReplaced();
     const dropped = (page: number, pageShift: number, flags: number, guestsOnly: boolean) =>
       this.#mappingDropped(page, pageShift, flags, guestsOnly);
     vcpu.tlb.linear.onDrop = dropped;
     vcpu.tlb.guestPhysical.onDrop = dropped;
     this.contextChanged();
+  }
+
+  /** The guest that was entered last, or what is known of it, is another: compiled code may not enter or leave it. */
+  protected guestReplaced(): void {
+    this.#view.setUint32(PLANNED_VMCS_ADDRESS, 0, true);
   }
 
   /** Whether compiled code may fill the fast TLB by itself. */

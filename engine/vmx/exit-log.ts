@@ -142,11 +142,14 @@ export class ExitLog {
   /** An exit has taken place: the VMCS or VMCB tells of it, and the general-purpose registers are still the guest's. */
   exited(reason: number): void {
     if (this.#rows[0] === CHUNK_ROWS) this.#beginChunk();
+    this.#writeWords(this.#newest.words, (this.#rows[0] as number) * WORDS_OF_ROW, this.clock.loaded);
+    this.logged(reason);
+  }
+  /** The same, with the words of its row written already; there was room for it. */
+  logged(reason: number): void {
     const row = this.#rows[0] as number;
-    const { loaded } = this.clock;
-    this.#writeWords(this.#newest.words, row * WORDS_OF_ROW, loaded);
     this.#writeNumbers(row * NUMBERS_OF_ROW);
-    this.#open[loaded] = (this.#first[0] as number) + row;
+    this.#open[this.clock.loaded] = (this.#first[0] as number) + row;
     this.#rows[0] = row + 1;
     this.#counts[reason] = (this.#counts[reason] ?? 0) + 1;
   }

@@ -97,7 +97,7 @@ export function recordAbort({ state, physical }: VmxParts, abort: VmxAbort): voi
 
 const interruptionType = (information: number): number => (information >>> TYPE_SHIFT) & 7;
 
-const isNmi = ({ reason, interruption }: VmExit): boolean =>
+export const isNmi = ({ reason, interruption }: VmExit): boolean =>
   reason === 0 && interruption !== undefined && interruptionType(interruption.information) === EventType.nmi;
 
 function writeExitInformation(
@@ -136,7 +136,7 @@ const faultLike: ReadonlySet<number> = new Set([
 ]);
 
 /** RFLAGS.RF as it is saved (SDM volume 3, "Saving RIP, RSP, RFLAGS, and SSP"); undefined: as it is. */
-function savedResumeFlag(
+export function savedResumeFlag(
   { repeating }: CpuState,
   event: VmExit,
   delivering: CpuEvent | undefined,

@@ -25,8 +25,9 @@ const PDPTES = [
 ] as const;
 
 /** Bits of CR0 that neither VM entry nor VM exit changes. */
-const CR0_KEPT = CR0.ET | CR0.NW | CR0.CD;
-const CR0_LOADED = CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.NE | CR0.WP | CR0.AM | (CR0.PG | 0);
+export const CR0_KEPT = CR0.ET | CR0.NW | CR0.CD;
+/** And those that both load. */
+export const CR0_LOADED = CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.NE | CR0.WP | CR0.AM | (CR0.PG | 0);
 
 /** CR0 after VM entry or exit loads `value`. */
 export const mergeCr0 = (before: number, value: number): number => ((before & CR0_KEPT) | (value & CR0_LOADED)) >>> 0;

@@ -110,45 +110,39 @@ const hostConstants: readonly (readonly [stateAddress: number, value: number])[]
 const FLAT_SEGMENTS = [ES, CS, SS, DS, LDTR];
 const DATA_SEGMENTS = [ES, SS, DS, FS, GS];
 
-/** Parameters of the functions: the wasm address of the VMCS region, and the host's access rights of CS. */
-const REGION = 0;
-const CODE_RIGHTS = 1;
-
-function emitLoads(f: FunctionBody, places: Places): void {
+function emitLoads(f: FunctionBody, places: Places, region: number): void {
   for (const [at, offset] of places[8]) {
-    f.i32(at).get(REGION).memory(memoryOp.i64Load, offset).memory(memoryOp.i64Store);
+    f.i32(at).get(region).memory(memoryOp.i64Load, offset).memory(memoryOp.i64Store);
   }
   for (const [at, offset] of places[4]) {
-    f.i32(at).get(REGION).memory(memoryOp.i32Load, offset).memory(memoryOp.i32Store);
+    f.i32(at).get(region).memory(memoryOp.i32Load, offset).memory(memoryOp.i32Store);
   }
   for (const [at, offset] of places[2]) {
-    f.i32(at).get(REGION).memory(memoryOp.i32Load16U, offset).memory(memoryOp.i32Store);
+    f.i32(at).get(region).memory(memoryOp.i32Load16U, offset).memory(memoryOp.i32Store);
   }
 }
 
-function loadGuestFunction(): Uint8Array {
-  const f = new FunctionBody(1);
-  emitLoads(f, guest);
-  return f.bytes();
-}
+/** VM entry: registers and segments that are loaded without further ado. `region`: local with the VMCS's wasm address. */
+export const emitLoadGuest = (f: FunctionBody, region: number): void => emitLoads(f, guest, region);
 
-function saveGuestFunction(): Uint8Array {
-  const f = new FunctionBody(1);
+/** VM exit: the guest's registers and segments go to the VMCS. */
+export function emitSaveGuest(f: FunctionBody, region: number): void {
   for (const [at, offset] of guest[8]) {
-    f.get(REGION).i32(at).memory(memoryOp.i64Load).memory(memoryOp.i64Store, offset);
+    f.get(region).i32(at).memory(memoryOp.i64Load).memory(memoryOp.i64Store, offset);
   }
   for (const [at, offset] of [...guest[4], ...guest[2]]) {
-    f.get(REGION).i32(at).memory(memoryOp.i32Load).memory(memoryOp.i32Store, offset);
+    f.get(region).i32(at).memory(memoryOp.i32Load).memory(memoryOp.i32Store, offset);
   }
-  return f.bytes();
 }
 
-function loadHostFunction(): Uint8Array {
-  const f = new FunctionBody(2);
-  emitLoads(f, host);
+/** VM exit: the same registers, of a host whose access rights of CS are pushed by `codeRights`. */
+export function emitLoadHost(f: FunctionBody, region: number, codeRights: () => void): void {
+  emitLoads(f, host, region);
   for (const [at, value] of hostConstants) f.i32(at).i32(value).memory(memoryOp.i32Store);
   for (const index of FLAT_SEGMENTS) f.i32(part(index, 'base')).i64(0n).memory(memoryOp.i64Store);
-  f.i32(part(CS, 'attributes')).get(CODE_RIGHTS).memory(memoryOp.i32Store);
+  f.i32(part(CS, 'attributes'));
+  codeRights();
+  f.memory(memoryOp.i32Store);
   for (const index of DATA_SEGMENTS) {
     // A null selector makes the register unusable.
     f.i32(part(index, 'attributes'))
@@ -156,6 +150,12 @@ function loadHostFunction(): Uint8Array {
       .i32(DATA_RIGHTS | ACCESS.UNUSABLE);
     f.i32(part(index, 'selector')).memory(memoryOp.i32Load).emit(op.select).memory(memoryOp.i32Store);
   }
+}
+
+/** A function of the wasm address of the VMCS region, and for the last of the host's access rights of CS. */
+function functionOf(parameters: number, emit: (f: FunctionBody, region: number) => void): Uint8Array {
+  const f = new FunctionBody(parameters);
+  emit(f, 0);
   return f.bytes();
 }
 
@@ -176,9 +176,9 @@ function instantiate(memory: WebAssembly.Memory): Functions {
       ],
       imports: [],
       functions: [
-        { type: 0, body: loadGuestFunction(), export: 'loadGuest' },
-        { type: 0, body: saveGuestFunction(), export: 'saveGuest' },
-        { type: 1, body: loadHostFunction(), export: 'loadHost' },
+        { type: 0, body: functionOf(1, emitLoadGuest), export: 'loadGuest' },
+        { type: 0, body: functionOf(1, emitSaveGuest), export: 'saveGuest' },
+        { type: 1, body: functionOf(2, (f, region) => emitLoadHost(f, region, () => f.get(1))), export: 'loadHost' },
       ],
       importsTable: false,
     }),
@@ -190,6 +190,7 @@ export class StateCopies {
   readonly #ram: number;
   readonly #state: CpuState;
   readonly #functions: Functions;
+  readonly #bytes: Uint8Array;
 
   /** `memory` is the one that holds the state and RAM. */
   constructor(state: CpuState, physical: PhysicalMemory, memory: WebAssembly.Memory) {
@@ -199,11 +200,17 @@ export class StateCopies {
     this.#ram = physical.view.byteOffset;
     this.#state = state;
     this.#functions = instantiate(memory);
+    this.#bytes = new Uint8Array(memory.buffer);
   }
 
   /** Wasm address of the current VMCS. */
   #region(): number {
     return this.#ram + this.#state.currentVmcs;
+  }
+
+  /** Copies the first bytes of the VMCS region to a wasm address. */
+  copyRegion(to: number, lengthBytes: number): void {
+    this.#bytes.copyWithin(to, this.#region(), this.#region() + lengthBytes);
   }
 
   /** VM entry: registers and segments that are loaded without further ado. */

@@ -172,8 +172,13 @@ export class Vmcs {
     if (bytes === 2) this.#view.setUint16(at, low & 0xffff, true);
     else this.#view.setUint32(at, low, true);
     if (bytes === 8) this.#view.setUint32(at + 4, this.#state.gprHigh32(register), true);
+    this.noteWritable();
+  }
+  /** To be called once the region counts as written: from now on compiled code may write there, if nobody is to be told. */
+  noteWritable(): void {
     const { codePages, watchedPages } = this.#physical;
-    const isTold = codePages[at >>> 12] !== 0 || watchedPages[at >>> 12] !== 0;
+    const page = this.#at >>> 12;
+    const isTold = codePages[page] !== 0 || watchedPages[page] !== 0;
     this.#state.view.setUint32(WRITABLE_VMCS_ADDRESS, isTold ? 0 : this.#at + 1, true);
   }
   /** Stores what VMWRITE writes: as many low bits as the field has; to the current VMCS, or to one in RAM. */

@@ -24,17 +24,20 @@ import {
   type VmxAbort,
 } from './exit.ts';
 import { type ExitLog, vmxExitLog } from './exit-log.ts';
-import { ExitReason, exitReason } from './exit-reasons.ts';
+import { EXIT_REASON_COUNT, ExitReason, exitReason } from './exit-reasons.ts';
 import { InstructionError } from './instruction-errors.ts';
 import { vmFail, vmFailInvalid, vmxInstructions } from './instructions.ts';
 import { NonRootIntercepts } from './intercepts.ts';
 import { KnownVmcss } from './known-vmcss.ts';
 import { logModification } from './page-modification-log.ts';
+import { type LeaveGuest, leaveByPlan } from './planned-exit.ts';
 import { StateCopies } from './state-copies.ts';
 import { VirtualApic } from './virtual-apic.ts';
 import { isConvertible, virtualizationException } from './virtualization-exceptions.ts';
 import { LAUNCH_STATE_OFFSET, LaunchState, offsetOf, SHADOW_VMCS, Vmcs, writeOffsets } from './vmcs.ts';
 import { acknowledgesOnExit, hasPin, hasPrimary, usesVirtualNmis, type VmxParts, virtualTimeNs } from './vmx-parts.ts';
+import { worldSwitchPlace } from './world-switch-layout.ts';
+import { makePlan } from './world-switch-plan.ts';
 
 /** A VM entry as a watcher is told of it, after it happened. */
 export interface VmEntryInfo {
@@ -98,6 +101,10 @@ export class Vmx implements HardwareVirtualization {
   onVmxAbort: ((abort: VmxAbort) => void) | undefined;
   /** The VM exits since the machine was made. */
   readonly exitLog: ExitLog;
+  /** Makes an ordinary VM exit in compiled code (exec/world-exit-emitter.ts); 0 if it did nothing. */
+  compiledExit: () => LeaveGuest = () => () => 0;
+  /** Whether VM entries leave plans for compiled code: not where somebody else handles the exits. */
+  plans = true;
   readonly #parts: VmxParts;
   readonly #intercepts: NonRootIntercepts;
   readonly #checked: CheckedVmcs;
@@ -152,6 +159,7 @@ export class Vmx implements HardwareVirtualization {
     if (!state.currentVmcsValid || isShadowVmcs(parts)) return vmFailInvalid(parts);
     const refusal = refusalOf(parts, launch);
     if (refusal !== undefined) return this.#refuse(launch, refusal);
+    const host = { efer: state.efer, mode: state.mode };
     const result = performEntry(parts, this.#intercepts, this.#checked);
     if (result.kind === 'fail') {
       this.#tellFailure(launch, result.error, undefined, 0n);
@@ -163,6 +171,7 @@ export class Vmx implements HardwareVirtualization {
       processor.transferred = true;
       return;
     }
+    if (this.plans && !this.#checked.looksOutside) makePlan(parts, host);
     this.exitLog.entered();
     this.#apic.entered();
     this.#apicAccesses.entered();
@@ -193,7 +202,32 @@ export class Vmx implements HardwareVirtualization {
   exit(event: VmExit, instructionLengthBytes = 0): void {
     if (!this.#parts.state.nonRoot) throw new Error(`internal: VM exit ${event.reason} outside non-root operation`);
     if (this.becomesVirtualizationException(event)) return this.#virtualizationException(event);
+    if (this.#leaveByPlan(event, instructionLengthBytes)) return;
     this.#left(event.reason, performExit(this.#parts, event, instructionLengthBytes));
+  }
+
+  #leaveByPlan(event: VmExit, instructionLengthBytes: number): boolean {
+    if (!this.plans || !leaveByPlan(this.#parts, this.compiledExit(), event, instructionLengthBytes)) return false;
+    this.followSwitch();
+    this.exitLog.logged(event.reason);
+    return true;
+  }
+
+  /** To be called when other VM entries and exits are to be told of: those are not made in compiled code. */
+  filtersChanged(): void {
+    const { view } = this.#parts.state;
+    const told = (reason: number): number => (this.onVmExit && this.tellsOfExit(reason) ? 1 : 0);
+    for (let reason = 0; reason < EXIT_REASON_COUNT; reason++)
+      view.setUint8(worldSwitchPlace.told + reason, told(reason));
+    view.setUint32(worldSwitchPlace.toldOfEntries, this.onVmEntry ? 1 : 0, true);
+  }
+
+  /** Compiled code has entered a guest or left it: what TypeScript holds is as after an entry or exit of its own. */
+  followSwitch(): void {
+    const { processor, state, mmu } = this.#parts;
+    state.view.setUint32(worldSwitchPlace.switched, 0, true);
+    processor.intercepts = state.nonRoot ? this.#intercepts : undefined;
+    mmu.followSwitch(state.nonRoot !== 0);
   }
 
   becomesVirtualizationException(event: VmExit): boolean {

@@ -115,6 +115,11 @@ export class CheckedVmcs {
     return false;
   }
 
+  /** Whether some check of the current VMCS, which has passed, looks at memory outside of it. */
+  get looksOutside(): boolean {
+    return this.#passed.get(this.#parts.state.currentVmcs)?.looksOutside ?? true;
+  }
+
   /** To be called when all checks of the current VMCS have passed. */
   remember(): void {
     const { currentVmcs, efer } = this.#parts.state;
