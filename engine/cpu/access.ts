@@ -1,17 +1,25 @@
 /** Memory through segments: limit, type and canonicality checks, then access at the CPL. */
+
+import { isSignExtended, type LinearAddress, low32, plus } from '../isa/linear-address.ts';
 import { GP, SS_ } from './events.ts';
 import type { MemoryOperand } from './instruction.ts';
 import { is64Bit, usesRealSelectors } from './modes.ts';
 import { Privilege, type Processor } from './processor.ts';
-import { ACCESS } from './register-bits.ts';
-import { FS, type SegmentRegister, SS } from './state.ts';
+import { ACCESS, CR4, hasBit } from './register-bits.ts';
+import { type CpuState, FS, type SegmentRegister, SS } from './state.ts';
 
 export type AccessKind = 'read' | 'write';
 
-const CANONICAL_END = 2 ** 47;
+/** Whether software may access an address: sign-extended from bit 47, or from bit 56 where CR4.LA57 = 1. */
+export const isCanonical = ({ cr4 }: Pick<CpuState, 'cr4'>, linear: LinearAddress): boolean =>
+  isSignExtended(linear, hasBit(cr4, CR4.LA57));
 
-/** Whether a 64-bit address (signed number) is sign-extended from bit 47. */
-export const isCanonical = (linear: number): boolean => linear >= -CANONICAL_END && linear < CANONICAL_END;
+/**
+ * Whether MSRs, segment bases and descriptor-table registers may hold an address, and invalidations may be asked for it:
+ * that depends on what the CPU supports, not on the paging mode (Intel's "5-Level Paging and 5-Level EPT", "Canonicality").
+ */
+export const isCpuCanonical = ({ model }: Pick<Processor, 'model'>, linear: LinearAddress): boolean =>
+  isSignExtended(linear, model.has('LA57'));
 
 /**
  * The slow check of a memory access: limit and type of the segment, or canonicality in 64-bit mode. Returns the
@@ -20,31 +28,22 @@ export const isCanonical = (linear: number): boolean => linear >= -CANONICAL_END
 export function checkSegment(
   processor: Processor,
   index: number,
-  offset: number,
+  offset: LinearAddress,
   sizeBytes: number,
   access: AccessKind,
-): number {
+): LinearAddress {
   const { state } = processor;
   const segment = state.segment(index);
   if (is64Bit(state)) {
-    const linear = index >= FS ? wrap64(segment.base + offset) : offset;
-    if (isCanonical(linear) && isCanonical(linear + sizeBytes - 1)) return linear;
+    const linear = index >= FS ? plus(segment.base, offset) : offset;
+    if (isCanonical(state, linear) && isCanonical(state, plus(linear, sizeBytes - 1))) return linear;
   } else if (
     (usesRealSelectors(state) || allows(segment.attributes, access)) &&
-    withinLimit(segment, offset, sizeBytes)
+    withinLimit(segment, low32(offset), sizeBytes)
   ) {
-    return (segment.base + offset) >>> 0;
+    return low32(plus(segment.base, offset));
   }
   throw index === SS ? SS_(0) : GP(0);
-}
-
-const TWO_64 = 2 ** 64;
-const TWO_63 = 2 ** 63;
-
-/** Sums of addresses wrap at 2^64; what comes out near the wrap is not canonical or small, so doubles carry it. */
-function wrap64(sum: number): number {
-  if (sum >= TWO_63) return sum - TWO_64;
-  return sum < -TWO_63 ? sum + TWO_64 : sum;
 }
 
 function allows(attributes: number, access: AccessKind): boolean {
@@ -66,7 +65,12 @@ const isExpandDown = (attributes: number): boolean =>
   (attributes & (ACCESS.S | ACCESS.CODE | ACCESS.EXPAND_DOWN)) === (ACCESS.S | ACCESS.EXPAND_DOWN);
 
 /** Reads 1, 2, 4 or 8 bytes. */
-export function readLinear(processor: Processor, linear: number, sizeBytes: number, privilege: Privilege): bigint {
+export function readLinear(
+  processor: Processor,
+  linear: LinearAddress,
+  sizeBytes: number,
+  privilege: Privilege,
+): bigint {
   const { memory } = processor;
   switch (sizeBytes) {
     case 1:
@@ -80,35 +84,35 @@ export function readLinear(processor: Processor, linear: number, sizeBytes: numb
   }
 }
 
-/** Reads 1, 2 or 4 bytes, unsigned, or 8 bytes as a signed number, exact for canonical addresses. */
+/** Reads 1, 2 or 4 bytes, unsigned, or 8 bytes as an address. */
 export function readLinearNumber(
   { memory }: Processor,
-  linear: number,
+  linear: LinearAddress,
   sizeBytes: number,
   privilege: Privilege,
-): number {
+): LinearAddress {
   if (sizeBytes === 8) return memory.readLinearNumber64(linear, privilege);
   if (sizeBytes === 4) return memory.readU32(linear, privilege);
   return sizeBytes === 2 ? memory.readU16(linear, privilege) : memory.readU8(linear, privilege);
 }
 
-/** Writes the low 2, 4 or 8 bytes of an integer number. */
+/** Writes the low 2, 4 or 8 bytes of an integer number or an address. */
 export function writeLinearNumber(
   { memory }: Processor,
-  linear: number,
+  linear: LinearAddress,
   sizeBytes: number,
-  value: number,
+  value: LinearAddress,
   privilege: Privilege,
 ): void {
   if (sizeBytes === 8) memory.writeLinearNumber64(linear, value, privilege);
-  else if (sizeBytes === 4) memory.writeU32(linear, value >>> 0, privilege);
-  else memory.writeU16(linear, value & 0xffff, privilege);
+  else if (sizeBytes === 4) memory.writeU32(linear, low32(value), privilege);
+  else memory.writeU16(linear, low32(value) & 0xffff, privilege);
 }
 
 /** Writes the low 1, 2, 4 or 8 bytes of `value`. */
 export function writeLinear(
   processor: Processor,
-  linear: number,
+  linear: LinearAddress,
   sizeBytes: number,
   value: bigint,
   privilege: Privilege,
@@ -127,6 +131,6 @@ export function readOperandMemory(
   displacement: number,
   sizeBytes: number,
 ): bigint {
-  const linear = checkSegment(processor, operand.segment, operand.offset + displacement, sizeBytes, 'read');
+  const linear = checkSegment(processor, operand.segment, plus(operand.offset, displacement), sizeBytes, 'read');
   return readLinear(processor, linear, sizeBytes, Privilege.Current);
 }

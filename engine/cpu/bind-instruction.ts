@@ -4,6 +4,7 @@ import type {
   MemoryOperand as Symbolic,
   DecodedOperand as SymbolicOperand,
 } from '../isa/decode.ts';
+import { type LinearAddress, linearAddressOf, low32, plus } from '../isa/linear-address.ts';
 import type { DecodedInstruction, DecodedOperand, MemoryOperand } from './instruction.ts';
 import type { CpuState } from './state.ts';
 import { DS } from './state.ts';
@@ -22,8 +23,9 @@ const repPrefixes = { none: undefined, rep: 'rep', repe: 'rep', repne: 'repne' }
  * The instruction at `ip` (RIP, not linear) as system instructions take it. Memory operands are evaluated with the
  * registers of `state` at the time `operand` is called.
  */
-export function bindInstruction(state: CpuState, decoded: Decoded, ip: number): DecodedInstruction {
-  const nextIp = decoded.codeSize === 64 ? ip + decoded.lengthBytes : (ip + decoded.lengthBytes) >>> 0;
+export function bindInstruction(state: CpuState, decoded: Decoded, ip: LinearAddress): DecodedInstruction {
+  const end = plus(ip, decoded.lengthBytes);
+  const nextIp = decoded.codeSize === 64 ? end : low32(end);
   const fixed = decoded.operands.map(bindFixed);
   return {
     code: decoded.code,
@@ -70,14 +72,14 @@ function bindRegister({ register }: SymbolicOperand): DecodedOperand | undefined
   }
 }
 
-function bindMemoryOperand(state: CpuState, decoded: Decoded, index: number, nextIp: number): MemoryOperand {
+function bindMemoryOperand(state: CpuState, decoded: Decoded, index: number, nextIp: LinearAddress): MemoryOperand {
   const operand = decoded.operands[index];
   if (operand?.kind === 'memory' && decoded.memory) return bindMemory(state, decoded, decoded.memory, nextIp);
   const found = operand ? `is ${operand.register?.name ?? operand.kind}` : 'does not exist';
   throw new Error(`internal: ${decoded.codeName}: operand ${index} ${found}`);
 }
 
-function bindMemory(state: CpuState, decoded: Decoded, memory: Symbolic, nextIp: number): MemoryOperand {
+function bindMemory(state: CpuState, decoded: Decoded, memory: Symbolic, nextIp: LinearAddress): MemoryOperand {
   return {
     kind: 'memory',
     segment: memory.segment,
@@ -90,26 +92,29 @@ function bindMemory(state: CpuState, decoded: Decoded, memory: Symbolic, nextIp:
   };
 }
 
-/** Sums of so large addresses are not exact as numbers. */
-const EXACT = 2 ** 50;
+/** Sums of addresses within are exact as numbers. */
+const EXACT = 2 ** 49;
 
-function effectiveAddress(state: CpuState, bits: 16 | 32 | 64, memory: Symbolic, nextIp: number): number {
+function effectiveAddress(state: CpuState, bits: 16 | 32 | 64, memory: Symbolic, nextIp: LinearAddress): LinearAddress {
   const { base, index } = memory;
   const wide = bits === 64;
   const from = (register: number) => (wide ? state.gprLinear(register) : state.gpr32(register));
   const baseValue = base === 'ip' ? nextIp : base === undefined ? 0 : from(base);
   const indexValue = index === undefined ? 0 : from(index);
-  if (wide && (Math.abs(baseValue) > EXACT || Math.abs(indexValue) > EXACT)) return wideAddress(state, memory, nextIp);
+  if (!isSmall(baseValue) || !isSmall(indexValue)) return wideAddress(state, memory, nextIp);
   const sum = Number(memory.displacement) + baseValue + indexValue * 2 ** memory.shift;
   if (wide) return sum;
   return bits === 32 ? sum >>> 0 : sum & 0xffff;
 }
 
+const isSmall = (value: LinearAddress): value is number =>
+  typeof value === 'number' && value <= EXACT && value >= -EXACT;
+
 /** The 64-bit address of registers that hold anything. */
-function wideAddress(state: CpuState, memory: Symbolic, nextIp: number): number {
+function wideAddress(state: CpuState, memory: Symbolic, nextIp: LinearAddress): LinearAddress {
   let sum = memory.displacement;
   if (memory.base === 'ip') sum += BigInt(nextIp);
   else if (memory.base !== undefined) sum += state.gpr(memory.base);
   if (memory.index !== undefined) sum += state.gpr(memory.index) << BigInt(memory.shift);
-  return Number(BigInt.asIntN(64, sum));
+  return linearAddressOf(sum);
 }

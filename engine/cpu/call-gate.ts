@@ -1,5 +1,6 @@
 /** Call gates (SDM volume 3, "Call Gates" and "Accessing a Code Segment Through a Call Gate"). */
 
+import { joined, type LinearAddress, low32, plus } from '../isa/linear-address.ts';
 import { checkSegment, readLinearNumber } from './access.ts';
 import { checkTarget, commitCode, enterCode, pushReturnAddress } from './code-segment.ts';
 import {
@@ -32,7 +33,7 @@ import {
 
 interface Gate {
   readonly target: Descriptor;
-  readonly offset: number;
+  readonly offset: LinearAddress;
   readonly parameters: number;
   /** Width of what is pushed. */
   readonly sizeBytes: 2 | 4 | 8;
@@ -55,7 +56,7 @@ function readGate(processor: Processor, d: Descriptor): Gate {
   if (!isPresent(target)) throw NP(targetCode);
   const wide = systemType(d) === SystemType.callGate;
   const low = (d.low & 0xffff) | (wide ? d.high & 0xffff_0000 : 0);
-  const offset = (upper | 0) * 0x1_0000_0000 + (low >>> 0);
+  const offset = joined(upper, low);
   return { target, offset, parameters: long ? 0 : d.high & 0x1f, sizeBytes: long ? 8 : wide ? 4 : 2 };
 }
 
@@ -67,7 +68,7 @@ export function jumpThroughGate(processor: Processor, d: Descriptor): void {
   enterCode(processor, gate.target, gate.offset, cpl);
 }
 
-export function callThroughGate(processor: Processor, d: Descriptor, nextIp: number): void {
+export function callThroughGate(processor: Processor, d: Descriptor, nextIp: LinearAddress): void {
   const gate = readGate(processor, d);
   const inner = !isConforming(gate.target) && gate.target.dpl < processor.state.cpl;
   if (inner && gate.sizeBytes === 8) callInner64(processor, gate, nextIp);
@@ -75,7 +76,7 @@ export function callThroughGate(processor: Processor, d: Descriptor, nextIp: num
   else callSame(processor, gate, nextIp);
 }
 
-function callSame(processor: Processor, gate: Gate, nextIp: number): void {
+function callSame(processor: Processor, gate: Gate, nextIp: LinearAddress): void {
   const { state } = processor;
   const size = stackSize(state);
   const frame =
@@ -90,14 +91,14 @@ function callSame(processor: Processor, gate: Gate, nextIp: number): void {
   processor.jump(gate.offset);
 }
 
-function pushes64(processor: Processor, frame: PushFrame, nextIp: number): PushFrame {
+function pushes64(processor: Processor, frame: PushFrame, nextIp: LinearAddress): PushFrame {
   frame.push(processor.state.segment(CS).selector, 8);
   frame.push(nextIp, 8);
   return frame;
 }
 
 /** Call to an inner ring outside IA-32e mode: parameters are copied to the stack that the TSS names. */
-function callInner(processor: Processor, gate: Gate, nextIp: number): void {
+function callInner(processor: Processor, gate: Gate, nextIp: LinearAddress): void {
   const { state } = processor;
   const { dpl } = gate.target;
   const stack: InnerStack = openInnerStack(processor, dpl, 0);
@@ -107,8 +108,8 @@ function callInner(processor: Processor, gate: Gate, nextIp: number): void {
   frame.push(state.segment(SS).selector, gate.sizeBytes);
   frame.push(oldPointer, gate.sizeBytes);
   for (let index = gate.parameters - 1; index >= 0; index--) {
-    const raw = oldPointer + index * gate.sizeBytes;
-    const offset = oldSize === 32 ? raw >>> 0 : raw & 0xffff;
+    const raw = low32(plus(oldPointer, index * gate.sizeBytes));
+    const offset = oldSize === 32 ? raw : raw & 0xffff;
     const linear = checkSegment(processor, SS, offset, gate.sizeBytes, 'read');
     frame.push(readLinearNumber(processor, linear, gate.sizeBytes, Privilege.Current), gate.sizeBytes);
   }
@@ -125,7 +126,7 @@ function callInner(processor: Processor, gate: Gate, nextIp: number): void {
 }
 
 /** Call to an inner ring in IA-32e mode: RSP comes from the TSS, SS becomes null. */
-function callInner64(processor: Processor, gate: Gate, nextIp: number): void {
+function callInner64(processor: Processor, gate: Gate, nextIp: LinearAddress): void {
   const { state } = processor;
   const { dpl } = gate.target;
   const newPointer = readInnerStackPointer64(processor, dpl, 0, 0);

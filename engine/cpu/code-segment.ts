@@ -1,4 +1,6 @@
 /** Code segments as targets of control transfers: checks, and loading CS. */
+
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { isCanonical } from './access.ts';
 import { type Descriptor, descriptorLimit, isCode, isConforming, isPresent, markAccessed } from './descriptors.ts';
 import { GP, NP } from './events.ts';
@@ -33,13 +35,15 @@ export function commitCode(state: CpuState, d: Descriptor, attributes: number, c
 }
 
 /** Checks that `offset` may be executed in a code segment; throws GP(0). */
-export function checkTarget(processor: Processor, d: Descriptor, offset: number): void {
-  const valid = isLongCode(processor, d) ? isCanonical(offset) : offset >= 0 && offset <= descriptorLimit(d);
+export function checkTarget(processor: Processor, d: Descriptor, offset: LinearAddress): void {
+  const valid = isLongCode(processor, d)
+    ? isCanonical(processor.state, offset)
+    : offset >= 0 && offset <= descriptorLimit(d);
   if (!valid) throw GP(0);
 }
 
 /** Loads CS from a checked descriptor at privilege level `cpl` and continues at `offset`. */
-export function enterCode(processor: Processor, d: Descriptor, offset: number, cpl: number): void {
+export function enterCode(processor: Processor, d: Descriptor, offset: LinearAddress, cpl: number): void {
   commitCode(processor.state, d, markAccessed(processor, d), cpl);
   processor.setCpl(cpl);
   refreshMode(processor);
@@ -47,7 +51,7 @@ export function enterCode(processor: Processor, d: Descriptor, offset: number, c
 }
 
 /** Pushes CS and the return address onto the current stack, without committing. */
-export function pushReturnAddress(processor: Processor, sizeBytes: number, nextIp: number): PushFrame {
+export function pushReturnAddress(processor: Processor, sizeBytes: number, nextIp: LinearAddress): PushFrame {
   const frame = currentStack(processor);
   frame.push(processor.state.segment(CS).selector, sizeBytes);
   frame.push(nextIp, sizeBytes);

@@ -129,7 +129,7 @@ export function writeCr4(processor: Processor, wide: bigint): void {
   const before = state.cr4;
   if ((wide & ~BigInt(cr4Allowed(processor))) !== 0n) throw GP(0);
   const value = Number(wide);
-  if (isIa32e(state) && !hasBit(value, CR4.PAE)) throw GP(0);
+  if (isIa32e(state) && (!hasBit(value, CR4.PAE) || hasBit(before ^ value, CR4.LA57))) throw GP(0);
   if (state.vmxOperation && !hasBit(value, CR4.VMXE)) throw GP(0);
   const enablesPcid = hasBit(value & ~before, CR4.PCIDE);
   if (enablesPcid && (!isIa32e(state) || state.cr3 % 4096 !== 0)) throw GP(0);

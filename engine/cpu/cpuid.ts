@@ -38,9 +38,12 @@ export interface CpuOptions {
   readonly hasFeature: (name: string) => boolean;
 }
 
-/** MAXPHYADDR and the linear-address width. */
+/** MAXPHYADDR. */
 export const PHYSICAL_ADDRESS_BITS = 39;
-export const LINEAR_ADDRESS_BITS = 48;
+
+/** The linear-address width of a CPU that has 5-level paging, or has not. */
+export const linearAddressBits = (features: { has(feature: string): boolean }): 48 | 57 =>
+  features.has('LA57') ? 57 : 48;
 
 export const CRYSTAL_HZ = 25_000_000;
 
@@ -338,8 +341,10 @@ function extendedLeaf(options: CpuOptions, leaf: number): CpuidResult {
     case 0x8000_0007:
       // Invariant TSC.
       return registers(0, 0, 0, 1 << 8);
-    case 0x8000_0008:
-      return registers(PHYSICAL_ADDRESS_BITS | (LINEAR_ADDRESS_BITS << 8), featureBits(options, leaf, 'ebx'));
+    case 0x8000_0008: {
+      const linearBits = linearAddressBits(announcedFeatures(options));
+      return registers(PHYSICAL_ADDRESS_BITS | (linearBits << 8), featureBits(options, leaf, 'ebx'));
+    }
     case SVM_LEAF:
       if (!options.hasFeature('SVM')) return registers();
       return registers(SVM_REVISION, ASIDS, 0, featureBits(options, leaf, 'edx'));

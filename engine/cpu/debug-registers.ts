@@ -1,4 +1,5 @@
 /** MOV to and from debug registers (SDM volume 3, "Debug Registers"). */
+import { type LinearAddress, linearAddressOf, plus } from '../isa/linear-address.ts';
 import { DebugFault } from './debug-exceptions.ts';
 import { GP, UD } from './events.ts';
 import type { SystemInstruction } from './instruction.ts';
@@ -33,8 +34,8 @@ const ENABLED = 0xff;
 export interface HardwareBreakpoint {
   readonly index: number;
   readonly kind: BreakpointKind;
-  /** Linear address, signed, or port; a multiple of the length. */
-  readonly address: number;
+  /** Linear address or port; a multiple of the length. */
+  readonly address: LinearAddress;
   readonly lengthBytes: number;
 }
 
@@ -49,7 +50,7 @@ export function enabledBreakpoints(state: CpuState): HardwareBreakpoint[] {
     const lengthBytes = LENGTHS[(dr7 >>> (18 + 4 * index)) & 3] as number;
     if (((dr7 >>> (2 * index)) & 3) === 0) return [];
     if (kind === BreakpointKind.InputOutput && !hasBit(state.cr4, CR4.DE)) return [];
-    const address = Number(BigInt.asIntN(64, value & ~BigInt(lengthBytes - 1)));
+    const address = linearAddressOf(value & ~BigInt(lengthBytes - 1));
     return [{ index, kind, address, lengthBytes }];
   });
 }
@@ -58,13 +59,13 @@ export function enabledBreakpoints(state: CpuState): HardwareBreakpoint[] {
 export function matchBreakpoints(
   state: CpuState,
   kinds: readonly BreakpointKind[],
-  address: number,
+  address: LinearAddress,
   lengthBytes: number,
 ): number {
   let bits = 0;
   for (const breakpoint of enabledBreakpoints(state)) {
-    const end = breakpoint.address + breakpoint.lengthBytes;
-    const overlaps = address < end && breakpoint.address < address + lengthBytes;
+    const end = plus(breakpoint.address, breakpoint.lengthBytes);
+    const overlaps = address < end && breakpoint.address < plus(address, lengthBytes);
     if (overlaps && kinds.includes(breakpoint.kind)) bits |= 1 << breakpoint.index;
   }
   return bits;

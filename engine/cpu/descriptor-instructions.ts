@@ -1,5 +1,7 @@
 /** LGDT, LIDT, SGDT, SIDT, LLDT, SLDT, LTR, STR, LAR, LSL, VERR, VERW, ARPL (SDM volume 2). */
-import { checkSegment, isCanonical, readLinear, writeLinear } from './access.ts';
+
+import { type LinearAddress, linearAddressOf, plus } from '../isa/linear-address.ts';
+import { checkSegment, isCpuCanonical, readLinear, writeLinear } from './access.ts';
 import {
   type Descriptor,
   descriptorAddress,
@@ -26,7 +28,7 @@ import { loadLdtr, loadTr } from './segmentation.ts';
 import { LDTR, TR } from './state.ts';
 
 interface TableRegister {
-  readonly base: number;
+  readonly base: LinearAddress;
   readonly limit: number;
 }
 
@@ -36,10 +38,10 @@ function readPseudoDescriptor(cpu: Processor, insn: DecodedInstruction): TableRe
   const baseBytes = is64Bit(cpu.state) ? 8 : 4;
   const linear = checkSegment(cpu, operand.segment, operand.offset, 2 + baseBytes, 'read');
   const limit = Number(readLinear(cpu, linear, 2, Privilege.Current));
-  const raw = readLinear(cpu, linear + 2, baseBytes, Privilege.Current);
+  const raw = readLinear(cpu, plus(linear, 2), baseBytes, Privilege.Current);
   if (baseBytes === 4) return { limit, base: Number(insn.operandSize === 16 ? raw & 0xff_ffffn : raw) };
-  const base = Number(BigInt.asIntN(64, raw));
-  if (!isCanonical(base)) throw GP(0);
+  const base = linearAddressOf(raw);
+  if (!isCpuCanonical(cpu, base)) throw GP(0);
   return { limit, base };
 }
 
@@ -50,7 +52,7 @@ function storePseudoDescriptor(cpu: Processor, insn: DecodedInstruction, table: 
   const linear = checkSegment(cpu, operand.segment, operand.offset, 2 + baseBytes, 'write');
   cpu.memory.probeWrite(linear, 2 + baseBytes, Privilege.Current);
   writeLinear(cpu, linear, 2, BigInt(table.limit), Privilege.Current);
-  writeLinear(cpu, linear + 2, baseBytes, BigInt(table.base), Privilege.Current);
+  writeLinear(cpu, plus(linear, 2), baseBytes, BigInt(table.base), Privilege.Current);
 }
 
 function checkPrivileged({ state }: Processor): void {

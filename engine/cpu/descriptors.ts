@@ -1,4 +1,6 @@
 /** Segment descriptors and the tables that hold them (SDM volume 3, "Segment Descriptors"). */
+
+import { type LinearAddress, low32, plus } from '../isa/linear-address.ts';
 import { GP, type GuestFault } from './events.ts';
 import { isIa32e } from './modes.ts';
 import { Privilege, type Processor } from './processor.ts';
@@ -13,7 +15,7 @@ export interface Descriptor {
   /** Selector it was read with. */
   readonly selector: number;
   /** Linear address of its first byte. */
-  readonly address: number;
+  readonly address: LinearAddress;
   readonly low: number;
   readonly high: number;
   /** Access rights in the VMCS format. */
@@ -67,7 +69,7 @@ export function descriptorLimit(d: Descriptor): number {
 }
 
 /** Linear address of the descriptor a selector refers to, or undefined where it lies outside its table. */
-export function descriptorAddress(processor: Processor, selector: number, lengthBytes = 8): number | undefined {
+export function descriptorAddress(processor: Processor, selector: number, lengthBytes = 8): LinearAddress | undefined {
   const { state } = processor;
   const offset = selector & 0xfff8;
   const ldtr = state.segment(LDTR);
@@ -80,8 +82,9 @@ export function descriptorAddress(processor: Processor, selector: number, length
 }
 
 /** An address in a table of the system: 32 bits wide outside IA-32e mode. */
-export function tableAddress(processor: Processor, base: number, offset: number): number {
-  return isIa32e(processor.state) ? base + offset : (base + offset) >>> 0;
+export function tableAddress(processor: Processor, base: LinearAddress, offset: number): LinearAddress {
+  const linear = plus(base, offset);
+  return isIa32e(processor.state) ? linear : low32(linear);
 }
 
 /** Reads the descriptor of a non-null selector; throws `fault(selector)` outside the table's limit. */
@@ -91,10 +94,10 @@ export function readDescriptor(processor: Processor, selector: number, fault: Fa
   return descriptorAt(processor, selector, address);
 }
 
-export function descriptorAt(processor: Processor, selector: number, address: number): Descriptor {
+export function descriptorAt(processor: Processor, selector: number, address: LinearAddress): Descriptor {
   const { memory } = processor;
   const low = memory.readU32(address, Privilege.Supervisor);
-  const high = memory.readU32(address + 4, Privilege.Supervisor);
+  const high = memory.readU32(plus(address, 4), Privilege.Supervisor);
   const attributes = (high >>> 8) & 0xf0ff;
   return { selector, address, low, high, attributes, dpl: (attributes >>> 5) & 3 };
 }
@@ -102,8 +105,9 @@ export function descriptorAt(processor: Processor, selector: number, address: nu
 /** Bits 63:32 of the base of a 16-byte system descriptor; throws `fault` if its type bits in the last dword are set. */
 export function upperBase(processor: Processor, d: Descriptor, fault: FaultOf): number {
   if (descriptorAddress(processor, d.selector, 16) === undefined) throw fault(selectorCode(d.selector));
-  if (processor.memory.readU32(d.address + 12, Privilege.Supervisor) & 0x1f00) throw fault(selectorCode(d.selector));
-  return processor.memory.readU32(d.address + 8, Privilege.Supervisor);
+  if (processor.memory.readU32(plus(d.address, 12), Privilege.Supervisor) & 0x1f00)
+    throw fault(selectorCode(d.selector));
+  return processor.memory.readU32(plus(d.address, 8), Privilege.Supervisor);
 }
 
 /**
@@ -112,7 +116,7 @@ export function upperBase(processor: Processor, d: Descriptor, fault: FaultOf): 
  */
 export function markAccessed(processor: Processor, d: Descriptor): number {
   if ((d.attributes & ACCESS.ACCESSED) === 0) {
-    processor.memory.writeU8(d.address + 5, ((d.high >>> 8) & 0xff) | ACCESS.ACCESSED, Privilege.Supervisor);
+    processor.memory.writeU8(plus(d.address, 5), ((d.high >>> 8) & 0xff) | ACCESS.ACCESSED, Privilege.Supervisor);
   }
   return d.attributes | ACCESS.ACCESSED;
 }

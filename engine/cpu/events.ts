@@ -2,6 +2,7 @@
  * What can end an instruction before it completes. Both are thrown by the TypeScript side of the CPU (never across
  * wasm frames: the imports of compiled code catch them) and carry plain data, no stack trace.
  */
+import type { LinearAddress } from '../isa/linear-address.ts';
 
 /** Exception and interrupt vectors (SDM volume 3, "Exception and Interrupt Reference"). */
 export const Vector = {
@@ -14,12 +15,12 @@ export type VectorName = keyof typeof Vector;
 export class GuestFault {
   readonly vector: number;
   readonly errorCode: number | undefined;
-  /** The faulting linear address of #PF, which delivery stores to CR2. Signed number. */
-  readonly linear: number | undefined;
+  /** The faulting linear address of #PF, which delivery stores to CR2. */
+  readonly linear: LinearAddress | undefined;
   /** Whether the IRET that faults has ended blocking by NMI. */
   unblockedNmi?: boolean;
 
-  constructor(vector: number, errorCode?: number, linear?: number) {
+  constructor(vector: number, errorCode?: number, linear?: LinearAddress) {
     this.vector = vector;
     this.errorCode = errorCode;
     this.linear = linear;
@@ -36,7 +37,7 @@ export const NP = (code: number) => new GuestFault(Vector.NP, code);
 export const SS_ = (code: number) => new GuestFault(Vector.SS, code);
 export const GP = (code: number) => new GuestFault(Vector.GP, code);
 export const AC = () => new GuestFault(Vector.AC, 0);
-export const PF = (code: number, linear: number) => new GuestFault(Vector.PF, code, linear);
+export const PF = (code: number, linear: LinearAddress) => new GuestFault(Vector.PF, code, linear);
 
 /** A VM exit to be taken instead of completing the instruction (fault-like) or after it (trap-like; see vmx/). */
 export class VmExit {
@@ -44,8 +45,8 @@ export class VmExit {
   readonly reason: number;
   /** Exit qualification; of AMD-V, EXITINFO1. */
   readonly qualification: bigint;
-  /** Guest-linear address, if the exit reports one. Signed number. */
-  readonly guestLinear: number | undefined;
+  /** Guest-linear address, if the exit reports one. */
+  readonly guestLinear: LinearAddress | undefined;
   /** Guest-physical address, if the exit reports one. */
   readonly guestPhysical: number | undefined;
   /** VM-exit instruction-information field, if the exit reports one. */
@@ -61,7 +62,7 @@ export class VmExit {
     reason: number,
     qualification = 0n,
     more: {
-      guestLinear?: number;
+      guestLinear?: LinearAddress;
       guestPhysical?: number;
       instructionInformation?: number;
       suppressesVe?: boolean;

@@ -1,4 +1,6 @@
 /** Far JMP, CALL and RET (SDM volume 2, "JMP", "CALL", "RET"; volume 3, "Privilege Levels"). */
+
+import { type LinearAddress, linearAddressOf } from '../isa/linear-address.ts';
 import { readOperandMemory } from './access.ts';
 import { callThroughGate, jumpThroughGate } from './call-gate.ts';
 import { checkCodeSegment, checkTarget, commitCode, enterCode, pushReturnAddress } from './code-segment.ts';
@@ -28,7 +30,7 @@ import { transferToTask } from './task-transfer.ts';
 
 interface FarPointer {
   readonly selector: number;
-  readonly offset: number;
+  readonly offset: LinearAddress;
 }
 
 function readFarPointer(processor: Processor, insn: DecodedInstruction): FarPointer {
@@ -36,7 +38,7 @@ function readFarPointer(processor: Processor, insn: DecodedInstruction): FarPoin
   if (operand.kind === 'far-pointer') return operand;
   if (operand.kind !== 'memory') throw new Error(`internal: far pointer expected, found ${operand.kind}`);
   const sizeBytes = insn.operandSize / 8;
-  const offset = Number(BigInt.asIntN(64, readOperandMemory(processor, operand, 0, sizeBytes)));
+  const offset = linearAddressOf(readOperandMemory(processor, operand, 0, sizeBytes));
   const selector = Number(readOperandMemory(processor, operand, sizeBytes, 2));
   return { selector, offset };
 }
@@ -82,14 +84,20 @@ function jumpReal(processor: Processor, target: FarPointer): void {
   processor.jump(target.offset);
 }
 
-function jumpToCode(processor: Processor, d: Descriptor, offset: number): void {
+function jumpToCode(processor: Processor, d: Descriptor, offset: LinearAddress): void {
   const { cpl } = processor.state;
   checkCodeSegment(processor, d, rplOf(d.selector), cpl, selectorCode(d.selector));
   checkTarget(processor, d, offset);
   enterCode(processor, d, offset, cpl);
 }
 
-function callCode(processor: Processor, d: Descriptor, offset: number, sizeBytes: number, nextIp: number): void {
+function callCode(
+  processor: Processor,
+  d: Descriptor,
+  offset: LinearAddress,
+  sizeBytes: number,
+  nextIp: LinearAddress,
+): void {
   const { cpl } = processor.state;
   checkCodeSegment(processor, d, rplOf(d.selector), cpl, selectorCode(d.selector));
   const frame = pushReturnAddress(processor, sizeBytes, nextIp);

@@ -1,4 +1,5 @@
 /** How the executions hand a heavy instruction to its function: the decoded form as the system side needs it. */
+import type { LinearAddress } from '../isa/linear-address.ts';
 import type { Processor } from './processor.ts';
 
 /** A memory operand; `base`, `index`, `scale` and `displacement` are as encoded, for VM-exit information. */
@@ -7,7 +8,7 @@ export interface MemoryOperand {
   /** Index of the segment register, overrides applied. */
   readonly segment: number;
   /** Effective address, address size applied: unsigned for 16- and 32-bit addresses, signed for 64-bit ones. */
-  readonly offset: number;
+  readonly offset: LinearAddress;
   /** Bytes of the access, 0 where the instruction does not say. */
   readonly sizeBytes: number;
   /** Register numbers, undefined where there is none; 16 is RIP. */
@@ -42,8 +43,8 @@ export interface DecodedInstruction {
   readonly operandSize: 16 | 32 | 64;
   readonly addressSize: 16 | 32 | 64;
   /** RIP of this instruction and of the next. */
-  readonly ip: number;
-  readonly nextIp: number;
+  readonly ip: LinearAddress;
+  readonly nextIp: LinearAddress;
   readonly repPrefix: 'rep' | 'repne' | undefined;
   /** Segment of the memory source of OUTS: DS or its override. */
   readonly segment: number;

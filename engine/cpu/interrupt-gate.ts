@@ -1,4 +1,6 @@
 /** Delivery through interrupt and trap gates of the IDT (SDM volume 3, "Exception and Interrupt Handling in 64-bit Mode" and before). */
+
+import { joined, type LinearAddress, low32, offsetInPage, plus } from '../isa/linear-address.ts';
 import { checkLongCode, checkTarget, commitCode } from './code-segment.ts';
 import {
   type Descriptor,
@@ -29,7 +31,7 @@ const IDT = 2;
 
 interface InterruptGate {
   readonly selector: number;
-  readonly offset: number;
+  readonly offset: LinearAddress;
   /** Width of what is pushed. */
   readonly sizeBytes: 2 | 4 | 8;
   /** Whether entry clears IF. */
@@ -62,7 +64,8 @@ export function deliverThroughGate(processor: Processor, event: CpuEvent): void 
 function enterTask(processor: Processor, event: CpuEvent, selector: number, ext: number): void {
   const d = readTaskDescriptor(processor, selector, { ext });
   processor.intercepts?.onTaskSwitch?.(selector, 'idt');
-  const { returnIp, errorCode } = event;
+  const { errorCode } = event;
+  const returnIp = low32(event.returnIp);
   const flags = savedFlags(processor, event);
   const fault = switchTask(processor, d, { source: 'idt', returnIp, flags, ext, errorCode });
   if (fault) throw fault;
@@ -76,7 +79,7 @@ function readGate(processor: Processor, event: CpuEvent, ext: number): Interrupt
   if (event.vector * entryBytes + entryBytes - 1 > state.idtrLimit) throw GP(code);
   const at = tableAddress(processor, state.idtrBase, event.vector * entryBytes);
   const low = memory.readU32(at, Privilege.Supervisor);
-  const high = memory.readU32(at + 4, Privilege.Supervisor);
+  const high = memory.readU32(plus(at, 4), Privilege.Supervisor);
   const type = (high >>> 8) & 0x1f;
   if (!isGateType(type, long)) throw GP(code);
   if (isSoftware(event) && ((high >>> 13) & 3) < state.cpl) throw GP(code);
@@ -84,10 +87,10 @@ function readGate(processor: Processor, event: CpuEvent, ext: number): Interrupt
   if (type === SystemType.taskGate) return { task: low >>> 16 };
   const wide = (type & 8) !== 0;
   const offset32 = ((low & 0xffff) | (wide ? high & 0xffff_0000 : 0)) >>> 0;
-  const upper = long ? memory.readU32(at + 8, Privilege.Supervisor) : 0;
+  const upper = long ? memory.readU32(plus(at, 8), Privilege.Supervisor) : 0;
   return {
     selector: low >>> 16,
-    offset: (upper | 0) * 0x1_0000_0000 + offset32,
+    offset: joined(upper, offset32),
     sizeBytes: long ? 8 : wide ? 4 : 2,
     interrupt: (type & 1) === 0,
     ist: long ? high & 7 : 0,
@@ -183,7 +186,12 @@ function enter64(
   const oldPointer = readStackPointer(processor, 64);
   const switched = inner || gate.ist > 0;
   const top = switched ? readInnerStackPointer64(processor, cpl, gate.ist, ext) : oldPointer;
-  const frame = stack64(processor, Math.floor(top / 16) * 16, ext, inner ? Privilege.Supervisor : Privilege.Current);
+  const frame = stack64(
+    processor,
+    plus(top, -(offsetInPage(top) % 16)),
+    ext,
+    inner ? Privilege.Supervisor : Privilege.Current,
+  );
   frame.push(state.segment(SS).selector, 8);
   frame.push(oldPointer, 8);
   pushEvent(processor, frame, event, 8);

@@ -2,6 +2,8 @@
  * Delivery of interrupts and exceptions through the IVT and the IDT, and what becomes of faults during delivery
  * (SDM volume 3, "Interrupt and Exception Handling").
  */
+
+import { low32, plus } from '../isa/linear-address.ts';
 import { type DebugFault, isDebugFault } from './debug-exceptions.ts';
 import { GP, GuestFault, Vector } from './events.ts';
 import { readFlags } from './flags.ts';
@@ -132,14 +134,14 @@ function deliverThroughIvt(processor: Processor, event: CpuEvent): void {
   const { memory, state } = processor;
   const entry = event.vector * 4;
   if (entry + 3 > state.idtrLimit) throw GP(entry * 2 + 2);
-  const at = (state.idtrBase + entry) >>> 0;
+  const at = low32(plus(state.idtrBase, entry));
   const offset = memory.readU16(at, Privilege.Supervisor);
   const selector = memory.readU16(at + 2, Privilege.Supervisor);
   const frame = currentStack(processor);
   const flags = readFlags(state);
   frame.push(flags & 0xffff, 2);
   frame.push(state.segment(CS).selector, 2);
-  frame.push(event.returnIp & 0xffff, 2);
+  frame.push(event.returnIp, 2);
   commitToCurrentStack(processor, frame);
   processor.writeFlags(flags & ~(RFLAGS.IF | RFLAGS.TF | RFLAGS.AC | RFLAGS.RF));
   loadRealSegment(state, CS, selector);

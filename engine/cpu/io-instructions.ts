@@ -1,4 +1,6 @@
 /** IN, OUT, INS, OUTS and the I/O permission bitmap (SDM volume 1, "Input/Output"). */
+
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { checkSegment, readLinear, writeLinear } from './access.ts';
 import { meetPortBreakpoints } from './debug-registers.ts';
 import { SystemType, tableAddress } from './descriptors.ts';
@@ -78,7 +80,7 @@ export const OUT: SystemInstruction = (cpu, insn) => {
 };
 
 /** A count or index register, as wide as the address size. */
-function readIndex({ state }: Processor, index: number, bits: 16 | 32 | 64): number {
+function readIndex({ state }: Processor, index: number, bits: 16 | 32 | 64): LinearAddress {
   if (bits === 64) return state.gprLinear(index);
   return bits === 32 ? state.gpr32(index) : state.gpr32(index) & 0xffff;
 }

@@ -1,4 +1,6 @@
 /** IRET, IRETD, IRETQ (SDM volume 2, "IRET/IRETD/IRETQ"). */
+
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { checkTarget, commitCode } from './code-segment.ts';
 import { markAccessed, rplOf } from './descriptors.ts';
 import { GP, GuestFault } from './events.ts';
@@ -15,7 +17,7 @@ import { returnToPreviousTask } from './task-transfer.ts';
 import { iretVirtual8086, returnToVirtual8086 } from './virtual-8086.ts';
 
 interface Popped {
-  readonly offset: number;
+  readonly offset: LinearAddress;
   readonly selector: number;
   readonly flags: number;
 }

@@ -2,7 +2,9 @@
  * Vector instructions whose mask decides which lanes they access memory for: MASKMOVQ, MASKMOVDQU, VMASKMOV, VPMASKMOV and the
  * gathers. Lanes that are not chosen cannot fault.
  */
+
 import { Code } from 'iced-x86';
+import { type LinearAddress, linearAddressOf, low32, plus } from '../isa/linear-address.ts';
 import { checkSegment, readLinear, writeLinear } from './access.ts';
 import { UD } from './events.ts';
 import type { DecodedInstruction, MemoryOperand, SystemInstruction } from './instruction.ts';
@@ -39,9 +41,9 @@ function chosenLanes({ view }: CpuState, mask: VectorOperand, laneBytes: number)
 }
 
 /** Offsets wrap at the address size. */
-function wrapped(insn: DecodedInstruction, offset: number): number {
+function wrapped(insn: DecodedInstruction, offset: LinearAddress): LinearAddress {
   if (insn.addressSize === 64) return offset;
-  return insn.addressSize === 32 ? offset >>> 0 : offset & 0xffff;
+  return insn.addressSize === 32 ? low32(offset) : low32(offset) & 0xffff;
 }
 
 /** Bytes at a wasm address as an unsigned number. */
@@ -61,10 +63,10 @@ function storeLanes(
   source: VectorOperand,
   mask: VectorOperand,
   laneBytes: number,
-  to: { readonly segment: number; readonly offset: number },
+  to: { readonly segment: number; readonly offset: LinearAddress },
 ): void {
   const places = chosenLanes(cpu.state, mask, laneBytes).map((lane) => {
-    const offset = wrapped(insn, to.offset + lane * laneBytes);
+    const offset = wrapped(insn, plus(to.offset, lane * laneBytes));
     const linear = checkSegment(cpu, to.segment, offset, laneBytes, 'write');
     cpu.memory.probeWrite(linear, laneBytes, Privilege.Current);
     return { lane, linear };
@@ -107,7 +109,7 @@ const maskedMove =
     }
     const [dest, mask, memory] = [vectorOperand(insn, 0), vectorOperand(insn, 1), memoryOf(insn, 2)];
     const loaded = chosenLanes(cpu.state, mask, laneBytes).map((lane) => {
-      const offset = wrapped(insn, memory.offset + lane * laneBytes);
+      const offset = wrapped(insn, plus(memory.offset, lane * laneBytes));
       const linear = checkSegment(cpu, memory.segment, offset, laneBytes, 'read');
       return { lane, value: readLinear(cpu, linear, laneBytes, Privilege.Current) };
     });
@@ -130,12 +132,12 @@ function gatherOffset(
   memory: MemoryOperand,
   at: number,
   bytes: 4 | 8,
-): number {
+): LinearAddress {
   const { view } = state;
   const index = bytes === 4 ? BigInt(view.getInt32(at, true)) : view.getBigInt64(at, true);
   const base = memory.base === undefined ? 0n : state.gpr(memory.base);
   const sum = base + (index << BigInt(memory.scale)) + memory.displacement;
-  return Number(insn.addressSize === 64 ? BigInt.asIntN(64, sum) : BigInt.asUintN(32, sum));
+  return linearAddressOf(insn.addressSize === 64 ? sum : BigInt.asUintN(32, sum));
 }
 
 /**

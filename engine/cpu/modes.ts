@@ -1,4 +1,5 @@
 /** Operating modes and what derives from them (SDM volume 3, "Modes of Operation"). */
+import { type LinearAddress, low32, plus } from '../isa/linear-address.ts';
 import type { Processor } from './processor.ts';
 import { ACCESS, CR0, EFER, RFLAGS } from './register-bits.ts';
 import { type CpuState, CS, GS, type SegmentRegister, SS } from './state.ts';
@@ -71,8 +72,8 @@ export function stackSize(state: CpuState): 16 | 32 | 64 {
 }
 
 /** The linear address that an offset in the code segment stands for. */
-export const linearOfRip = (state: CpuState, rip: number = state.rip): number =>
-  is64Bit(state) ? rip : (state.segment(CS).base + rip) >>> 0;
+export const linearOfRip = (state: CpuState, rip: LinearAddress = state.rip): LinearAddress =>
+  is64Bit(state) ? rip : low32(plus(state.segment(CS).base, rip));
 
 /** Derives `state.mode` and the fast limits anew; to be called after CR0, IA32_EFER, CS or RFLAGS.VM changed. */
 export function refreshMode(processor: Processor): void {

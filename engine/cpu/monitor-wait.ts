@@ -1,4 +1,6 @@
 /** MONITOR and MWAIT (SDM volume 2). */
+
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { checkSegment } from './access.ts';
 import { GP, UD } from './events.ts';
 import type { DecodedInstruction, SystemInstruction } from './instruction.ts';
@@ -18,7 +20,7 @@ function checkExistence({ model, state }: Processor): void {
   if (!model.has('MONITOR') || !isOn || state.cpl !== 0) throw UD();
 }
 
-function monitoredOffset({ state }: Processor, { addressSize }: DecodedInstruction): number {
+function monitoredOffset({ state }: Processor, { addressSize }: DecodedInstruction): LinearAddress {
   if (addressSize === 64) return state.gprLinear(RAX);
   return addressSize === 32 ? state.gpr32(RAX) : state.gpr32(RAX) & 0xffff;
 }

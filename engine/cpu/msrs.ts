@@ -1,5 +1,7 @@
 /** The model-specific registers (SDM volume 4) as one table, and RDMSR and WRMSR over it. */
-import { isCanonical } from './access.ts';
+
+import { type LinearAddress, linearAddressOf } from '../isa/linear-address.ts';
+import { isCpuCanonical } from './access.ts';
 import { PHYSICAL_ADDRESS_BITS } from './cpuid.ts';
 import { GP } from './events.ts';
 import { refreshMode } from './modes.ts';
@@ -26,9 +28,9 @@ export function checkReserved(value: bigint, writable: bigint): void {
   if ((value & ~writable) !== 0n) throw GP(0);
 }
 
-const asCanonical = (value: bigint): number => {
-  const linear = Number(BigInt.asIntN(64, value));
-  if (!isCanonical(linear)) throw GP(0);
+const asCanonical = (processor: Processor, value: bigint): LinearAddress => {
+  const linear = linearAddressOf(value);
+  if (!isCpuCanonical(processor, linear)) throw GP(0);
   return linear;
 };
 
@@ -51,14 +53,14 @@ export function fieldMsr(index: number, name: string, field: FieldName, writable
 function linearMsr(
   index: number,
   name: string,
-  read: (s: CpuState) => number,
-  write: (s: CpuState, v: number) => void,
+  read: (s: CpuState) => LinearAddress,
+  write: (s: CpuState, v: LinearAddress) => void,
 ) {
   return {
     index,
     name,
     read: ({ state }: Processor) => BigInt.asUintN(64, BigInt(read(state))),
-    write: ({ state }: Processor, value: bigint) => write(state, asCanonical(value)),
+    write: (processor: Processor, value: bigint) => write(processor.state, asCanonical(processor, value)),
   };
 }
 
@@ -188,7 +190,7 @@ const systemCalls: readonly Msr[] = msrsOf('SYSCALL', [
   linearMsr(
     0xc000_0082,
     'IA32_LSTAR',
-    (s) => Number(BigInt.asIntN(64, s.lstar)),
+    (s) => linearAddressOf(s.lstar),
     (s, v) => {
       s.lstar = BigInt.asUintN(64, BigInt(v));
     },
@@ -196,7 +198,7 @@ const systemCalls: readonly Msr[] = msrsOf('SYSCALL', [
   linearMsr(
     0xc000_0083,
     'IA32_CSTAR',
-    (s) => Number(BigInt.asIntN(64, s.cstar)),
+    (s) => linearAddressOf(s.cstar),
     (s, v) => {
       s.cstar = BigInt.asUintN(64, BigInt(v));
     },

@@ -1,4 +1,6 @@
 /** Reads and writes of the operands of heavy instructions. */
+
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { checkSegment, readOperandMemory, writeLinear } from './access.ts';
 import type { DecodedInstruction, DecodedOperand, MemoryOperand } from './instruction.ts';
 import { Privilege, type Processor } from './processor.ts';
@@ -47,7 +49,7 @@ export function readWord(processor: Processor, insn: DecodedInstruction, index: 
 }
 
 /** Linear address of a memory operand that is going to be written; throws what the write would. */
-export function probeOperand(processor: Processor, operand: MemoryOperand, sizeBytes: number): number {
+export function probeOperand(processor: Processor, operand: MemoryOperand, sizeBytes: number): LinearAddress {
   const linear = checkSegment(processor, operand.segment, operand.offset, sizeBytes, 'write');
   processor.memory.probeWrite(linear, sizeBytes, Privilege.Current);
   return linear;

@@ -1,4 +1,6 @@
 /** Returns to code that a far transfer or an event left: what RET far and IRET share. */
+
+import { type LinearAddress, plus } from '../isa/linear-address.ts';
 import { checkLongCode, checkTarget, commitCode, isLongCode } from './code-segment.ts';
 import {
   type Descriptor,
@@ -34,7 +36,7 @@ export function readReturnCode(processor: Processor, selector: number): Descript
 /** Stack that a return to an outer ring restores; `release` bytes of parameters are taken off it too. */
 export interface OuterStack {
   readonly selector: number;
-  readonly pointer: number;
+  readonly pointer: LinearAddress;
   readonly release: number;
 }
 
@@ -42,7 +44,7 @@ export interface OuterStack {
 export function returnToOuter(
   processor: Processor,
   d: Descriptor,
-  offset: number,
+  offset: LinearAddress,
   stack: OuterStack,
   beforeCommit: () => void = () => {},
 ): void {
@@ -59,7 +61,7 @@ export function returnToOuter(
   refreshMode(processor);
   const size = stackSize(state);
   writeStackPointer(processor, size, stack.pointer);
-  if (stack.release > 0) writeStackPointer(processor, size, readStackPointer(processor, size) + stack.release);
+  if (stack.release > 0) writeStackPointer(processor, size, plus(readStackPointer(processor, size), stack.release));
   if (outer) dropInnerSegments(state);
   processor.jump(offset);
 }

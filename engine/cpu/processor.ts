@@ -2,6 +2,8 @@
  * What the system side of the CPU works on: the state, linear memory, the TLB's maintenance, ports, the CPU model, and
  * the two parties that are asked or told: VMX (intercepts) and the debugger (hooks).
  */
+
+import type { LinearAddress } from '../isa/linear-address.ts';
 import type { GuestFault, VmExit } from './events.ts';
 import { Unimplemented } from './events.ts';
 import { readFlags, writeFlags } from './flags.ts';
@@ -19,26 +21,25 @@ import type { CpuState } from './state.ts';
 export const Privilege = { Current: 0, Supervisor: 1 } as const;
 export type Privilege = (typeof Privilege)[keyof typeof Privilege];
 
-/** Linear memory. Addresses are signed numbers; accesses throw PF, or GP(0) when the address is not canonical. */
+/** Linear memory. Accesses throw PF, or GP(0) when the address is not canonical. */
 export interface SystemMemory {
-  readU8(linear: number, privilege: Privilege): number;
-  readU16(linear: number, privilege: Privilege): number;
-  readU32(linear: number, privilege: Privilege): number;
-  readU64(linear: number, privilege: Privilege): bigint;
-  /** 64 bits as a signed number, exact for canonical addresses. */
-  readLinearNumber64(linear: number, privilege: Privilege): number;
+  readU8(linear: LinearAddress, privilege: Privilege): number;
+  readU16(linear: LinearAddress, privilege: Privilege): number;
+  readU32(linear: LinearAddress, privilege: Privilege): number;
+  readU64(linear: LinearAddress, privilege: Privilege): bigint;
+  readLinearNumber64(linear: LinearAddress, privilege: Privilege): LinearAddress;
   /** The low half of 64 bits, all of which are accessed; unsigned. */
-  readLowHalf64(linear: number, privilege: Privilege): number;
-  writeU8(linear: number, value: number, privilege: Privilege): void;
-  writeU16(linear: number, value: number, privilege: Privilege): void;
-  writeU32(linear: number, value: number, privilege: Privilege): void;
-  writeU64(linear: number, value: bigint, privilege: Privilege): void;
-  /** Writes an integer number as 64 bits, two's complement. */
-  writeLinearNumber64(linear: number, value: number, privilege: Privilege): void;
+  readLowHalf64(linear: LinearAddress, privilege: Privilege): number;
+  writeU8(linear: LinearAddress, value: number, privilege: Privilege): void;
+  writeU16(linear: LinearAddress, value: number, privilege: Privilege): void;
+  writeU32(linear: LinearAddress, value: number, privilege: Privilege): void;
+  writeU64(linear: LinearAddress, value: bigint, privilege: Privilege): void;
+  /** Writes an address, or another integer number, as 64 bits in two's complement. */
+  writeLinearNumber64(linear: LinearAddress, value: LinearAddress, privilege: Privilege): void;
   /** Faults as a write of the range would, without writing. */
-  probeWrite(linear: number, lengthBytes: number, privilege: Privilege): void;
+  probeWrite(linear: LinearAddress, lengthBytes: number, privilege: Privilege): void;
   /** Host-physical address for a read (`access` 0). */
-  translate(linear: number, access: 0, privilege: Privilege): number;
+  translate(linear: LinearAddress, access: 0, privilege: Privilege): number;
   /** True while an IRET that ended blocking by NMI runs: exit qualifications of EPT violations say so in bit 12. */
   nmiUnblockingDueToIret: boolean;
 }
@@ -52,11 +53,11 @@ export interface TranslationRegisters {
   writeCr3(value: number, noFlush: boolean): void;
   writeCr4(value: number): void;
   writeEfer(value: number): void;
-  invlpg(linear: number): void;
+  invlpg(linear: LinearAddress): void;
   /** Drops everything cached, after reset put new registers in place. */
   reset(): void;
   /** INVPCID with a valid descriptor: types 0 to 3. */
-  invpcid(type: number, pcid: number, linear: number): void;
+  invpcid(type: number, pcid: number, linear: LinearAddress): void;
   /** To be called after PKRU or IA32_PKRS changed. */
   keyRightsChanged(): void;
   /** To be called after the CPL or RFLAGS.AC changed. */
@@ -96,7 +97,7 @@ export interface CpuEvent {
   readonly vector: number;
   readonly errorCode?: number | undefined;
   /** RIP to save: of the instruction for faults, of the next one for traps and software interrupts. */
-  readonly returnIp: number;
+  readonly returnIp: LinearAddress;
   /** Length of the instruction that caused a software interrupt or exception. */
   readonly instructionLengthBytes?: number | undefined;
   /** Whether RF is saved as 1, as for fault-class exceptions; otherwise as it is. VM entry injects without. */
@@ -119,7 +120,7 @@ export interface Intercepts {
   onHlt?(): boolean;
   onInvd?(): void;
   onWbinvd?(): void;
-  onInvlpg?(linear: number): void;
+  onInvlpg?(linear: LinearAddress): void;
   onInvpcid?(insn: DecodedInstruction): void;
   onRdtsc?(): boolean;
   onRdtscp?(): void;
@@ -138,7 +139,7 @@ export interface Intercepts {
   /** Returns whether CLTS is to clear CR0.TS (it is not when the host owns the bit and shadows it as 0). */
   onClts?(): boolean;
   /** Returns the source operand to load in place of `source`; `linear` is that of a memory operand. */
-  onLmsw?(source: number, linear: number | undefined): number;
+  onLmsw?(source: number, linear: LinearAddress | undefined): number;
   /** The value SMSW stores, given CR0. */
   onSmsw?(cr0: number): number;
   onDr?(register: number, gpr: number, direction: 'read' | 'write'): void;
@@ -261,7 +262,7 @@ export class Processor {
   }
 
   /** Continues at `rip` instead of the next instruction. */
-  jump(rip: number): void {
+  jump(rip: LinearAddress): void {
     this.state.rip = rip;
     this.transferred = true;
   }

@@ -1,4 +1,6 @@
 /** Loading segment registers and the system segments, with the manual's checks (SDM volume 3, "Protection"). */
+
+import { joined, plus } from '../isa/linear-address.ts';
 import {
   type Descriptor,
   descriptorBase,
@@ -140,7 +142,7 @@ export function loadTr(processor: Processor, selector: number): void {
     type === SystemType.tssAvailable || (type === SystemType.tss16Available && !isIa32e(state));
   const d = readSystemDescriptor(processor, selector, available);
   const upper = isIa32e(state) ? upperBase(processor, d, GP) : 0;
-  processor.memory.writeU8(d.address + 5, ((d.high >>> 8) & 0xff) | 2, Privilege.Supervisor);
+  processor.memory.writeU8(plus(d.address, 5), ((d.high >>> 8) & 0xff) | 2, Privilege.Supervisor);
   commitSystemSegment(state, TR, d, upper, d.attributes | 2);
 }
 
@@ -164,7 +166,7 @@ export function commitSystemSegment(
 ): void {
   const segment = state.segment(index);
   segment.selector = d.selector;
-  segment.base = (upper | 0) * 0x1_0000_0000 + descriptorBase(d);
+  segment.base = joined(upper, descriptorBase(d));
   segment.limit = descriptorLimit(d);
   segment.attributes = attributes;
 }

@@ -1,4 +1,6 @@
 /** Pushes and pops that take effect together or not at all. */
+
+import { type LinearAddress, low32, offsetInPage, pageOf, plus } from '../isa/linear-address.ts';
 import { checkSegment, isCanonical, readLinearNumber, withinLimit, writeLinearNumber } from './access.ts';
 import { SS_ } from './events.ts';
 import { PAGE_BYTES } from './memory-map.ts';
@@ -10,27 +12,27 @@ export const RSP = 4;
 
 export type StackSize = 16 | 32 | 64;
 
-export function readStackPointer(processor: Processor, size: StackSize): number {
+export function readStackPointer(processor: Processor, size: StackSize): LinearAddress {
   if (size === 64) return processor.state.gprLinear(RSP);
   const esp = processor.state.gpr32(RSP);
   return size === 32 ? esp : esp & 0xffff;
 }
 
 /** Writes SP, ESP or RSP; a 16-bit stack keeps the upper bits. */
-export function writeStackPointer(processor: Processor, size: StackSize, value: number): void {
+export function writeStackPointer(processor: Processor, size: StackSize, value: LinearAddress): void {
   const { state } = processor;
   if (size === 64) state.setGprLinear(RSP, value);
-  else if (size === 32) state.setGpr32(RSP, value);
-  else state.setGpr(RSP, (state.gpr(RSP) & ~0xffffn) | BigInt(value & 0xffff));
+  else if (size === 32) state.setGpr32(RSP, low32(value));
+  else state.setGpr(RSP, (state.gpr(RSP) & ~0xffffn) | BigInt(low32(value) & 0xffff));
 }
 
-const wrap = (size: StackSize, pointer: number): number => {
+const wrap = (size: StackSize, pointer: LinearAddress): LinearAddress => {
   if (size === 64) return pointer;
-  return size === 32 ? pointer >>> 0 : pointer & 0xffff;
+  return size === 32 ? low32(pointer) : low32(pointer) & 0xffff;
 };
 
 /** Checks one stack access and gives its linear address. */
-type StackCheck = (offset: number, sizeBytes: number) => number;
+type StackCheck = (offset: LinearAddress, sizeBytes: number) => LinearAddress;
 
 /** A push in the list of a frame: linear address, size in bytes, value. */
 const PUSH_NUMBERS = 3;
@@ -41,12 +43,12 @@ export class PushFrame {
   readonly #size: StackSize;
   readonly #check: StackCheck;
   readonly #privilege: Privilege;
-  readonly #pushes: number[] = [];
+  readonly #pushes: LinearAddress[] = [];
   /** The page that was probed last. */
   #probedPage = Number.NaN;
-  #pointer: number;
+  #pointer: LinearAddress;
 
-  constructor(processor: Processor, size: StackSize, pointer: number, check: StackCheck, privilege: Privilege) {
+  constructor(processor: Processor, size: StackSize, pointer: LinearAddress, check: StackCheck, privilege: Privilege) {
     this.#processor = processor;
     this.#size = size;
     this.#pointer = wrap(size, pointer);
@@ -55,8 +57,8 @@ export class PushFrame {
   }
 
   /** Pushes a slot of `sizeBytes` bytes, of which the low `writtenBytes` are written; throws what the write would. */
-  push(value: number, sizeBytes: number, writtenBytes = sizeBytes): void {
-    const pointer = wrap(this.#size, this.#pointer - sizeBytes);
+  push(value: LinearAddress, sizeBytes: number, writtenBytes = sizeBytes): void {
+    const pointer = wrap(this.#size, plus(this.#pointer, -sizeBytes));
     const linear = this.#check(pointer, writtenBytes);
     this.#probe(linear, writtenBytes);
     this.#pushes.push(linear, writtenBytes, value);
@@ -64,21 +66,20 @@ export class PushFrame {
   }
 
   /** What a write would throw is the same for all of a page. */
-  #probe(linear: number, lengthBytes: number): void {
-    const offset = linear & (PAGE_BYTES - 1);
-    const isInside = offset + lengthBytes <= PAGE_BYTES;
-    if (isInside && linear - offset === this.#probedPage) return;
+  #probe(linear: LinearAddress, lengthBytes: number): void {
+    const isInside = offsetInPage(linear) + lengthBytes <= PAGE_BYTES;
+    if (isInside && pageOf(linear) === this.#probedPage) return;
     this.#processor.memory.probeWrite(linear, lengthBytes, this.#privilege);
-    if (isInside) this.#probedPage = linear - offset;
+    if (isInside) this.#probedPage = pageOf(linear);
   }
 
   /** Writes all pushes and returns the new stack pointer. */
-  commit(): number {
+  commit(): LinearAddress {
     const pushes = this.#pushes;
     for (let i = 0; i < pushes.length; i += PUSH_NUMBERS) {
-      const linear = pushes[i] as number;
+      const linear = pushes[i] as LinearAddress;
       const sizeBytes = pushes[i + 1] as number;
-      writeLinearNumber(this.#processor, linear, sizeBytes, pushes[i + 2] as number, this.#privilege);
+      writeLinearNumber(this.#processor, linear, sizeBytes, pushes[i + 2] as LinearAddress, this.#privilege);
     }
     return this.#pointer;
   }
@@ -99,7 +100,7 @@ export function commitToCurrentStack(processor: Processor, frame: PushFrame): vo
 
 /** Hidden part of a stack segment that is not loaded yet. */
 export interface StackSegment {
-  readonly base: number;
+  readonly base: LinearAddress;
   readonly limit: number;
   readonly attributes: number;
 }
@@ -113,16 +114,22 @@ export function innerStack(
   errorCode: number,
 ): PushFrame {
   const check: StackCheck = (offset, sizeBytes) => {
-    if (!withinLimit(segment, offset, sizeBytes)) throw SS_(errorCode);
-    return (segment.base + offset) >>> 0;
+    if (!withinLimit(segment, low32(offset), sizeBytes)) throw SS_(errorCode);
+    return low32(plus(segment.base, offset));
   };
   return new PushFrame(processor, size, pointer, check, Privilege.Supervisor);
 }
 
 /** Pushes onto a stack given by a 64-bit stack pointer; non-canonical addresses throw SS(errorCode). */
-export function stack64(processor: Processor, pointer: number, errorCode: number, privilege: Privilege): PushFrame {
+export function stack64(
+  processor: Processor,
+  pointer: LinearAddress,
+  errorCode: number,
+  privilege: Privilege,
+): PushFrame {
+  const { state } = processor;
   const check: StackCheck = (linear, sizeBytes) => {
-    if (isCanonical(linear) && isCanonical(linear + sizeBytes - 1)) return linear;
+    if (isCanonical(state, linear) && isCanonical(state, plus(linear, sizeBytes - 1))) return linear;
     throw SS_(errorCode);
   };
   return new PushFrame(processor, 64, pointer, check, privilege);
@@ -132,7 +139,7 @@ export function stack64(processor: Processor, pointer: number, errorCode: number
 export class PopFrame {
   readonly #processor: Processor;
   readonly #size: StackSize;
-  #pointer: number;
+  #pointer: LinearAddress;
 
   constructor(processor: Processor) {
     this.#processor = processor;
@@ -141,12 +148,12 @@ export class PopFrame {
   }
 
   /** Linear address of the slot of `sizeBytes` bytes that is popped next; throws SS(0). */
-  #slot(sizeBytes: number): number {
+  #slot(sizeBytes: number): LinearAddress {
     return checkSegment(this.#processor, SS, this.#pointer, sizeBytes, 'read');
   }
 
-  /** Pops a 2- or 4-byte number, or an 8-byte address as a signed number; throws SS(0) or PF. */
-  popNumber(sizeBytes: number): number {
+  /** Pops a 2- or 4-byte number, or an 8-byte address; throws SS(0) or PF. */
+  popNumber(sizeBytes: number): LinearAddress {
     const value = readLinearNumber(this.#processor, this.#slot(sizeBytes), sizeBytes, Privilege.Current);
     this.skip(sizeBytes);
     return value;
@@ -154,7 +161,7 @@ export class PopFrame {
 
   /** Pops 2, 4 or 8 bytes, of which the low 32 bits count, unsigned; throws SS(0) or PF. */
   popLow32(sizeBytes: number): number {
-    if (sizeBytes !== 8) return this.popNumber(sizeBytes);
+    if (sizeBytes !== 8) return low32(this.popNumber(sizeBytes));
     const value = this.#processor.memory.readLowHalf64(this.#slot(sizeBytes), Privilege.Current);
     this.skip(sizeBytes);
     return value;
@@ -166,10 +173,10 @@ export class PopFrame {
   }
 
   skip(lengthBytes: number): void {
-    this.#pointer = wrap(this.#size, this.#pointer + lengthBytes);
+    this.#pointer = wrap(this.#size, plus(this.#pointer, lengthBytes));
   }
 
-  get pointer(): number {
+  get pointer(): LinearAddress {
     return this.#pointer;
   }
 

@@ -2,8 +2,8 @@
  * The layout of the CPU state in wasm memory: one table from which come the offsets that compiled code uses, the
  * typed accessors that TypeScript uses (state.ts), and the names and descriptions that the debugger shows.
  *
- * Types: `u32` is a number; `u64` a bigint; `linear` is a 64-bit field read as a *signed* JavaScript number, exact for
- * every canonical 48-bit address; `physical` a 64-bit field read as an unsigned number (52 bits).
+ * Types: `u32` is a number; `u64` a bigint; `linear` a 64-bit field read as a `LinearAddress`; `physical` a 64-bit field
+ * read as an unsigned number (52 bits).
  */
 import { STATE_ADDRESS, STATE_BYTES } from './memory-map.ts';
 

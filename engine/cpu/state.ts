@@ -1,4 +1,5 @@
 /** Typed access to the CPU state in wasm memory, derived from the layout table. */
+import { type LinearAddress, readLinearAddress, writeLinearAddress } from '../isa/linear-address.ts';
 import { STATE_ADDRESS, STATE_BYTES } from './memory-map.ts';
 import {
   type FieldName,
@@ -13,7 +14,7 @@ import {
   x87Address,
 } from './state-layout.ts';
 
-type ValueOf<T extends FieldType> = T extends 'u64' ? bigint : number;
+type ValueOf<T extends FieldType> = T extends 'u64' ? bigint : T extends 'linear' ? LinearAddress : number;
 type FieldAccessors = { -readonly [K in FieldName]: ValueOf<(typeof fieldTable)[K]['type']> };
 
 /** Indices of the segment registers in `CpuState.segments`. */
@@ -38,12 +39,12 @@ export class SegmentRegister {
     this.#at = segmentAddress(index);
   }
 
-  /** Base address: signed number (canonical linear address). */
-  get base(): number {
-    return readSigned(this.#view, this.#at + segmentLayout.base);
+  /** Base address. */
+  get base(): LinearAddress {
+    return readLinearAddress(this.#view, this.#at + segmentLayout.base);
   }
-  set base(value: number) {
-    writeInteger(this.#view, this.#at + segmentLayout.base, value);
+  set base(value: LinearAddress) {
+    writeLinearAddress(this.#view, this.#at + segmentLayout.base, value);
   }
   get limit(): number {
     return this.#view.getUint32(this.#at + segmentLayout.limit, true);
@@ -84,8 +85,8 @@ export function writeInteger(view: DataView, address: number, value: number): vo
 }
 
 /**
- * The state of the vCPU that is loaded. Every scalar field of the layout table is a property: numbers for `u32`,
- * `linear` and `physical`, bigints for `u64`.
+ * The state of the vCPU that is loaded. Every scalar field of the layout table is a property: numbers for `u32` and
+ * `physical`, bigints for `u64`, addresses for `linear`.
  */
 class CpuStateBase {
   readonly view: DataView;
@@ -124,12 +125,12 @@ class CpuStateBase {
   setGpr32(index: number, value: number): void {
     writeInteger(this.view, gprAddress(index), value >>> 0);
   }
-  /** A register that holds an address, as a signed number; loses low bits if the value is not canonical. */
-  gprLinear(index: number): number {
-    return readSigned(this.view, gprAddress(index));
+  /** A register that holds an address. */
+  gprLinear(index: number): LinearAddress {
+    return readLinearAddress(this.view, gprAddress(index));
   }
-  setGprLinear(index: number, value: number): void {
-    writeInteger(this.view, gprAddress(index), value);
+  setGprLinear(index: number, value: LinearAddress): void {
+    writeLinearAddress(this.view, gprAddress(index), value);
   }
   /** Register Rn of the x87 register file, 80 bits. */
   x87Register(n: number): bigint {
@@ -166,6 +167,15 @@ function accessor(type: FieldType, at: number): Accessor {
         },
         set(value: bigint) {
           this.view.setBigUint64(at, value, true);
+        },
+      };
+    case 'linear':
+      return {
+        get() {
+          return readLinearAddress(this.view, at);
+        },
+        set(value: LinearAddress) {
+          writeLinearAddress(this.view, at, value);
         },
       };
     default:

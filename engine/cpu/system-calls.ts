@@ -1,5 +1,7 @@
 /** Fast system calls (SDM volume 3, "Performing Fast Calls to System Procedures"; volume 2, each instruction). */
-import { isCanonical } from './access.ts';
+
+import { low32, readLinearAddress } from '../isa/linear-address.ts';
+import { isCanonical, isCpuCanonical } from './access.ts';
 import { GP, UD } from './events.ts';
 import { readFlags, WRITABLE_FLAGS } from './flags.ts';
 import type { SystemInstruction } from './instruction.ts';
@@ -8,7 +10,7 @@ import { registerIndex, writeRegister } from './operands.ts';
 import type { Processor } from './processor.ts';
 import { ACCESS, CR4, EFER, RFLAGS } from './register-bits.ts';
 import { RSP, writeStackPointer } from './stack.ts';
-import { type CpuState, CS, FS, GS, readSigned, SS } from './state.ts';
+import { type CpuState, CS, FS, GS, SS } from './state.ts';
 import { fieldAddress } from './state-layout.ts';
 
 const RCX = 1;
@@ -51,7 +53,7 @@ export const SYSCALL: SystemInstruction = (cpu, insn) => {
   const selector = starSelector(state, SYSCALL_BASE) & 0xfffc;
   cpu.writeFlags(flags & ~state.fmask & ~RFLAGS.RF);
   switchRing(cpu, 0, selector, selector + 8, true);
-  cpu.jump(readSigned(state.view, fieldAddress.lstar));
+  cpu.jump(readLinearAddress(state.view, fieldAddress.lstar));
 };
 
 export const SYSRET: SystemInstruction = (cpu, insn) => {
@@ -60,7 +62,7 @@ export const SYSRET: SystemInstruction = (cpu, insn) => {
   if (state.cpl !== 0) throw GP(0);
   const long = insn.operandSize === 64;
   const target = state.gprLinear(RCX);
-  if (long && !isCanonical(target)) throw GP(0);
+  if (long && !isCanonical(state, target)) throw GP(0);
   const base = starSelector(state, SYSRET_BASE);
   const rip = long ? target : state.gpr32(RCX);
   const allowed = WRITABLE_FLAGS & ~(RFLAGS.RF | RFLAGS.VM);
@@ -77,8 +79,8 @@ export const SYSENTER: SystemInstruction = (cpu) => {
   const { sysenterEip, sysenterEsp } = state;
   cpu.writeFlags(readFlags(state) & ~(RFLAGS.VM | RFLAGS.IF));
   switchRing(cpu, 0, selector, selector + 8, long);
-  writeStackPointer(cpu, long ? 64 : 32, long ? sysenterEsp : sysenterEsp >>> 0);
-  cpu.jump(long ? sysenterEip : sysenterEip >>> 0);
+  writeStackPointer(cpu, long ? 64 : 32, long ? sysenterEsp : low32(sysenterEsp));
+  cpu.jump(long ? sysenterEip : low32(sysenterEip));
 };
 
 export const SYSEXIT: SystemInstruction = (cpu, insn) => {
@@ -87,7 +89,7 @@ export const SYSEXIT: SystemInstruction = (cpu, insn) => {
   const long = insn.operandSize === 64;
   const rip = long ? state.gprLinear(RDX) : state.gpr32(RDX);
   const rsp = long ? state.gprLinear(RCX) : state.gpr32(RCX);
-  if (long && !(isCanonical(rip) && isCanonical(rsp))) throw GP(0);
+  if (long && !(isCanonical(state, rip) && isCanonical(state, rsp))) throw GP(0);
   const base = (state.sysenterCs & 0xfffc) + (long ? 32 : 16);
   switchRing(cpu, 3, base | 3, (base + 8) | 3, long);
   state.setGprLinear(RSP, rsp);
@@ -123,7 +125,7 @@ const writeBase =
     checkBaseAccess(cpu);
     const register = registerIndex(insn, 0);
     const base = insn.operandSize === 64 ? cpu.state.gprLinear(register) : cpu.state.gpr32(register);
-    if (!isCanonical(base)) throw GP(0);
+    if (!isCpuCanonical(cpu, base)) throw GP(0);
     cpu.state.segment(segment).base = base;
   };
 

@@ -1,5 +1,7 @@
 /** Single instructions that control the processor: halting, flags, caches, TLB, time, MSRs, CPUID (SDM volume 2). */
-import { isCanonical, readOperandMemory } from './access.ts';
+
+import { type LinearAddress, linearAddressOf, low32, plus } from '../isa/linear-address.ts';
+import { isCpuCanonical, readOperandMemory } from './access.ts';
 import { GP, UD } from './events.ts';
 import { iopl, readFlags, WRITABLE_FLAGS } from './flags.ts';
 import type { MemoryOperand, SystemInstruction } from './instruction.ts';
@@ -101,10 +103,10 @@ export const POPFD: SystemInstruction = (cpu) => popFlags(cpu, 4);
 export const POPFQ: SystemInstruction = (cpu) => popFlags(cpu, 8);
 
 /** Linear address of an operand that is not accessed: no limit or type check. */
-function operandLinear({ state }: Processor, operand: MemoryOperand): number {
+function operandLinear({ state }: Processor, operand: MemoryOperand): LinearAddress {
   const { base } = state.segment(operand.segment);
-  if (!is64Bit(state)) return (base + operand.offset) >>> 0;
-  return operand.segment >= FS ? base + operand.offset : operand.offset;
+  if (!is64Bit(state)) return low32(plus(base, operand.offset));
+  return operand.segment >= FS ? plus(base, operand.offset) : operand.offset;
 }
 
 export const INVLPG: SystemInstruction = (cpu, insn) => {
@@ -112,7 +114,7 @@ export const INVLPG: SystemInstruction = (cpu, insn) => {
   const linear = operandLinear(cpu, memoryOperand(insn, 0));
   cpu.intercepts?.onInvlpg?.(linear);
   // A non-canonical address has no translation to invalidate (SDM volume 2, "INVLPG").
-  if (isCanonical(linear)) cpu.tlb.invlpg(linear);
+  if (isCpuCanonical(cpu, linear)) cpu.tlb.invlpg(linear);
 };
 
 export const INVPCID: SystemInstruction = (cpu, insn) => {
@@ -123,9 +125,9 @@ export const INVPCID: SystemInstruction = (cpu, insn) => {
   const type = is64Bit(cpu.state) ? cpu.state.gpr(register) : BigInt(cpu.state.gpr32(register));
   const operand = memoryOperand(insn, 1);
   const low = readOperandMemory(cpu, operand, 0, 8);
-  const linear = Number(BigInt.asIntN(64, readOperandMemory(cpu, operand, 8, 8)));
+  const linear = linearAddressOf(readOperandMemory(cpu, operand, 8, 8));
   if (type > 3n || low > 0xfffn) throw GP(0);
-  if (type === 0n && !isCanonical(linear)) throw GP(0);
+  if (type === 0n && !isCpuCanonical(cpu, linear)) throw GP(0);
   if (type < 2n && low !== 0n && !hasBit(cpu.state.cr4, CR4.PCIDE)) throw GP(0);
   cpu.tlb.invpcid(Number(type), Number(low), linear);
 };

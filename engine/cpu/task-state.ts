@@ -1,4 +1,6 @@
 /** What is read from the task-state segment: inner stacks (SDM volume 3, "Task Management"). */
+
+import { type LinearAddress, plus } from '../isa/linear-address.ts';
 import { isCanonical } from './access.ts';
 import {
   type Descriptor,
@@ -19,7 +21,7 @@ import { innerStack, type PushFrame, writeStackPointer } from './stack.ts';
 import { SS, TR } from './state.ts';
 
 /** Linear address of a field of the current TSS; throws TS(TR selector) beyond its limit. */
-function tssField(processor: Processor, offset: number, sizeBytes: number, ext: number): number {
+function tssField(processor: Processor, offset: number, sizeBytes: number, ext: number): LinearAddress {
   const tr = processor.state.segment(TR);
   if (tr.attributes & ACCESS.UNUSABLE || offset + sizeBytes - 1 > tr.limit) throw TS(selectorCode(tr.selector) | ext);
   return tableAddress(processor, tr.base, offset);
@@ -42,11 +44,14 @@ function readStackPair(processor: Processor, cpl: number, ext: number): { select
     const at = tssField(processor, 2 + cpl * 4, 4, ext);
     return {
       pointer: memory.readU16(at, Privilege.Supervisor),
-      selector: memory.readU16(at + 2, Privilege.Supervisor),
+      selector: memory.readU16(plus(at, 2), Privilege.Supervisor),
     };
   }
   const at = tssField(processor, 4 + cpl * 8, 6, ext);
-  return { pointer: memory.readU32(at, Privilege.Supervisor), selector: memory.readU16(at + 4, Privilege.Supervisor) };
+  return {
+    pointer: memory.readU32(at, Privilege.Supervisor),
+    selector: memory.readU16(plus(at, 4), Privilege.Supervisor),
+  };
 }
 
 /** Reads and checks SS:ESP of ring `cpl` outside IA-32e mode. `ext` is the EXT bit of error codes. */
@@ -63,21 +68,21 @@ export function openInnerStack(processor: Processor, cpl: number, ext: number): 
 }
 
 /** Loads SS:ESP; `pointer` is what the committed frame returned. The CPL is already the new one. */
-export function commitInnerStack(processor: Processor, stack: InnerStack, pointer: number): void {
+export function commitInnerStack(processor: Processor, stack: InnerStack, pointer: LinearAddress): void {
   commitSegment(processor.state, SS, stack.selector, stack.descriptor, stack.attributes);
   writeStackPointer(processor, stack.size, pointer);
 }
 
 /** RSP of ring `cpl`, or of interrupt stack `ist` if that is not 0, in the 64-bit TSS. */
-export function readInnerStackPointer64(processor: Processor, cpl: number, ist: number, ext: number): number {
+export function readInnerStackPointer64(processor: Processor, cpl: number, ist: number, ext: number): LinearAddress {
   const at = tssField(processor, ist > 0 ? 28 + ist * 8 : 4 + cpl * 8, 8, ext);
   const pointer = processor.memory.readLinearNumber64(at, Privilege.Supervisor);
-  if (!isCanonical(pointer)) throw SS_(ext);
+  if (!isCanonical(processor.state, pointer)) throw SS_(ext);
   return pointer;
 }
 
 /** In 64-bit mode the inner stack segment is null, with the new CPL as RPL. */
-export function commitInnerStack64(processor: Processor, cpl: number, pointer: number): void {
+export function commitInnerStack64(processor: Processor, cpl: number, pointer: LinearAddress): void {
   loadNull(processor.state, SS, cpl);
   writeStackPointer(processor, 64, pointer);
 }

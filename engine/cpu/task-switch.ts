@@ -1,4 +1,6 @@
 /** Hardware task switches (SDM volume 3, "Task Switching"), which exist outside of IA-32e mode only. */
+
+import { type LinearAddress, low32, plus } from '../isa/linear-address.ts';
 import { commitCode } from './code-segment.ts';
 import {
   type Descriptor,
@@ -94,7 +96,7 @@ const taskOf = (d: Descriptor): TaskSegment => ({
 
 function currentTask({ state }: Processor): TaskSegment {
   const { base, limit, attributes } = state.segment(TR);
-  return { base, limit, wide: (attributes & ACCESS.TYPE & ~BUSY) === SystemType.tssAvailable };
+  return { base: low32(base), limit, wide: (attributes & ACCESS.TYPE & ~BUSY) === SystemType.tssAvailable };
 }
 
 /**
@@ -130,17 +132,17 @@ function checkAccess(processor: Processor, next: TaskSegment, d: Descriptor, { s
   probeTask(processor, old);
   readTask(processor, next);
   if (source === 'call' || source === 'idt') probePreviousTask(processor, next);
-  memory.probeWrite(d.address + 5, 1, Privilege.Supervisor);
+  memory.probeWrite(plus(d.address, 5), 1, Privilege.Supervisor);
   memory.probeWrite(currentDescriptor(processor) + 5, 1, Privilege.Supervisor);
 }
 
 /** Linear address of the descriptor of the current TSS. */
 const currentDescriptor = ({ state }: Processor): number =>
-  (state.gdtrBase + (state.segment(TR).selector & 0xfff8)) >>> 0;
+  low32(plus(state.gdtrBase, state.segment(TR).selector & 0xfff8));
 
-function setBusy({ memory }: Processor, descriptor: number, busy: boolean): void {
-  const attributes = memory.readU8(descriptor + 5, Privilege.Supervisor);
-  memory.writeU8(descriptor + 5, busy ? attributes | BUSY : attributes & ~BUSY, Privilege.Supervisor);
+function setBusy({ memory }: Processor, descriptor: LinearAddress, busy: boolean): void {
+  const attributes = memory.readU8(plus(descriptor, 5), Privilege.Supervisor);
+  memory.writeU8(plus(descriptor, 5), busy ? attributes | BUSY : attributes & ~BUSY, Privilege.Supervisor);
 }
 
 /** A task that does not nest another stops being busy; IRET leaves it without NT. */

@@ -2,6 +2,8 @@
  * Virtual-8086 mode: how it is entered and left, and its enhancements (SDM volume 3, "8086 Emulation"): virtual interrupt
  * flags, and the redirection of INT n to the 8086 program's own handlers.
  */
+
+import { type LinearAddress, low32 } from '../isa/linear-address.ts';
 import { SystemType, tableAddress } from './descriptors.ts';
 import { GP } from './events.ts';
 import { iopl, readFlags, WRITABLE_FLAGS } from './flags.ts';
@@ -51,7 +53,7 @@ function checkVirtualFlags(current: number, flags: number): void {
 }
 
 interface ReturnFrame {
-  readonly offset: number;
+  readonly offset: LinearAddress;
   readonly selector: number;
   readonly flags: number;
 }
@@ -59,7 +61,7 @@ interface ReturnFrame {
 /** IRETD in ring 0 with VM = 1 in the flags it popped: the rest of the frame is ESP, SS, ES, DS, FS, GS. */
 export function returnToVirtual8086(processor: Processor, frame: PopFrame, target: ReturnFrame): void {
   const { state } = processor;
-  const pointer = frame.popNumber(4);
+  const pointer = frame.popLow32(4);
   const selectors = [SS, ES, DS, FS, GS].map((index) => [index, frame.popSelector(4)] as const);
   processor.writeFlags(target.flags & WRITABLE_FLAGS);
   processor.setCpl(3);
@@ -67,7 +69,7 @@ export function returnToVirtual8086(processor: Processor, frame: PopFrame, targe
   for (const [index, selector] of selectors) loadRealSegment(state, index, selector);
   state.setGpr32(RSP, pointer);
   refreshMode(processor);
-  processor.jump(target.offset & 0xffff);
+  processor.jump(low32(target.offset) & 0xffff);
 }
 
 /** IRET within virtual-8086 mode: with IOPL 3, or 16 bits wide with VME; else GP(0). */
@@ -106,7 +108,7 @@ export function dropDataSegments({ state }: Processor): void {
  * INT n in virtual-8086 mode (SDM volume 3, "Class 3—Software Interrupt Handling in Virtual-8086 Mode"): true if VME sent
  * it to the 8086 program's own handler; false if it goes through the IDT. Throws GP(0) if the monitor has to see to it.
  */
-export function redirectSoftwareInterrupt(processor: Processor, vector: number, returnIp: number): boolean {
+export function redirectSoftwareInterrupt(processor: Processor, vector: number, returnIp: LinearAddress): boolean {
   const { state } = processor;
   if (hasBit(state.cr4, CR4.VME) && !isMonitored(processor, vector)) {
     enterOwnHandler(processor, vector, returnIp);
@@ -130,7 +132,7 @@ function isMonitored(processor: Processor, vector: number): boolean {
 }
 
 /** As real-address mode does it, through the interrupt vectors at linear address 0. */
-function enterOwnHandler(processor: Processor, vector: number, returnIp: number): void {
+function enterOwnHandler(processor: Processor, vector: number, returnIp: LinearAddress): void {
   const { memory, state } = processor;
   const offset = memory.readU16(vector * 4, Privilege.Supervisor);
   const selector = memory.readU16(vector * 4 + 2, Privilege.Supervisor);
@@ -138,7 +140,7 @@ function enterOwnHandler(processor: Processor, vector: number, returnIp: number)
   const frame = currentStack(processor);
   frame.push((owns ? readFlags(state) : virtualFlags(processor)) & 0xffff, 2);
   frame.push(state.segment(CS).selector, 2);
-  frame.push(returnIp & 0xffff, 2);
+  frame.push(returnIp, 2);
   commitToCurrentStack(processor, frame);
   processor.writeFlags(readFlags(state) & ~(RFLAGS.TF | RFLAGS.RF | (owns ? RFLAGS.IF : RFLAGS.VIF)));
   loadRealSegment(state, CS, selector);

@@ -1,5 +1,7 @@
 /** A piece of decoded code, and where it starts. */
+
 import type { DecodedInstruction } from '../isa/decode.ts';
+import { difference, type LinearAddress, plus } from '../isa/linear-address.ts';
 
 /** What code is decoded for. */
 export interface CodeSizes {
@@ -13,9 +15,9 @@ export interface CodeSizes {
 export interface CodeLocation extends CodeSizes {
   /** Host-physical address. */
   readonly physical: number;
-  readonly linear: number;
+  readonly linear: LinearAddress;
   /** RIP, and the offset in its page of the linear address. */
-  readonly rip: number;
+  readonly rip: LinearAddress;
   readonly pageOffset: number;
 }
 
@@ -31,7 +33,7 @@ export interface Block {
   /** Times the run loop met it, which it does at the end of each slice: a sample of what is hot. */
   heat: number;
   /** RIPs that its indirect transfer was seen to lead to. */
-  readonly targets: Set<number>;
+  readonly targets: Set<LinearAddress>;
   valid: boolean;
   /** Made for a single step: it has one instruction and looks through a mark. */
   readonly single: boolean;
@@ -40,20 +42,24 @@ export interface Block {
 }
 
 /** Whether an instruction of the block starts at the linear address. */
-export function covers(block: Block, linear: number): boolean {
+export function covers(block: Block, linear: LinearAddress): boolean {
   const { location, instructions } = block;
   const last = instructions[instructions.length - 1];
-  const end = last ? location.linear + last.ip - location.rip : location.linear;
+  const end = last ? linearAt(location, last.ip) : location.linear;
   return linear >= location.linear && linear <= end;
 }
 
+/** The linear address of an RIP in the page of a location. */
+export const linearAt = ({ linear, rip }: CodeLocation, at: LinearAddress): LinearAddress =>
+  plus(linear, difference(at, rip));
+
 /** RIP after the last instruction. */
-export const endOf = (instructions: readonly DecodedInstruction[]): number => {
+export const endOf = (instructions: readonly DecodedInstruction[]): LinearAddress => {
   const last = instructions[instructions.length - 1];
   if (!last) throw new Error('a block without instructions falls through');
-  return last.ip + last.lengthBytes;
+  return plus(last.ip, last.lengthBytes);
 };
 
 /** RIP after the first instruction, or of the block if it has none. */
-export const endOfFirst = ({ instructions: [first], location }: Block): number =>
-  first ? first.ip + first.lengthBytes : location.rip;
+export const endOfFirst = ({ instructions: [first], location }: Block): LinearAddress =>
+  first ? plus(first.ip, first.lengthBytes) : location.rip;

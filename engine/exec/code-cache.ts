@@ -3,13 +3,14 @@
  * and the sizes they were decoded for (linear, so that a mark stands for one linear address). A block ends at a transfer, a system instruction, a mark, the end of its page, or the
  * limit; only an instruction that straddles two pages makes a block on two pages.
  */
-import { isCanonical } from '../cpu/access.ts';
+
 import { CODE_CACHE_ADDRESS, CODE_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-map.ts';
 import type { InstructionAvailability } from '../isa/availability.ts';
 import { type DecodedInstruction, decodeInstructions } from '../isa/decode.ts';
 import { formOf } from '../isa/form.ts';
+import { difference, isSignExtended, type LinearAddress, linearAddressOf, plus } from '../isa/linear-address.ts';
 import { type PhysicalMemory, TOLD } from '../mmu/physical-memory.ts';
-import { type Block, type CodeLocation, covers, endOf } from './block.ts';
+import { type Block, type CodeLocation, covers, endOf, linearAt } from './block.ts';
 import type { HandlerForm } from './handler-emitter.ts';
 import { FALL_THROUGH_HANDLER, type HandlerLibrary, MARK_HANDLER, systemHandler } from './handler-library.ts';
 import type { AddressingForm } from './operand-emitter.ts';
@@ -42,8 +43,11 @@ export class CodeCache {
   readonly #pages = new Map<number, { blocks: Set<Block>; covered: Uint8Array }>();
   #free = FIRST_FREE;
   /** Linear addresses whose instruction is marked, by whoever marked them, and all together. */
-  readonly #marksOf: Record<MarkOwner, ReadonlySet<number>> = { debugger: new Set(), 'debug-registers': new Set() };
-  #marks: ReadonlySet<number> = new Set();
+  readonly #marksOf: Record<MarkOwner, ReadonlySet<LinearAddress>> = {
+    debugger: new Set(),
+    'debug-registers': new Set(),
+  };
+  #marks: ReadonlySet<LinearAddress> = new Set();
   /** Called when blocks went away: jump-cache entries must not be used any more. */
   onInvalidate: () => void = () => {};
   /** Called when a block goes away. */
@@ -171,15 +175,15 @@ export class CodeCache {
     this.onInvalidate();
   }
 
-  isMarked(linear: number): boolean {
+  isMarked(linear: LinearAddress): boolean {
     return this.#marks.has(linear);
   }
-  isMarkedBy(owner: MarkOwner, linear: number): boolean {
+  isMarkedBy(owner: MarkOwner, linear: LinearAddress): boolean {
     return this.#marksOf[owner].has(linear);
   }
 
   /** The run loop is asked before an instruction at one of these linear addresses executes. */
-  setMarks(own: ReadonlySet<number>, owner: MarkOwner = 'debugger'): void {
+  setMarks(own: ReadonlySet<LinearAddress>, owner: MarkOwner = 'debugger'): void {
     this.#marksOf[owner] = own;
     const marks = new Set([...this.#marksOf.debugger, ...this.#marksOf['debug-registers']]);
     const changed = [...marks].filter((m) => !this.#marks.has(m)).concat([...this.#marks].filter((m) => !marks.has(m)));
@@ -236,7 +240,7 @@ export class CodeCache {
     let ended = false;
     if (!marked) {
       for (const instruction of this.#instructions(location, nextPage, pages, limit)) {
-        if (instructions.length > 0 && this.#marks.has(location.linear + instruction.ip - location.rip)) break;
+        if (instructions.length > 0 && this.#marks.has(linearAt(location, instruction.ip))) break;
         instructions.push(instruction);
         ended = this.#writeInstruction(location, instruction, start + (instructions.length - 1) * RECORD_BYTES);
         if (ended || instructions.length >= limit) break;
@@ -334,7 +338,7 @@ export class CodeCache {
 
   /** Writes one record; true if the block ends with it. */
   #writeInstruction(location: CodeLocation, instruction: DecodedInstruction, at: number): boolean {
-    const pageBase = location.rip - location.pageOffset;
+    const pageBase = plus(location.rip, -location.pageOffset);
     this.#writer.begin(at, instruction, pageBase);
     const form = formOf(instruction, location.stackSize, location.extensions);
     const handler = form && handlerForm(instruction, form);
@@ -352,8 +356,8 @@ export class CodeCache {
   }
 
   /** The pseudo-record after the last instruction of a block that no transfer ends. */
-  #writeEnd(location: CodeLocation, rip: number, handler: number, at: number, link: boolean): void {
-    const nextOffset = rip - (location.rip - location.pageOffset);
+  #writeEnd(location: CodeLocation, rip: LinearAddress, handler: number, at: number, link: boolean): void {
+    const nextOffset = difference(rip, location.rip) + location.pageOffset;
     this.#writer.clear(at);
     this.#writer.handler(at, handler);
     this.#writer.write32(at, record.nextOffset, nextOffset);
@@ -379,10 +383,12 @@ export function handlerForm(
 const addressingForm = (instruction: DecodedInstruction): AddressingForm => ({
   segmentation: instruction.codeSize === 64 ? 'long' : 'legacy',
   addressSize: instruction.addressSize,
-  ...(branchesAstray(instruction) ? { branchesAstray: true } : {}),
+  ...branchesAstray(instruction),
 });
 
-function branchesAstray({ codeSize, operands: [operand] }: DecodedInstruction): boolean {
-  if (codeSize !== 64 || operand?.kind !== 'near-branch') return false;
-  return !isCanonical(Number(BigInt.asIntN(64, operand.value ?? 0n)));
+function branchesAstray({ codeSize, operands: [operand] }: DecodedInstruction): Pick<AddressingForm, 'branchesAstray'> {
+  if (codeSize !== 64 || operand?.kind !== 'near-branch') return {};
+  const target = linearAddressOf(operand.value ?? 0n);
+  if (isSignExtended(target, false)) return {};
+  return { branchesAstray: isSignExtended(target, true) ? 'wide' : 'always' };
 }

@@ -1,4 +1,5 @@
 /** What jump-cache entries are valid for: one of these for root operation, and one for non-root operation. */
+
 import {
   CODE_GENERATIONS_ADDRESS,
   FLAT_CODE_ADDRESS,
@@ -8,6 +9,7 @@ import {
   REGION_KEYS_ADDRESS,
 } from '../cpu/memory-map.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
+import type { LinearAddress } from '../isa/linear-address.ts';
 import type { World } from '../mmu/fast-tlb.ts';
 import { type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 
@@ -35,7 +37,7 @@ export class CodeWorld {
   readonly #address: number;
   readonly #flatAddress: number;
   /** Base and limit of the code segment. */
-  #base = 0;
+  #base: LinearAddress = 0;
   #limit = WHOLE_LIMIT;
 
   constructor(view: DataView, world: World) {
@@ -62,7 +64,7 @@ export class CodeWorld {
   }
 
   /** A RIP is another address in another segment, and may be beyond its limit. */
-  follow(base: number, limit: number): void {
+  follow(base: LinearAddress, limit: number): void {
     if (base === this.#base && limit === this.#limit) return;
     this.#base = base;
     this.#limit = limit;

@@ -2,14 +2,16 @@
  * The breakpoints of DR0 to DR3 on instructions and data (SDM volume 3, "Debug Registers"). While DR7 enables none of them
  * they cost nothing: those on instructions are marks in the code cache, those on data keep their pages out of the fast TLB.
  */
+
 import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { BreakpointKind, enabledBreakpoints, hasBreakpoints, matchBreakpoints } from '../cpu/debug-registers.ts';
-import { PAGE_BYTES, WATCHED_ADDRESS, WATCHED_BY } from '../cpu/memory-map.ts';
+import { WATCHED_ADDRESS, WATCHED_BY } from '../cpu/memory-map.ts';
 import { linearOfRip } from '../cpu/modes.ts';
 import { endMonitoring } from '../cpu/monitoring.ts';
 import { ACTIVITY, DEBUGCTL, DR6, RFLAGS } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
+import { type LinearAddress, pageOf, plus } from '../isa/linear-address.ts';
 import { Access } from '../mmu/access.ts';
 import type { DataBreakpoints, Mmu } from '../mmu/mmu.ts';
 import type { CodeCache } from './code-cache.ts';
@@ -17,7 +19,7 @@ import type { CodeCache } from './code-cache.ts';
 /** By the decoder's mnemonics. */
 const SOFTWARE_INTERRUPTS: readonly string[] = ['Int', 'Int1', 'Int3', 'Into'];
 
-const NO_MARKS: ReadonlySet<number> = new Set();
+const NO_MARKS: ReadonlySet<LinearAddress> = new Set();
 
 export class DebugBreakpoints implements DataBreakpoints {
   readonly #state: CpuState;
@@ -59,7 +61,7 @@ export class DebugBreakpoints implements DataBreakpoints {
     const instructions = enabled.filter(({ kind }) => kind === BreakpointKind.Execute);
     const data = enabled.filter(({ kind }) => kind === BreakpointKind.Write || kind === BreakpointKind.ReadWrite);
     this.#marks = new Set(instructions.map(({ address }) => address));
-    this.#pages = new Set(data.map(({ address }) => Math.floor(address / PAGE_BYTES)));
+    this.#pages = new Set(data.map(({ address }) => pageOf(address)));
     this.#cache.setMarks(this.#marks, 'debug-registers');
     this.#mmu.setDataBreakpoints(this.#pages.size > 0 ? this : undefined);
     const { view } = this.#state;
@@ -77,12 +79,12 @@ export class DebugBreakpoints implements DataBreakpoints {
     return hit ? new DebugFault(hit, false) : undefined;
   }
 
-  watchesPage(linear: number): boolean {
-    return this.#pages.has(Math.floor(linear / PAGE_BYTES));
+  watchesPage(linear: LinearAddress): boolean {
+    return this.#pages.has(pageOf(linear));
   }
 
   /** A data access; its breakpoints are traps. */
-  accessed(linear: number, lengthBytes: number, access: Access): void {
+  accessed(linear: LinearAddress, lengthBytes: number, access: Access): void {
     const kinds =
       access === Access.Write ? [BreakpointKind.Write, BreakpointKind.ReadWrite] : [BreakpointKind.ReadWrite];
     const hit = matchBreakpoints(this.#state, kinds, linear, lengthBytes);
@@ -97,16 +99,16 @@ export class DebugBreakpoints implements DataBreakpoints {
   }
 
   /** The instruction at `rip` completed, or one iteration of it: RF lasts until a repeated one is done. */
-  completed({ repeat }: DecodedInstruction, rip: number): void {
+  completed({ repeat }: DecodedInstruction, rip: LinearAddress): void {
     const state = this.#state;
     if (repeat !== 'none' && state.rip === rip) state.flagsOther |= RFLAGS.RF;
   }
 
   /** The same, if TF was set before: the trap that this causes also ends the wait of HLT. */
-  singleStepped(instruction: DecodedInstruction, rip: number): void {
+  singleStepped(instruction: DecodedInstruction, rip: LinearAddress): void {
     const state = this.#state;
     const { lengthBytes, mnemonic, repeat } = instruction;
-    const branched = state.rip !== rip + lengthBytes && repeat === 'none';
+    const branched = state.rip !== plus(rip, lengthBytes) && repeat === 'none';
     // TF is cleared on the way to the handler, where no trap is to come.
     if (branched && SOFTWARE_INTERRUPTS.includes(mnemonic)) return;
     if (!branched && state.debugctl & DEBUGCTL.BTF) return;

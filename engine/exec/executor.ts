@@ -14,6 +14,7 @@ import { BLOCKING, CR0, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS, readSigned, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { FSW, updateErrorSummary } from '../cpu/x87/register-stack.ts';
+import { type LinearAddress, low32, offsetInPage, plus } from '../isa/linear-address.ts';
 import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
@@ -66,7 +67,7 @@ export class Executor {
   readonly #worlds: readonly [CodeWorld, CodeWorld];
   #limit = 0;
   #executedWhenMet = 0;
-  #skipMarkAt: number | undefined;
+  #skipMarkAt: LinearAddress | undefined;
   /** The block that ran last was cut to the rest of the slice: what follows it begins where no code leads to. */
   #wasCut = false;
   /** An event was dealt with since compiled code was entered: where it led is often known to the jump cache. */
@@ -151,7 +152,7 @@ export class Executor {
   }
 
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */
-  run(limit: number, skipMarkAt?: number): RunEnd {
+  run(limit: number, skipMarkAt?: LinearAddress): RunEnd {
     this.#limit = limit;
     this.#events = 0;
     this.#budgetLeft = limit;
@@ -256,7 +257,7 @@ export class Executor {
     const at = findInJumpCache(view, rip, jumpKey);
     if (at === 0 || view.getUint16(at + record.blockCount, true) > this.#budgetLeft) return 0;
     state.linkSite = 0;
-    state.pageBase = rip - view.getUint16(at + record.pageOffset, true);
+    state.pageBase = plus(rip, -view.getUint16(at + record.pageOffset, true));
     this.#runtime.stopRequested = false;
     return at;
   }
@@ -341,9 +342,8 @@ export class Executor {
   #setRipOf(recordAddress: number, done: 0 | 1): void {
     const view = this.#view;
     const length = done ? 0 : view.getUint16(recordAddress + record.length, true);
-    const pageBase = readSigned(view, fieldAddress.pageBase);
-    const rip = pageBase + view.getUint32(recordAddress + record.nextOffset, true) - length;
-    this.#state.rip = is64Bit(this.#state) ? rip : rip >>> 0;
+    const rip = plus(this.#state.pageBase, view.getUint32(recordAddress + record.nextOffset, true) - length);
+    this.#state.rip = is64Bit(this.#state) ? rip : low32(rip);
   }
 
   #event(): void {
@@ -429,16 +429,16 @@ export class Executor {
     const location = this.#locate();
     const { codeSize: size, pageOffset, rip } = location;
     const end = size === 64 ? Number.POSITIVE_INFINITY : this.#state.segment(CS).limit;
-    const nextRip = rip - pageOffset + PAGE_BYTES;
+    const nextRip = plus(rip, PAGE_BYTES - pageOffset);
     // Where the segment ends in the page, each instruction has to be held against the limit; and against the tables where
     // the fetch is by a mapping that they contradict.
-    const limit = end < nextRip - 1 || this.#mmu.isStale ? 1 : wanted;
+    const limit = nextRip > end + 1 || this.#mmu.isStale ? 1 : wanted;
     const nextPage = (): number => {
       if (nextRip > end) throw GP(0);
       return this.#translate(nextRip);
     };
     let block = this.#cache.find(location, nextPage, limit);
-    if (endOfFirst(block) - 1 > end) throw GP(0);
+    if (endOfFirst(block) > end + 1) throw GP(0);
     const left = this.#budgetLeft;
     if (limit === undefined && !this.#wasCut) this.#hotSpots.met(block, this.#sinceMet());
     this.#wasCut = block.count > left;
@@ -446,7 +446,7 @@ export class Executor {
     else if (limit === undefined) this.#link(block);
     const state = this.#state;
     state.linkSite = 0;
-    state.pageBase = location.rip - location.pageOffset;
+    state.pageBase = plus(rip, -pageOffset);
     // Decoding may have dropped blocks to make room; that alone is no reason to leave compiled code.
     this.#runtime.stopRequested = this.#runtime.isUnsettled();
     return block;
@@ -467,13 +467,13 @@ export class Executor {
     if (size !== 64 && rip > state.segment(CS).limit) throw GP(0);
     const linear = linearOfRip(state);
     const physical = this.#mmu.translateFetch(linear);
-    const pageOffset = linear & (PAGE_BYTES - 1);
+    const pageOffset = offsetInPage(linear);
     const extensions = enabledExtensions(state);
     return { physical, linear, rip, pageOffset, codeSize: size, stackSize: stackSize(state), extensions };
   }
 
   /** Host-physical address of a RIP-space address, for a fetch. */
-  #translate(rip: number): number {
+  #translate(rip: LinearAddress): number {
     return this.#mmu.translateFetch(linearOfRip(this.#state, rip));
   }
 

@@ -2,8 +2,9 @@
  * The jump cache: from RIP to the record of the block there, direct-mapped, in wasm memory. Entries are valid under the key
  * they were made with (`state.jumpKey`). Compiled code looks them up itself (`dispatch`, compiler/region-emitter.ts).
  */
+
 import { JUMP_CACHE_ADDRESS, JUMP_CACHE_ENTRIES, JUMP_CACHE_ENTRY_BYTES } from '../cpu/memory-map.ts';
-import { readSigned, writeInteger } from '../cpu/state.ts';
+import { type LinearAddress, low32, readLinearAddress, writeLinearAddress } from '../isa/linear-address.ts';
 import { type FunctionBody, op } from '../wasm/encoder.ts';
 
 /** Offsets in an entry: i64 RIP, u32 wasm address of the record, u32 key. */
@@ -19,8 +20,8 @@ export const KEY_SIZES = 0x3c;
 export const keyOfExtensions = (enabled: number): number => enabled << 7;
 
 /** Address of the entry of an RIP; `emitJumpCacheEntry` has the same formula. */
-function entryAddress(rip: number): number {
-  const low = (rip % 0x1_0000_0000) | 0;
+function entryAddress(rip: LinearAddress): number {
+  const low = low32(rip) | 0;
   return JUMP_CACHE_ADDRESS + ((low ^ (low >>> 12)) & (JUMP_CACHE_ENTRIES - 1)) * JUMP_CACHE_ENTRY_BYTES;
 }
 
@@ -33,16 +34,16 @@ export function emitJumpCacheEntry(body: FunctionBody, rip: number, entry: numbe
 }
 
 /** The record of the block at an RIP, or 0 if it is not known under the key. */
-export function findInJumpCache(view: DataView, rip: number, key: number): number {
+export function findInJumpCache(view: DataView, rip: LinearAddress, key: number): number {
   const entry = entryAddress(rip);
   if (view.getUint32(entry + jumpCacheEntry.key, true) !== key) return 0;
-  if (readSigned(view, entry + jumpCacheEntry.rip) !== rip) return 0;
+  if (readLinearAddress(view, entry + jumpCacheEntry.rip) !== rip) return 0;
   return view.getUint32(entry + jumpCacheEntry.record, true);
 }
 
-export function addToJumpCache(view: DataView, rip: number, key: number, recordAddress: number): void {
+export function addToJumpCache(view: DataView, rip: LinearAddress, key: number, recordAddress: number): void {
   const entry = entryAddress(rip);
-  writeInteger(view, entry + jumpCacheEntry.rip, rip);
+  writeLinearAddress(view, entry + jumpCacheEntry.rip, rip);
   view.setUint32(entry + jumpCacheEntry.record, recordAddress, true);
   view.setUint32(entry + jumpCacheEntry.key, key, true);
 }

@@ -76,7 +76,10 @@ export abstract class MappingEmitter extends MappingArrayEmitter {
     this.#matches(shift);
     f.if();
     this.ofSlot('addresses', ADDRESS.physical);
-    f.get(this.linear).emit(op.f64ConvertI64S).get(this.page).emit(op.f64Sub, op.f64Add, op.i64TruncF64S);
+    f.emit(op.i64TruncF64S)
+      .get(this.linear)
+      .i64((1n << BigInt(shift)) - 1n)
+      .emit(op.i64And, op.i64Add);
     const physical = f.local(I64);
     f.tee(physical).emit(op.i32WrapI64).set(this.physical);
     f.get(physical).i64(32n).emit(op.i64ShrU).i64(0n).emit(op.i64Ne).branchIf(4);

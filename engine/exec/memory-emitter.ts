@@ -205,10 +205,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     const { body } = this;
     const status = body.local(I32);
     this.stopLocal ??= body.local(I32);
-    body
-      .get(linear)
-      .emit(op.f64ConvertI64S)
-      .i32(mayRetry ? size : size + WITHOUT_RETRY);
+    body.get(linear).i32(mayRetry ? size : size + WITHOUT_RETRY);
     this.emitRecord();
     body.call(slowFunction).tee(status).i32(SlowStatus.Retry).emit(op.i32Eq).branchIf(0);
     body.get(status).i32(SlowStatus.Event).emit(op.i32Eq).if();

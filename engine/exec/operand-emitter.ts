@@ -14,8 +14,8 @@ export interface AddressingForm {
   /** `long`: 64-bit code, no limit checks; `legacy`: base and limit of every segment count. */
   readonly segmentation: 'long' | 'legacy';
   readonly addressSize: 16 | 32 | 64;
-  /** A direct branch of 64-bit code whose target is not canonical. */
-  readonly branchesAstray?: boolean;
+  /** A direct branch of 64-bit code whose target is not canonical; `wide`: unless CR4.LA57 = 1. */
+  readonly branchesAstray?: 'wide' | 'always';
 }
 
 export abstract class OperandEmitter extends ExpressionEmitter {

@@ -10,6 +10,7 @@ import { fieldAddress, segmentAddress, segmentLayout } from '../cpu/state-layout
 import type { Expr } from '../expr/expr.ts';
 import type { AddressRef, Commit, Operation } from '../isa/operation.ts';
 import { I32, I64, memoryOp, op } from '../wasm/encoder.ts';
+import { emitHas57Bits, emitUnlessCanonical } from './canonical-emitter.ts';
 import { MemoryEmitter } from './memory-emitter.ts';
 
 export abstract class OperationEmitter extends MemoryEmitter {
@@ -42,14 +43,12 @@ export abstract class OperationEmitter extends MemoryEmitter {
   /** #GP(0) for an indirect transfer beyond the code segment's limit, or to an address that is not canonical. */
   #checkTarget(target: number): void {
     const { body } = this;
+    const fault = () => this.emitFault(Vector.GP, 0);
+    if (this.form.segmentation === 'long') return emitUnlessCanonical(body, target, fault);
     body.get(target);
-    if (this.form.segmentation === 'long') {
-      body.get(target).i64(16n).emit(op.i64Shl).i64(16n).emit(op.i64ShrS, op.i64Ne).if();
-    } else {
-      this.emitIsBeyondLimit();
-      body.if();
-    }
-    this.emitFault(Vector.GP, 0);
+    this.emitIsBeyondLimit();
+    body.if();
+    fault();
     body.end();
   }
   /** Makes of an i64 in CS's segment whether it is beyond its limit. */
@@ -59,10 +58,15 @@ export abstract class OperationEmitter extends MemoryEmitter {
 
   /** #GP(0) for a direct branch that is taken to an address that is not canonical: at the branch, as on silicon. */
   protected checkBranch(condition: number | undefined): void {
-    if (!this.form.branchesAstray) return;
-    if (condition !== undefined) this.body.get(condition).if();
+    const { branchesAstray } = this.form;
+    if (!branchesAstray) return;
+    const { body } = this;
+    if (condition === undefined) body.i32(1);
+    else body.get(condition);
+    if (branchesAstray === 'wide') emitHas57Bits(body).emit(op.i32Eqz, op.i32And);
+    body.if();
     this.emitFault(Vector.GP, 0);
-    if (condition !== undefined) this.body.end();
+    body.end();
   }
 
   #guarded(guard: Expr<1>, emitAll: () => void): void {

@@ -1,7 +1,9 @@
 /** Fills decoded-instruction records. */
+
 import { JUMP_CACHE_ADDRESS, JUMP_CACHE_BYTES, PAGE_BYTES } from '../cpu/memory-map.ts';
 import { fieldAddress, gprAddress, vectorAddress, x87Address } from '../cpu/state-layout.ts';
 import type { DecodedInstruction, RegisterOperand } from '../isa/decode.ts';
+import { difference, type LinearAddress } from '../isa/linear-address.ts';
 import { fixedSegmentAddress, type HandlerForm } from './handler-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
 import { LINK_DISPATCH, LINK_UNRESOLVED, RECORD_BYTES, record } from './record.ts';
@@ -39,9 +41,9 @@ export class RecordWriter {
   }
 
   /** What every record has. `pageBase` is the RIP at the start of the page. */
-  begin(at: number, instruction: DecodedInstruction, pageBase: number): void {
+  begin(at: number, instruction: DecodedInstruction, pageBase: LinearAddress): void {
     this.clear(at);
-    const offset = instruction.ip - pageBase;
+    const offset = difference(instruction.ip, pageBase);
     this.write32(at, record.nextOffset, offset + instruction.lengthBytes);
     this.write16(at, record.pageOffset, offset);
     this.write16(at, record.length, instruction.lengthBytes);
@@ -57,7 +59,7 @@ export class RecordWriter {
   }
 
   /** Operands, links. */
-  operands(at: number, instruction: DecodedInstruction, handler: HandlerForm, pageBase: number): void {
+  operands(at: number, instruction: DecodedInstruction, handler: HandlerForm, pageBase: LinearAddress): void {
     let immediates = 0;
     instruction.operands.forEach((operand, position) => {
       if (operand.register) {
@@ -68,7 +70,8 @@ export class RecordWriter {
         this.#branch(at, BigInt.asIntN(64, operand.value ?? 0n) - BigInt(pageBase));
       }
     });
-    if (handler.form.operation.transfer?.kind === 'repeat') this.#branch(at, BigInt(instruction.ip - pageBase));
+    if (handler.form.operation.transfer?.kind === 'repeat')
+      this.#branch(at, BigInt(difference(instruction.ip, pageBase)));
     this.memory(at, instruction, handler);
   }
 

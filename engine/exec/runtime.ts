@@ -11,10 +11,11 @@ import type { SystemInstruction, DecodedInstruction as SystemSite } from '../cpu
 import { PAGE_BYTES, PAGE_FAULT_ADDRESS, pageFaultField, SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
 import { linearOfRip } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { readSigned, SS } from '../cpu/state.ts';
-import { fieldAddress, SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
+import { SS } from '../cpu/state.ts';
+import { SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
 import { systemInstructionKey } from '../cpu/system-table.ts';
 import { type DecodedInstruction, UNAVAILABLE } from '../isa/decode.ts';
+import { type LinearAddress, offsetInPage, plus, readLinearAddress } from '../isa/linear-address.ts';
 import { isOverlong } from '../isa/prefixes.ts';
 import { Access } from '../mmu/access.ts';
 import { FillResult, type Mmu } from '../mmu/mmu.ts';
@@ -72,11 +73,11 @@ export class Runtime {
   /** The imports of compiled code, by the names in sharedImports. */
   imports(): Record<string, unknown> {
     return {
-      slowRead: (linear: number, size: number, at: number) => {
+      slowRead: (linear: LinearAddress, size: number, at: number) => {
         this.followSwitch();
         return this.#access(linear, size, at, false);
       },
-      slowWrite: (linear: number, size: number, at: number) => {
+      slowWrite: (linear: LinearAddress, size: number, at: number) => {
         this.followSwitch();
         return this.#access(linear, size, at, true);
       },
@@ -123,7 +124,7 @@ export class Runtime {
       throw new Error('no event is pending');
     view.setUint32(PAGE_FAULT_ADDRESS + pageFaultField.isPending, 0, true);
     const errorCode = view.getUint32(PAGE_FAULT_ADDRESS + pageFaultField.errorCode, true);
-    return PF(errorCode, readSigned(view, PAGE_FAULT_ADDRESS + pageFaultField.linear));
+    return PF(errorCode, readLinearAddress(view, PAGE_FAULT_ADDRESS + pageFaultField.linear));
   }
 
   #checkedSegment(recordAddress: number, offset: number, segment: number, size: number): number {
@@ -141,7 +142,7 @@ export class Runtime {
   }
 
   /** The instruction joined with the state, and its function; kept, as it is asked for at each execution. */
-  #bind(recordAddress: number, ip: number): Bound {
+  #bind(recordAddress: number, ip: LinearAddress): Bound {
     const { block, ordinal } = (this.codeCache as CodeCache).placeOf(recordAddress);
     const known = block.bound[ordinal] as Bound | undefined;
     if (known?.site.ip === ip) return known;
@@ -168,9 +169,9 @@ export class Runtime {
   }
 
   /** A RAM page enters the fast TLB and the access is made there; what cannot be there is carried out here. */
-  #access(linear: number, size: number, recordAddress: number, store: boolean): number {
+  #access(linear: LinearAddress, size: number, recordAddress: number, store: boolean): number {
     const bytes = size & SIZE_MASK;
-    if ((size & WITHOUT_RETRY) === 0 && (linear & 0xfff) + bytes <= PAGE_BYTES) {
+    if ((size & WITHOUT_RETRY) === 0 && offsetInPage(linear) + bytes <= PAGE_BYTES) {
       const { mmu } = this.#parts;
       this.currentRecord = recordAddress;
       const filled = mmu.fillFor(linear, store || size & FOR_WRITE ? Access.Write : Access.Read);
@@ -184,7 +185,7 @@ export class Runtime {
     return this.#carryOut(linear, size, recordAddress, store);
   }
 
-  #carryOut(linear: number, size: number, recordAddress: number, store: boolean): number {
+  #carryOut(linear: LinearAddress, size: number, recordAddress: number, store: boolean): number {
     this.currentRecord = recordAddress;
     try {
       if (store) this.#write(linear, size);
@@ -205,7 +206,7 @@ export class Runtime {
     return codeSize === 64 && (memory ? memory.segment === SS : true);
   }
 
-  #read(linear: number, size: number): void {
+  #read(linear: LinearAddress, size: number): void {
     const { mmu, processor } = this.#parts;
     const { view } = processor.state;
     const bytes = size & SIZE_MASK;
@@ -215,7 +216,7 @@ export class Runtime {
     else view.setUint32(SCRATCH_ADDRESS, mmu.slowRead(linear, bytes), true);
   }
 
-  #write(linear: number, size: number): void {
+  #write(linear: LinearAddress, size: number): void {
     const { mmu, processor } = this.#parts;
     const { view } = processor.state;
     const bytes = size & SIZE_MASK;
@@ -239,7 +240,7 @@ export class Runtime {
     const { view } = state;
     const nextOffset = view.getUint32(recordAddress + record.nextOffset, true);
     const length = view.getUint16(recordAddress + record.length, true);
-    const ip = readSigned(view, fieldAddress.pageBase) + nextOffset - length;
+    const ip = plus(state.pageBase, nextOffset - length);
     state.rip = ip;
     processor.transferred = false;
     this.currentRecord = recordAddress;

@@ -40,7 +40,7 @@ export const SharedType = {
 
 export const sharedTypes: readonly FunctionType[] = [
   { parameters: [I32], results: [I32] },
-  { parameters: [F64, I32, I32], results: [I32] },
+  { parameters: [I64, I32, I32], results: [I32] },
   { parameters: [I32, F64, I32, I32], results: [I32] },
   { parameters: [I32, I32, I32], results: [] },
   { parameters: [I64, I64, I64], results: [I64] },

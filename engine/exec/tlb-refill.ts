@@ -4,6 +4,7 @@
  * that serves the access, or tables in RAM in which nothing is amiss and no flag but of the page's own entry has to be set,
  * a free slot for the new mapping, and a page of RAM that nobody watches. In all others nothing is changed, and the runtime's function is called.
  */
+
 import {
   EMPTY_FAST_TLB_ADDRESS,
   FAST_TLB_ADDRESS,
@@ -24,6 +25,7 @@ import { KEY_FLAGS, MappingFlag, PageFaultCode } from '../mmu/access.ts';
 import { Cr0, Cr4 } from '../mmu/paging-structures.ts';
 import { PAGE_TABLE } from '../mmu/physical-memory.ts';
 import { encodeModule, F64, FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
+import { emitUnlessCanonical } from './canonical-emitter.ts';
 import { FOR_WRITE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { emitFastTlbEntry, emitTlbBase, fastTlbEntry } from './fast-tlb-emitter.ts';
 import { emitFetchTranslation } from './fetch-translation.ts';
@@ -35,8 +37,8 @@ const INVALID_TAG = 1n;
 const Refilled = { No: 0, Yes: 1, Fault: 2 } as const;
 
 /** Types, and indices of the functions: the imported ones come first. */
-const Type = { slowAccess: 0, refill: 1, translateFetch: 2 } as const;
-const FunctionIndex = { slowRead: 0, slowWrite: 1, refill: 2 } as const;
+const Type = { slowAccess: 0, wideAccess: 1, refill: 2, translateFetch: 3 } as const;
+const FunctionIndex = { slowRead: 0, slowWrite: 1, wideRead: 2, wideWrite: 3, refill: 4 } as const;
 
 /**
  * The imports of compiled code with the refill before the runtime's functions.
@@ -66,17 +68,21 @@ function refillModule(physicalAddressBits: number, pages1GB: boolean): Uint8Arra
   return encodeModule({
     types: [
       { parameters: [F64, I32, I32], results: [I32] },
+      { parameters: [I64, I32, I32], results: [I32] },
       { parameters: [I64, I32], results: [I32] },
       { parameters: [I64], results: [I32] },
     ],
     imports: [
       { module: 'runtime', name: 'slowRead', type: Type.slowAccess },
       { module: 'runtime', name: 'slowWrite', type: Type.slowAccess },
+      // The same, with addresses that a number does not hold.
+      { module: 'runtime', name: 'slowRead', type: Type.wideAccess },
+      { module: 'runtime', name: 'slowWrite', type: Type.wideAccess },
     ],
     functions: [
       { type: Type.refill, body: new Refill(physicalAddressBits, pages1GB).emit() },
-      { type: Type.slowAccess, body: slowAccess(FunctionIndex.slowRead), export: 'slowRead' },
-      { type: Type.slowAccess, body: slowAccess(FunctionIndex.slowWrite), export: 'slowWrite' },
+      { type: Type.wideAccess, body: slowAccess(FunctionIndex.slowRead), export: 'slowRead' },
+      { type: Type.wideAccess, body: slowAccess(FunctionIndex.slowWrite), export: 'slowWrite' },
       {
         type: Type.translateFetch,
         body: emitFetchTranslation(physicalAddressBits, pages1GB),
@@ -87,32 +93,31 @@ function refillModule(physicalAddressBits: number, pages1GB: boolean): Uint8Arra
   });
 }
 
+/** The same functions for addresses that a number does not hold. */
+const wideOf = {
+  [FunctionIndex.slowRead]: FunctionIndex.wideRead,
+  [FunctionIndex.slowWrite]: FunctionIndex.wideWrite,
+} as const;
+/** Numbers hold the addresses that are sign-extended from bit 52 (isa/linear-address.ts). */
+const NUMBER_SHIFT = 11n;
+
 /**
  * (linear, size, record) → what says that the fast TLB has the page now, if the refill could do it; that an event ended
  * the instruction, if it found a page fault; else what the runtime's function says.
  */
-function slowAccess(slowly: number): Uint8Array {
+function slowAccess(slowly: keyof typeof wideOf): Uint8Array {
   const [linear, size, rec] = [0, 1, 2];
   const f = new FunctionBody(3);
-  const address = f.local(I64);
   const refilled = f.local(I32);
   f.block();
   f.get(size).i32(WITHOUT_RETRY).emit(op.i32And).branchIf(0);
+  emitUnlessCanonical(f, linear, () => f.branch(2));
   f.get(linear)
-    .f64(-(2 ** 47))
-    .emit(op.f64Ge)
-    .get(linear)
-    .f64(2 ** 47)
-    .emit(op.f64Lt, op.i32And, op.i32Eqz)
-    .branchIf(0);
-  f.get(linear)
-    .emit(op.i64TruncF64S)
-    .tee(address)
     .emit(op.i32WrapI64)
     .i32(PAGE_BYTES - 1)
     .emit(op.i32And);
   f.get(size).i32(SIZE_MASK).emit(op.i32And, op.i32Add).i32(PAGE_BYTES).emit(op.i32GtU).branchIf(0);
-  f.get(address);
+  f.get(linear);
   if (slowly === FunctionIndex.slowWrite) f.i32(1);
   else f.get(size).i32(FOR_WRITE).emit(op.i32And, op.i32Eqz, op.i32Eqz);
   f.call(FunctionIndex.refill).tee(refilled).emit(op.i32Eqz).branchIf(0);
@@ -122,7 +127,9 @@ function slowAccess(slowly: number): Uint8Array {
     .i32(Refilled.Yes)
     .emit(op.i32Eq, op.select, op.return)
     .end();
-  return f.get(linear).get(size).get(rec).call(slowly).bytes();
+  f.get(linear).get(linear).i64(NUMBER_SHIFT).emit(op.i64Shl).i64(NUMBER_SHIFT).emit(op.i64ShrS, op.i64Eq).if();
+  f.get(linear).emit(op.f64ConvertI64S).get(size).get(rec).call(slowly).emit(op.return).end();
+  return f.get(linear).get(size).get(rec).call(wideOf[slowly]).bytes();
 }
 
 /** (linear, write) → Refilled. */

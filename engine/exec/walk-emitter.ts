@@ -2,6 +2,7 @@
  * The walk of 4-level paging as WebAssembly (mmu/guest-walk.ts), in root operation, where the tables lie in RAM, nothing is
  * amiss in them, and no flag but of the page's own entry has to be set. In all other cases it leaves with nothing changed.
  */
+
 import {
   EMPTY_FAST_TLB_ADDRESS,
   LINEAR_TLB_ADDRESS,
@@ -16,6 +17,7 @@ import { ALL_EPT_RIGHTS, KEY_HIGH, MappingFlag } from '../mmu/access.ts';
 import { Cr0, Cr4, Efer, Entry, guestFormats, PagingMode, XD_HIGH } from '../mmu/paging-structures.ts';
 import { PAGE_TABLE } from '../mmu/physical-memory.ts';
 import { type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
+import { emitHas57Bits } from './canonical-emitter.ts';
 import { MappingEmitter } from './mapping-emitter.ts';
 
 /** Offsets in the statistics of the TLB. */
@@ -66,6 +68,9 @@ export abstract class WalkEmitter extends MappingEmitter {
     const low = this.#low;
     const [table, high] = [f.local(I32), f.local(I32)];
     const [allowed, forbidden] = [f.local(I32), f.local(I32)];
+    // Of 5-level paging only what is cached is found here.
+    emitHas57Bits(f);
+    this.leave(1);
     f.i32(fieldAddress.cr3).memory(memoryOp.i32Load, 4);
     this.leave(1);
     this.field('cr3').i32(~0xfff).emit(op.i32And).set(table);

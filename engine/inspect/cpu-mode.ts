@@ -14,6 +14,7 @@ const pagingNames: Readonly<Record<number, string>> = {
   [PagingMode.Bits32]: '32-bit paging',
   [PagingMode.PAE]: 'PAE paging',
   [PagingMode.Level4]: '4-level paging',
+  [PagingMode.Level5]: '5-level paging',
 };
 const activityNames = ['active', 'HLT', 'shutdown', 'wait-for-SIPI'];
 const blockingNames = ['blocking by STI', 'blocking by MOV SS', 'blocking by SMI', 'blocking by NMI'];

@@ -1,5 +1,6 @@
 /** The guest's and EPT's paging structures as a tree that is read level by level, as plain data. No side effects. */
 
+import { difference, type LinearAddress, plus } from '../isa/linear-address.ts';
 import { EptRight } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { type EntryFormat, type LevelName, PagingMode, PDPTE_REGISTER } from '../mmu/paging-structures.ts';
@@ -25,9 +26,9 @@ export interface PagingNode {
   readonly level: LevelName;
   readonly firstIndex: number;
   readonly lastIndex: number;
-  /** Addresses covered: linear (signed), or guest-physical for EPT. */
-  readonly first: number;
-  readonly last: number;
+  /** Addresses covered: linear, or guest-physical for EPT. */
+  readonly first: LinearAddress;
+  readonly last: LinearAddress;
   /** Where the (first) entry lies; undefined for registers, host-physical undefined if EPT does not map it. */
   readonly guestPhysical: number | undefined;
   readonly hostPhysical: number | undefined;
@@ -38,8 +39,11 @@ export interface PagingNode {
   readonly reason: string | undefined;
 }
 
-const CANONICAL_LIMIT = 2 ** 47;
-const signed = (address: number): number => (address >= CANONICAL_LIMIT ? address - 2 * CANONICAL_LIMIT : address);
+/** The address that is canonical in the paging mode; those of pages are exact numbers. */
+function canonical(address: number, mode: PagingMode): number {
+  const end = mode === PagingMode.Level5 ? 2 ** 56 : 2 ** 47;
+  return address >= end ? address - 2 * end : address;
+}
 
 /** The roots of the trees of an address space. `guest` is undefined without paging, `ept` without EPT. */
 export function pagingRoots(
@@ -133,7 +137,7 @@ class TableReader {
 
   #firstAddress(index: number): number {
     const address = this.#table.first + index * this.format.bytes;
-    return this.#table.structure === 'guest' ? signed(address) : address;
+    return this.#table.structure === 'guest' ? canonical(address, this.#space.mode) : address;
   }
 
   #place(firstIndex: number, lastIndex: number) {
@@ -144,8 +148,9 @@ class TableReader {
       level: this.format.name,
       firstIndex,
       lastIndex,
-      first: this.#firstAddress(firstIndex),
-      last: this.#firstAddress(lastIndex) + this.format.bytes - 1,
+      // As one of its representations, which for pages far from 0 is not that of calculations.
+      first: plus(this.#firstAddress(firstIndex), 0),
+      last: plus(this.#firstAddress(lastIndex), this.format.bytes - 1),
       guestPhysical: isGuest ? this.#table.address + offset : undefined,
       hostPhysical: isRegister || this.host === undefined ? undefined : this.host + offset,
     };
@@ -178,7 +183,8 @@ class TableReader {
     const entry = decodeEntry(context, this.format, low, high);
     const place = this.#place(index, index);
     const isTable = isRegister || entryMaps(context, this.format, low) === 'table';
-    const table = isTable && entry.target !== undefined ? this.#child(place.first, entry.target) : undefined;
+    const table =
+      isTable && entry.target !== undefined ? this.#child(this.#firstAddress(index), entry.target) : undefined;
     return { kind: 'entry', ...place, entry, table, reason: undefined };
   }
 
@@ -191,8 +197,8 @@ class TableReader {
 
 /** A range that is mapped without a gap, to consecutive physical addresses, with the same rights. Inclusive. */
 export interface MappedRange {
-  readonly first: number;
-  readonly last: number;
+  readonly first: LinearAddress;
+  readonly last: LinearAddress;
   /** Guest-physical address of `first` (host-physical for EPT). */
   readonly target: number;
   /** The rights of the entries together: 'RWXU'-style letters, '-' for what is denied. */
@@ -243,9 +249,9 @@ function append(ranges: MappedRange[], node: PagingNode, target: number, rights:
   const previous = ranges.at(-1);
   const continues =
     previous !== undefined &&
-    previous.last + 1 === node.first &&
+    plus(previous.last, 1) === node.first &&
     previous.rights === letters &&
-    previous.target + (node.first - previous.first) === target;
+    previous.target + difference(node.first, previous.first) === target;
   if (continues) ranges[ranges.length - 1] = { ...previous, last: node.last };
   else ranges.push({ first: node.first, last: node.last, target, rights: letters });
 }

@@ -362,7 +362,7 @@ function segmentViews(cpu: Processor): RegisterView[] {
 
 function segmentParts({ selector, base, limit, attributes }: SegmentRegister) {
   const part = (name: string, value: string, description: string) => ({ name, value, description });
-  const hex = (value: number): string => `0x${unsigned(value).toString(16)}`;
+  const hex = (value: number | bigint): string => `0x${unsigned(value).toString(16)}`;
   if (attributes & 0x1_0000) return [part('unusable', '1', 'the register holds a null selector')];
   return [
     part('index', String(selector >> 3), `entry of the ${selector & 4 ? 'LDT' : 'GDT'}`),

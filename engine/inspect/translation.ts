@@ -2,6 +2,7 @@
  * How a linear address becomes a host-physical one, as plain data: every entry read on the way, EPT's included, who
  * denies what, and what the TLB holds. No side effects.
  */
+import { type LinearAddress, numberPart, restOf } from '../isa/linear-address.ts';
 import {
   Access,
   DENIED_KEYS_FACTOR,
@@ -43,7 +44,7 @@ export type TranslationResult =
   | { readonly kind: 'not canonical'; readonly because: string };
 
 export interface TranslationView {
-  readonly linear: number;
+  readonly linear: LinearAddress;
   readonly access: Access;
   readonly pagingMode: string;
   /** CR3's table, or the address itself without paging. */
@@ -66,7 +67,7 @@ export interface TranslationView {
 }
 
 export interface TranslationQuery {
-  readonly linear: number;
+  readonly linear: LinearAddress;
   /** Default: Read. */
   readonly access?: Access;
   /** Default: Current. */
@@ -118,12 +119,12 @@ function memoryTypeOf(mmu: Mmu, walk: Walk, recorder: WalkRecorder): MemoryTypeV
   return memoryType(mmu.state.pat, guestLeaf, recorder.finalSteps.at(-1)?.entry, mmu.physical.isRam(walk.physical));
 }
 
-function guestPhysicalOf(walk: Walk, linear: number, recorder: WalkRecorder): number | undefined {
+function guestPhysicalOf(walk: Walk, linear: LinearAddress, recorder: WalkRecorder): number | undefined {
   if (walk.outcome === Outcome.Mapped) return walk.guestPhysical;
   if (walk.outcome === Outcome.NonCanonical) return undefined;
   const leaf = recorder.steps.at(-1)?.entry;
   if (leaf?.maps !== 'page' || leaf.target === undefined) return undefined;
-  return leaf.target + (linear & (leaf.coversBytes - 1));
+  return leaf.target + (numberPart(linear) & (leaf.coversBytes - 1)) + restOf(linear);
 }
 
 /** "the guest's PDE 3", "the EPT PTE 511": how steps are referred to. */
@@ -152,7 +153,10 @@ function resultOf(
     case Outcome.EptMisconfiguration:
       return { kind: 'EPT misconfiguration', because: misconfigurationReason(recorder) };
     default:
-      return { kind: 'not canonical', because: 'bits 63:47 of the address are not all equal' };
+      return {
+        kind: 'not canonical',
+        because: `bits 63:${mmu.pagingMode === PagingMode.Level5 ? 56 : 47} of the address are not all equal`,
+      };
   }
 }
 

@@ -138,7 +138,7 @@ export function x87Views(cpu: Processor): RegisterView[] {
     fsw: statusParts(state),
     ftw: tagParts(state),
   };
-  const fixed = (name: string, widthBits: number, value: number): RegisterView => ({
+  const fixed = (name: string, widthBits: number, value: number | bigint): RegisterView => ({
     name,
     value: BigInt.asUintN(widthBits, BigInt(value)),
     widthBits,

@@ -1,4 +1,5 @@
 /** Decoding, through iced-x86, into plain data: what the semantics, the interpreter and the views need to know. */
+
 import {
   Code,
   Decoder,
@@ -14,6 +15,7 @@ import {
 import { featuresOf, type InstructionAvailability } from './availability.ts';
 import { addressSizeOfCode, operandSizeOfCode } from './code-sizes.ts';
 import { EXTENSION, extensionsOf } from './extensions.ts';
+import { type LinearAddress, plus } from './linear-address.ts';
 import type { Operand, OperandWidth } from './operand.ts';
 import { isPrefix, isRex } from './prefixes.ts';
 
@@ -66,7 +68,7 @@ export interface DecodedInstruction {
   readonly mnemonic: string;
   readonly lengthBytes: number;
   /** Linear or RIP-space address of the instruction, as given to the decoder. */
-  readonly ip: number;
+  readonly ip: LinearAddress;
   readonly operandSize: 16 | 32 | 64;
   readonly addressSize: 16 | 32 | 64;
   readonly repeat: 'none' | 'rep' | 'repe' | 'repne';
@@ -89,22 +91,23 @@ export interface DecodedInstruction {
 export function* decodeInstructions(
   bytes: Uint8Array,
   codeSize: CodeSize,
-  ip: number,
+  ip: LinearAddress,
   availability?: InstructionAvailability,
 ): Generator<DecodedInstruction> {
   const decoder = new Decoder(codeSize, bytes, availability?.decoderOptions ?? DecoderOptions.None);
   try {
     decoder.ip = BigInt.asUintN(64, BigInt(ip));
-    let address = ip;
+    let offset = 0;
     while (decoder.canDecode) {
       const instruction = decoder.decode();
       try {
-        const own = bytes.subarray(address - ip);
+        const own = bytes.subarray(offset);
+        const address = plus(ip, offset);
         const first = describe(instruction, codeSize, address, own);
         const described = first.code === Code.Pause && hasRexB(own, first) ? exchangeOfR8(own, address) : first;
         const isAvailable = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
         const decoded = isAvailable ? described : withoutMeaning(described);
-        address += decoded.lengthBytes;
+        offset += decoded.lengthBytes;
         yield decoded;
       } finally {
         instruction.free();
@@ -116,7 +119,7 @@ export function* decodeInstructions(
 }
 
 /** PAUSE with REX.B is XCHG R8, RAX, as on silicon; iced-x86 decodes it so by an option only. */
-function exchangeOfR8(bytes: Uint8Array, ip: number): DecodedInstruction {
+function exchangeOfR8(bytes: Uint8Array, ip: LinearAddress): DecodedInstruction {
   const decoder = new Decoder(64, bytes, DecoderOptions.NoPause);
   decoder.ip = BigInt.asUintN(64, BigInt(ip));
   const instruction = decoder.decode();
@@ -133,7 +136,7 @@ const hasRexB = (bytes: Uint8Array, { lengthBytes, codeSize }: DecodedInstructio
 };
 
 /** The first instruction of the bytes, or undefined if there is none (invalid or cut short). */
-export function decodeOne(bytes: Uint8Array, codeSize: CodeSize, ip: number): DecodedInstruction | undefined {
+export function decodeOne(bytes: Uint8Array, codeSize: CodeSize, ip: LinearAddress): DecodedInstruction | undefined {
   for (const instruction of decodeInstructions(bytes, codeSize, ip)) {
     return instruction.mnemonic === 'INVALID' ? undefined : instruction;
   }
@@ -150,7 +153,12 @@ const withoutMeaning = (instruction: DecodedInstruction): DecodedInstruction => 
   memory: undefined,
 });
 
-function describe(instruction: Instruction, codeSize: CodeSize, ip: number, bytes: Uint8Array): DecodedInstruction {
+function describe(
+  instruction: Instruction,
+  codeSize: CodeSize,
+  ip: LinearAddress,
+  bytes: Uint8Array,
+): DecodedInstruction {
   const { code, encoding } = instruction;
   const vex = encoding === EncodingKind.VEX;
   const operands: DecodedOperand[] = [];

@@ -2,9 +2,11 @@
  * The oracle: carries out an Operation on a plain machine of bigints, by the definition of each part and nothing else.
  * It is the yardstick of the interpreter and the compiler in tests, and is itself held against vectors from a real CPU.
  */
+
 import { evaluate } from '../expr/evaluate.ts';
 import type { Expr } from '../expr/expr.ts';
 import type { DecodedInstruction } from './decode.ts';
+import { isSignExtended, linearAddressOf } from './linear-address.ts';
 import type { VectorFile } from './operand.ts';
 import type {
   AddressRef,
@@ -41,6 +43,8 @@ export interface OracleMachine {
   rip: bigint;
   /** Limit of CS in bytes; 64-bit code has none. */
   readonly codeSegmentLimit: bigint;
+  /** Whether CR4.LA57 = 1: linear addresses have 57 bits. */
+  readonly fiveLevelPaging?: boolean;
   /** Value of the bytes, little-endian. */
   read(access: OracleAccess): bigint;
   write(access: OracleAccess, value: bigint): void;
@@ -87,7 +91,6 @@ export class OracleException extends Error {
 const flagBits: Readonly<Record<StatusFlag, number>> = { CF: 0, PF: 2, AF: 4, ZF: 6, SF: 7, OF: 11 };
 const STATUS_FLAGS = statusFlags.reduce((mask, flag) => mask | (1 << flagBits[flag]), 0);
 const DIRECTION_FLAG = 0x400;
-const LINEAR_ADDRESS_BITS = 48;
 const GENERAL_PROTECTION = 13;
 
 /**
@@ -288,7 +291,7 @@ class Execution {
   #checked(target: bigint): bigint {
     const inside =
       this.#instruction.codeSize === 64
-        ? BigInt.asUintN(64, BigInt.asIntN(LINEAR_ADDRESS_BITS, target)) === target
+        ? isSignExtended(linearAddressOf(target), this.#machine.fiveLevelPaging ?? false)
         : target <= this.#machine.codeSegmentLimit;
     if (!inside) throw new OracleException(GENERAL_PROTECTION, 0);
     return target;

@@ -20,7 +20,7 @@ import {
 import { createCpuModel } from '../cpu/model.ts';
 import { type Hooks, type Intercepts, type Ports, Processor } from '../cpu/processor.ts';
 import { ACTIVITY } from '../cpu/register-bits.ts';
-import { CpuState, readSigned, writeInteger } from '../cpu/state.ts';
+import { CpuState, readSigned } from '../cpu/state.ts';
 import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
 import { systemInstructions } from '../cpu/system-table.ts';
 import type { HardwareVirtualization } from '../cpu/virtualization.ts';
@@ -32,6 +32,7 @@ import { HandlerLibrary } from '../exec/handler-library.ts';
 import { Runtime } from '../exec/runtime.ts';
 import { withRefill } from '../exec/tlb-refill.ts';
 import { availabilityOf } from '../isa/availability.ts';
+import { writeLinearAddress } from '../isa/linear-address.ts';
 import { Mmu } from '../mmu/mmu.ts';
 import { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { type SavedTranslations, TranslationContext } from '../mmu/translation.ts';
@@ -324,7 +325,7 @@ export class Host {
     if (this.processor.intercepts?.onException || isDebugFault(fault)) return false;
     const kind = errorCode === undefined ? EventKind.Fault : EventKind.Fault | EventKind.ErrorCode;
     if (this.library.deliverEvent(vector, errorCode ?? 0, kind) === 0) return false;
-    if (linear !== undefined) writeInteger(this.state.view, fieldAddress.cr2, linear);
+    if (linear !== undefined) writeLinearAddress(this.state.view, fieldAddress.cr2, linear);
     return true;
   }
 

@@ -1,6 +1,7 @@
 /** A machine: processors, memory and devices running a guest program, with everything a debugger asks of it. */
 
 import type { HotSpotOptions } from '../exec/compiler/hot-spots.ts';
+import { linearAddressOf } from '../isa/linear-address.ts';
 import { Boundaries } from './boundaries.ts';
 import { History } from './history.ts';
 import { Host } from './host.ts';
@@ -251,7 +252,7 @@ export class Machine implements MachineControl {
   }
 
   setBreakpoints(addresses: readonly bigint[]): void {
-    this.host.codeCache.setMarks(new Set(addresses.map((address) => Number(BigInt.asIntN(64, address)))));
+    this.host.codeCache.setMarks(new Set(addresses.map((address) => linearAddressOf(address))));
   }
 
   setWatches(watches: readonly Watch[]): void {

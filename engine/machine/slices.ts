@@ -2,7 +2,9 @@
  * The runs of the loaded vCPU without a look at anything else: how long they may be, what is counted in them, and what time
  * it is for the exits that compiled code logs. Devices work in between.
  */
+
 import { earlier } from '../devices/device.ts';
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
 import type { Boundaries } from './boundaries.ts';
 import type { Host } from './host.ts';
@@ -26,7 +28,7 @@ export class Slices {
   /** Instructions retired and events dealt with, in slices that ended. */
   units = 0;
   /** Where a vCPU stopped before a marked instruction, by its index: RIP. */
-  readonly marks = new Map<number, number>();
+  readonly marks = new Map<number, LinearAddress>();
   /** The slice is over before what it was given: a device will be due earlier than it looked. */
   isOver = false;
   /** When the slice that runs ends for a device. */

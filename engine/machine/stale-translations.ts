@@ -2,6 +2,7 @@
  * The filter "stale translation used": holds what the TLB translates against a fresh walk. What a walk has confirmed stays in
  * the fast TLB until some paging structure is written, so most accesses go at full speed even while the filter is on.
  */
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { Access, type Privilege } from '../mmu/access.ts';
 import type { EntryFormat } from '../mmu/paging-structures.ts';
 import type { TranslationAudit } from '../mmu/translation.ts';
@@ -43,7 +44,7 @@ interface Change {
 
 /** A translation that the tables contradict. */
 interface Contradiction {
-  readonly linear: number;
+  readonly linear: LinearAddress;
   readonly access: Access;
   /** Where the TLB leads. */
   readonly physical: number;
@@ -88,7 +89,7 @@ export class StaleTranslations implements TranslationAudit {
     this.#told = '';
   }
 
-  contradicts(linear: number, access: Access, privilege: Privilege, physical: number): boolean {
+  contradicts(linear: LinearAddress, access: Access, privilege: Privilege, physical: number): boolean {
     const { mmu } = this.#host;
     const walk = this.#walk;
     this.#entries.list = [];

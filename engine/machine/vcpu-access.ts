@@ -7,6 +7,7 @@ import { readRegister, registerGroups, registerNames, writeRegister } from '../i
 import { type TlbEntryView, tlbEntries } from '../inspect/tlb.ts';
 import { explainTranslation, type TranslationView } from '../inspect/translation.ts';
 import type { CpuModeView, EntryCheckView, RegisterGroup, VmcsView } from '../inspect/views.ts';
+import { type LinearAddress, linearAddressOf, offsetInPage, plus } from '../isa/linear-address.ts';
 import { Access } from '../mmu/access.ts';
 import { guestPhysicalToHost } from './guest-physical.ts';
 import type { Host } from './host.ts';
@@ -77,38 +78,42 @@ export class VcpuAccess implements Vcpu {
   peek(space: AddressSpaceName, address: bigint, lengthBytes: number): Uint8Array {
     return this.#with(() => {
       const { physical } = this.#host;
-      if (space === 'linear') return this.#peekLinear(Number(BigInt.asIntN(64, address)), lengthBytes);
+      if (space === 'linear') return this.#peekLinear(linearAddressOf(address), lengthBytes);
       return this.#pieces(space, Number(address), lengthBytes, (at, length) => physical.peek(at, length));
     });
   }
 
   /** What the CPU reads, and where EPT does not map the guest's memory yet, what it will read. */
-  #peekLinear(linear: number, lengthBytes: number): Uint8Array {
+  #peekLinear(linear: LinearAddress, lengthBytes: number): Uint8Array {
     const { mmu } = this.#host;
     let bytes = mmu.peek(linear, lengthBytes);
     // The built-in hypervisor has mappings of its own: the guest's say nothing about them.
     while (bytes.length < lengthBytes && !this.#virtualizer.handling) {
-      const at = linear + bytes.length;
+      const at = plus(linear, bytes.length);
       const more = this.#peekGuestPage(at, lengthBytes - bytes.length);
       if (!more) break;
-      bytes = Uint8Array.of(...bytes, ...more, ...mmu.peek(at + more.length, lengthBytes - bytes.length - more.length));
+      bytes = Uint8Array.of(
+        ...bytes,
+        ...more,
+        ...mmu.peek(plus(at, more.length), lengthBytes - bytes.length - more.length),
+      );
     }
     return bytes;
   }
 
   /** Up to `lengthBytes` of the hypervisor's guest, none behind the page. */
-  #peekGuestPage(linear: number, lengthBytes: number): Uint8Array | undefined {
+  #peekGuestPage(linear: LinearAddress, lengthBytes: number): Uint8Array | undefined {
     const host = this.#virtualizer.locateInGuest(linear);
-    const inPage = 4096 - (((linear % 4096) + 4096) % 4096);
+    const inPage = 4096 - offsetInPage(linear);
     return host === undefined ? undefined : this.#host.physical.peek(host, Math.min(inPage, lengthBytes));
   }
 
   peekExitedGuest(address: bigint, lengthBytes: number): Uint8Array {
     return this.#with(() => {
-      const linear = Number(BigInt.asIntN(64, address));
+      const linear = linearAddressOf(address);
       let bytes = new Uint8Array();
       while (bytes.length < lengthBytes) {
-        const more = this.#peekGuestPage(linear + bytes.length, lengthBytes - bytes.length);
+        const more = this.#peekGuestPage(plus(linear, bytes.length), lengthBytes - bytes.length);
         if (!more) break;
         bytes = Uint8Array.of(...bytes, ...more);
       }
@@ -119,7 +124,7 @@ export class VcpuAccess implements Vcpu {
   poke(space: AddressSpaceName, address: bigint, bytes: Uint8Array): number {
     return this.#edit(() => {
       const { mmu, physical } = this.#host;
-      if (space === 'linear') return mmu.poke(Number(BigInt.asIntN(64, address)), bytes);
+      if (space === 'linear') return mmu.poke(linearAddressOf(address), bytes);
       let written = 0;
       this.#pieces(space, Number(address), bytes.length, (at, length) => {
         if (!physical.poke(at, bytes.subarray(written, written + length))) return undefined;
@@ -170,7 +175,7 @@ export class VcpuAccess implements Vcpu {
   }
 
   translate(linear: bigint, access: keyof typeof accesses = 'read'): TranslationView {
-    const address = Number(BigInt.asIntN(64, linear));
+    const address = linearAddressOf(linear);
     return this.#with(() => explainTranslation(this.#host.mmu, { linear: address, access: accesses[access] }));
   }
   tlb(): readonly TlbEntryView[] {

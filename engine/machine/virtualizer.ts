@@ -9,6 +9,7 @@ import { ACTIVITY } from '../cpu/register-bits.ts';
 import type { HardwareVirtualization } from '../cpu/virtualization.ts';
 import { exitLogView } from '../inspect/exit-log.ts';
 import type { ExitLogView, ExitQuery, VmcsSummary } from '../inspect/views.ts';
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { GUEST_BASE, Hypervisor } from '../vmm/hypervisor.ts';
 import type { VirtualizationLevel } from '../vmm/levels.ts';
 import type { Vmx } from '../vmx/vmx.ts';
@@ -293,7 +294,7 @@ export class Virtualizer {
     return guestPhysical + Virtualizer.guestBase(this.#config);
   }
   /** Host-physical address of a linear one of the hypervisor's guest, whatever EPT maps so far. */
-  locateInGuest(linear: number): number | undefined {
+  locateInGuest(linear: LinearAddress): number | undefined {
     return this.#host.state.nonRoot || this.handling ? this.#hypervisor?.locate(linear) : undefined;
   }
 }

@@ -5,6 +5,7 @@
  * The accessed flag of an entry that references a table is set as the walk passes it; those of the entry that maps the
  * page only once the access is allowed.
  */
+import { type LinearAddress, numberPart, restOf } from '../isa/linear-address.ts';
 import {
   Access,
   ALL_EPT_RIGHTS,
@@ -72,7 +73,7 @@ export class GuestWalker {
    */
   walk(
     space: AddressSpace,
-    linear: number,
+    address: LinearAddress,
     access: Access,
     policy: number,
     walk: Walk,
@@ -80,7 +81,9 @@ export class GuestWalker {
     structures?: StructureCacheOfContext,
   ): boolean {
     walk.outcome = Outcome.Mapped;
-    walk.linear = linear;
+    walk.linear = address;
+    walk.rest = restOf(address);
+    const linear = numberPart(address);
     walk.flags = ALL_GUEST_RIGHTS;
     if (space.mode === PagingMode.None) {
       walk.guestPageShift = 30;
@@ -103,20 +106,20 @@ export class GuestWalker {
     for (let depth = known ? known.depth + 1 : 0; depth < levels.length; depth++) {
       const level = levels[depth] as EntryFormat;
       const index = indexOf(linear, level);
-      const address = table + index * level.entryBytes;
-      const host = space.ept ? this.#tableAccess(space.ept, address, walk, cache) : address;
+      const entry = table + index * level.entryBytes;
+      const host = space.ept ? this.#tableAccess(space.ept, entry, walk, cache) : entry;
       if (host < 0) return false;
       const low = walk.read32(this.#physical, host);
       const high = level.entryBytes === 8 ? walk.read32(this.#physical, host + 4) : 0;
-      walk.trace?.guestEntry(level, index, address, host, low, high);
+      walk.trace?.guestEntry(level, index, entry, host, low, high);
       if (!(low & Entry.P)) return pageFault(walk, access, policy, 0);
       const mapsPage = level.isLast || ((low & Entry.PS) !== 0 && mayMapPage(level, space));
       if (hasReserved(level, mapsPage, low, high, nxReserved)) {
         return pageFault(walk, access, policy, PageFaultCode.P | PageFaultCode.RSVD);
       }
       walk.flags &= rightsOf(low, high);
-      if (mapsPage) return this.#mapsPage(space, level, linear, access, policy, walk, cache, host, address, low, high);
-      if (!(low & Entry.A) && !this.#setFlags(space, address, host, low, Entry.A, walk, cache)) return false;
+      if (mapsPage) return this.#mapsPage(space, level, linear, access, policy, walk, cache, host, entry, low, high);
+      if (!(low & Entry.A) && !this.#setFlags(space, entry, host, low, Entry.A, walk, cache)) return false;
       table = (high & format.addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
       if (structures && walk.effects) remember(structures, level, depth, linear, table, walk.flags);
     }
@@ -167,7 +170,7 @@ export class GuestWalker {
         walk.guestPageShift = level.shift;
         walk.pageShift = level.shift;
         const base = (low & PAGE_LOW & ~(level.bytes - 1)) >>> 0;
-        walk.physical = (high & addressMaskHigh) * 0x1_0000_0000 + base + (linearLow & (level.bytes - 1));
+        walk.physical = (high & addressMaskHigh) * 0x1_0000_0000 + base + (linearLow & (level.bytes - 1)) + walk.rest;
         walk.guestPhysical = walk.physical;
         return true;
       }
@@ -202,7 +205,7 @@ export class GuestWalker {
     if (low & Entry.G && space.globalPages) walk.flags |= MappingFlag.Global;
     walk.guestPageShift = level.shift;
     const base = pageBase(level, this.formats[space.mode] as PagingFormat, low, high);
-    const guestPhysical = base + (linear & (level.bytes - 1));
+    const guestPhysical = base + (linear & (level.bytes - 1)) + walk.rest;
     return this.#finish(space, guestPhysical, access, (low & Entry.D) !== 0 || access === Access.Write, walk, cache);
   }
 

@@ -2,6 +2,16 @@
 import { AC } from '../cpu/events.ts';
 import { PAGE_BYTES, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { CS } from '../cpu/state.ts';
+import {
+  type LinearAddress,
+  linearAddressOf,
+  low32,
+  numberPart,
+  offsetInPage,
+  pageOf,
+  plus,
+  restOf,
+} from '../isa/linear-address.ts';
 import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
 import { WATCH } from './physical-memory.ts';
@@ -16,14 +26,14 @@ const CODE_64 = 1 << 13;
 const KEPT_FROM_FAST = 4;
 const BYTE = 0x100;
 
-/** Told of an access to a watched page, before it is made. Addresses: linear (signed) and host-physical. */
-export type WatchListener = (linear: number, physical: number, lengthBytes: number, access: Access) => void;
+/** Told of an access to a watched page, before it is made. Addresses: linear and host-physical. */
+export type WatchListener = (linear: LinearAddress, physical: number, lengthBytes: number, access: Access) => void;
 
 /** Who is told of the data accesses to some linear pages. */
 export interface DataBreakpoints {
-  watchesPage(linear: number): boolean;
+  watchesPage(linear: LinearAddress): boolean;
   /** An explicit access is going to be made; it can still be that the instruction faults. */
-  accessed(linear: number, lengthBytes: number, access: Access): void;
+  accessed(linear: LinearAddress, lengthBytes: number, access: Access): void;
 }
 
 /** What became of filling the fast TLB. */
@@ -107,18 +117,18 @@ export class Mmu extends TranslationControl {
   }
 
   /** Words, doublewords and quadwords have to lie at multiples of their size, where that is checked. */
-  #checkAlignment(linear: number, lengthBytes: number): void {
+  #checkAlignment(linear: LinearAddress, lengthBytes: number): void {
     const isData = lengthBytes === 2 || lengthBytes === 4 || lengthBytes === 8;
-    if (isData && (linear & (lengthBytes - 1)) !== 0 && this.isAlignmentChecked) throw AC();
+    if (isData && (offsetInPage(linear) & (lengthBytes - 1)) !== 0 && this.isAlignmentChecked) throw AC();
   }
 
   /** Translates for an access that stays in its page, tells who watches, and fills the fast TLB. */
-  #access(linear: number, lengthBytes: number, access: Access, privilege: Privilege): number {
+  #access(linear: LinearAddress, lengthBytes: number, access: Access, privilege: Privilege): number {
     if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
     const set = this.fastSetFor(privilege);
     if (set >= 0) {
-      const known = this.fast.physicalOf(set, linear, access === Access.Write);
-      if (known >= 0) return known;
+      const known = this.fast.physicalOf(set, numberPart(linear), access === Access.Write);
+      if (known >= 0) return known + restOf(linear);
     }
     const translated = this.translate(linear, access, privilege);
     const isApic = this.apicAccessPage?.covers(translated);
@@ -131,8 +141,8 @@ export class Mmu extends TranslationControl {
     }
     if (isApic) return physical;
     if (access === Access.Write && this.#hasSubPages()) {
-      const end = (linear & (SUB_PAGE_BYTES - 1)) + lengthBytes;
-      if (end > SUB_PAGE_BYTES) this.translate(linear + lengthBytes - 1, access, privilege);
+      const end = (offsetInPage(linear) & (SUB_PAGE_BYTES - 1)) + lengthBytes;
+      if (end > SUB_PAGE_BYTES) this.translate(plus(linear, lengthBytes - 1), access, privilege);
       return physical;
     }
     const { ramBytes } = this.physical;
@@ -150,7 +160,7 @@ export class Mmu extends TranslationControl {
    * translation, if accesses to it must take the slow path (device memory, watched page, writes to decoded code).
    * Throws nothing: `takeFailure` tells why it failed.
    */
-  fillFor(linear: number, access: Access): FillResult {
+  fillFor(linear: LinearAddress, access: Access): FillResult {
     if (this.isAlignmentChecked) return FillResult.Slow;
     const physical = this.tryTranslate(linear, access);
     if (physical < 0) return FillResult.Failed;
@@ -170,33 +180,33 @@ export class Mmu extends TranslationControl {
     return ((this.vcpu.ept?.options ?? 0) & EptOption.SubPages) !== 0;
   }
 
-  #fillFast(set: number, linear: number, physical: number, page: number, access: Access, watched: number): void {
+  #fillFast(set: number, linear: LinearAddress, physical: number, page: number, access: Access, watched: number): void {
     if (watched & KEPT_FROM_FAST) return;
     const read = (watched & WATCH.READ) === 0;
     const isTold = (watched & (WATCH.WRITE | WATCH.TABLE)) !== 0 || this.physical.codePages[page] !== 0;
     const write = access === Access.Write && !isTold;
     if (!read && !write) return;
     if (write) this.physical.dirtyPages[page] = 1;
-    this.fast.fill(set, linear, physical, read, write);
+    this.fast.fill(set, pageOf(linear), physical - offsetInPage(linear), read, write);
   }
 
   /** Translates for an instruction fetch. */
-  translateFetch(linear: number): number {
+  translateFetch(linear: LinearAddress): number {
     const physical = this.translate(linear, Access.Execute);
     if (!this.apicAccessPage?.covers(physical)) return physical;
     return this.apicAccessPage.redirect(physical, 1, Access.Execute);
   }
 
   /** An access with a byte outside of the canonical addresses faults before any page is looked at. */
-  #checkCanonical(linear: number, access: Access, privilege: Privilege): void {
+  #checkCanonical(linear: LinearAddress, access: Access, privilege: Privilege): void {
     if (!this.isCanonical(linear)) this.translate(linear, access, privilege);
   }
 
   /** Translates both pages of an access that crosses into the next; the faults of both come before any effect. */
-  #split(linear: number, lengthBytes: number, access: Access, privilege: Privilege): Split {
+  #split(linear: LinearAddress, lengthBytes: number, access: Access, privilege: Privilege): Split {
     if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
-    const firstBytes = PAGE_BYTES - (linear & 0xfff);
-    const next = this.#wrap(linear + firstBytes);
+    const firstBytes = PAGE_BYTES - offsetInPage(linear);
+    const next = this.#wrap(plus(linear, firstBytes));
     this.#checkCanonical(next, access, privilege);
     if (access === Access.Write) {
       this.#raiseFault(linear, access, privilege);
@@ -208,17 +218,17 @@ export class Mmu extends TranslationControl {
   }
 
   /** Outside 64-bit mode linear addresses are 32 bits wide and wrap. */
-  #wrap(linear: number): number {
+  #wrap(linear: LinearAddress): LinearAddress {
     if (linear < 0x1_0000_0000) return linear;
     const { state } = this;
     const is64 = (state.efer & Efer.LMA) !== 0 && (state.segment(CS).attributes & CODE_64) !== 0;
-    return is64 ? linear : linear % 0x1_0000_0000;
+    return is64 ? linear : low32(linear);
   }
 
   /** Throws what an access would throw, and has no effect otherwise. */
-  #raiseFault(linear: number, access: Access, privilege: Privilege): void {
+  #raiseFault(linear: LinearAddress, access: Access, privilege: Privilege): void {
     const set = this.fastSetFor(privilege);
-    if (set >= 0 && this.fast.physicalOf(set, linear, access === Access.Write) >= 0) return;
+    if (set >= 0 && this.fast.physicalOf(set, numberPart(linear), access === Access.Write) >= 0) return;
     if (this.isServed(linear, access, privilege)) return;
     if (this.peekTranslate(linear, access, privilege).outcome !== Outcome.Mapped) {
       this.translate(linear, access, privilege);
@@ -226,107 +236,108 @@ export class Mmu extends TranslationControl {
   }
 
   /** Throws what a write of `lengthBytes` would throw, and has no effect otherwise. */
-  probeWrite(linear: number, lengthBytes: number, privilege: Privilege = Privilege.Current): void {
+  probeWrite(linear: LinearAddress, lengthBytes: number, privilege: Privilege = Privilege.Current): void {
     this.#probe(linear, lengthBytes, Access.Write, privilege);
   }
   /** Throws what a write that the read to come is made for would throw. */
-  probeModification(linear: number, lengthBytes: number): void {
+  probeModification(linear: LinearAddress, lengthBytes: number): void {
     this.probeWrite(linear, lengthBytes);
     if (!this.apicAccessPage?.isInUse) return;
     this.#checkModification(linear, lengthBytes);
-    const firstBytes = PAGE_BYTES - (linear & 0xfff);
-    if (firstBytes < lengthBytes) this.#checkModification(this.#wrap(linear + firstBytes), lengthBytes - firstBytes);
+    const firstBytes = PAGE_BYTES - offsetInPage(linear);
+    if (firstBytes < lengthBytes)
+      this.#checkModification(this.#wrap(plus(linear, firstBytes)), lengthBytes - firstBytes);
   }
-  #checkModification(linear: number, lengthBytes: number): void {
+  #checkModification(linear: LinearAddress, lengthBytes: number): void {
     const physical = this.translate(linear, Access.Write);
     const page = this.apicAccessPage as ApicAccessPage;
     if (page.covers(physical)) page.checkModification(physical, lengthBytes);
   }
   /** Throws what a read of `lengthBytes` would throw, and has no effect otherwise. */
-  probeRead(linear: number, lengthBytes: number, privilege: Privilege = Privilege.Current): void {
+  probeRead(linear: LinearAddress, lengthBytes: number, privilege: Privilege = Privilege.Current): void {
     this.#probe(linear, lengthBytes, Access.Read, privilege);
   }
-  #probe(linear: number, lengthBytes: number, access: Access, privilege: Privilege): void {
+  #probe(linear: LinearAddress, lengthBytes: number, access: Access, privilege: Privilege): void {
     if (lengthBytes <= 0) return;
     if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
-    this.#checkCanonical(this.#wrap(linear + lengthBytes - 1), access, privilege);
+    this.#checkCanonical(this.#wrap(plus(linear, lengthBytes - 1)), access, privilege);
     this.#raiseFault(linear, access, privilege);
-    for (let offset = PAGE_BYTES - (linear & 0xfff); offset < lengthBytes; offset += PAGE_BYTES) {
-      this.#raiseFault(this.#wrap(linear + offset), access, privilege);
+    for (let offset = PAGE_BYTES - offsetInPage(linear); offset < lengthBytes; offset += PAGE_BYTES) {
+      this.#raiseFault(this.#wrap(plus(linear, offset)), access, privilege);
     }
   }
 
-  readU8(linear: number, privilege: Privilege = Privilege.Current): number {
+  readU8(linear: LinearAddress, privilege: Privilege = Privilege.Current): number {
     return this.physical.readU8(this.#access(linear, 1, Access.Read, privilege));
   }
-  readU16(linear: number, privilege: Privilege = Privilege.Current): number {
-    if ((linear & 0xfff) > 0xffe) return this.#readCrossing(linear, 2, privilege);
+  readU16(linear: LinearAddress, privilege: Privilege = Privilege.Current): number {
+    if (offsetInPage(linear) > 0xffe) return this.#readCrossing(linear, 2, privilege);
     return this.physical.readU16(this.#access(linear, 2, Access.Read, privilege));
   }
-  readU32(linear: number, privilege: Privilege = Privilege.Current): number {
-    if ((linear & 0xfff) > 0xffc) return this.#readCrossing(linear, 4, privilege);
+  readU32(linear: LinearAddress, privilege: Privilege = Privilege.Current): number {
+    if (offsetInPage(linear) > 0xffc) return this.#readCrossing(linear, 4, privilege);
     return this.physical.readU32(this.#access(linear, 4, Access.Read, privilege));
   }
-  readU64(linear: number, privilege: Privilege = Privilege.Current): bigint {
-    if ((linear & 0xfff) > 0xff8) return this.#readCrossing64(linear, privilege);
+  readU64(linear: LinearAddress, privilege: Privilege = Privilege.Current): bigint {
+    if (offsetInPage(linear) > 0xff8) return this.#readCrossing64(linear, privilege);
     return this.physical.readU64(this.#access(linear, 8, Access.Read, privilege));
   }
 
-  /** 64 bits as a signed number, exact for canonical addresses. */
-  readLinearNumber64(linear: number, privilege: Privilege = Privilege.Current): number {
-    if ((linear & 0xfff) > 0xff8) return Number(BigInt.asIntN(64, this.#readCrossing64(linear, privilege)));
-    return this.physical.readNumber64(this.#access(linear, 8, Access.Read, privilege));
+  /** 64 bits as an address. */
+  readLinearNumber64(linear: LinearAddress, privilege: Privilege = Privilege.Current): LinearAddress {
+    if (offsetInPage(linear) > 0xff8) return linearAddressOf(this.#readCrossing64(linear, privilege));
+    return this.physical.readLinearAddress(this.#access(linear, 8, Access.Read, privilege));
   }
 
   /** The low half of 64 bits, all of which are accessed; unsigned. */
-  readLowHalf64(linear: number, privilege: Privilege = Privilege.Current): number {
-    if ((linear & 0xfff) > 0xff8) return Number(this.#readCrossing64(linear, privilege) & 0xffff_ffffn);
+  readLowHalf64(linear: LinearAddress, privilege: Privilege = Privilege.Current): number {
+    if (offsetInPage(linear) > 0xff8) return Number(this.#readCrossing64(linear, privilege) & 0xffff_ffffn);
     const physical = this.#access(linear, 8, Access.Read, privilege);
     if (this.physical.isRam(physical, 8)) return this.physical.readU32(physical);
     return Number(this.physical.readU64(physical) & 0xffff_ffffn);
   }
 
-  writeU8(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
+  writeU8(linear: LinearAddress, value: number, privilege: Privilege = Privilege.Current): void {
     this.physical.writeU8(this.#access(linear, 1, Access.Write, privilege), value);
   }
-  writeU16(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
-    if ((linear & 0xfff) > 0xffe) return this.#writeCrossing(linear, 2, value, privilege);
+  writeU16(linear: LinearAddress, value: number, privilege: Privilege = Privilege.Current): void {
+    if (offsetInPage(linear) > 0xffe) return this.#writeCrossing(linear, 2, value, privilege);
     this.physical.writeU16(this.#access(linear, 2, Access.Write, privilege), value);
   }
-  writeU32(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
-    if ((linear & 0xfff) > 0xffc) return this.#writeCrossing(linear, 4, value, privilege);
+  writeU32(linear: LinearAddress, value: number, privilege: Privilege = Privilege.Current): void {
+    if (offsetInPage(linear) > 0xffc) return this.#writeCrossing(linear, 4, value, privilege);
     this.physical.writeU32(this.#access(linear, 4, Access.Write, privilege), value);
   }
-  writeU64(linear: number, value: bigint, privilege: Privilege = Privilege.Current): void {
-    if ((linear & 0xfff) > 0xff8) return this.#writeCrossing64(linear, value, privilege);
+  writeU64(linear: LinearAddress, value: bigint, privilege: Privilege = Privilege.Current): void {
+    if (offsetInPage(linear) > 0xff8) return this.#writeCrossing64(linear, value, privilege);
     this.physical.writeU64(this.#access(linear, 8, Access.Write, privilege), value);
   }
-  /** Writes an integer number as 64 bits, two's complement. */
-  writeLinearNumber64(linear: number, value: number, privilege: Privilege = Privilege.Current): void {
-    if ((linear & 0xfff) > 0xff8) return this.#writeCrossing64(linear, BigInt(value), privilege);
-    this.physical.writeNumber64(this.#access(linear, 8, Access.Write, privilege), value);
+  /** Writes an address, or another integer number, as 64 bits in two's complement. */
+  writeLinearNumber64(linear: LinearAddress, value: LinearAddress, privilege: Privilege = Privilege.Current): void {
+    if (offsetInPage(linear) > 0xff8) return this.#writeCrossing64(linear, BigInt(value), privilege);
+    this.physical.writeLinearAddress(this.#access(linear, 8, Access.Write, privilege), value);
   }
 
   /** What compiled code calls when the fast TLB misses, for explicit accesses of 1, 2 or 4 bytes. */
-  slowRead(linear: number, sizeBytes: number): number {
+  slowRead(linear: LinearAddress, sizeBytes: number): number {
     if (sizeBytes === 4) return this.readU32(linear);
     return sizeBytes === 2 ? this.readU16(linear) : this.readU8(linear);
   }
-  slowRead64(linear: number): bigint {
+  slowRead64(linear: LinearAddress): bigint {
     return this.readU64(linear);
   }
-  slowWrite(linear: number, sizeBytes: number, value: number): void {
+  slowWrite(linear: LinearAddress, sizeBytes: number, value: number): void {
     if (sizeBytes === 4) this.writeU32(linear, value);
     else if (sizeBytes === 2) this.writeU16(linear, value);
     else this.writeU8(linear, value);
   }
-  slowWrite64(linear: number, value: bigint): void {
+  slowWrite64(linear: LinearAddress, value: bigint): void {
     this.writeU64(linear, value);
   }
 
   /** Reads 16 bytes to an address of a view. */
-  slowRead128(linear: number, view: DataView, to: number): void {
-    if ((linear & 0xfff) > 0xff0) {
+  slowRead128(linear: LinearAddress, view: DataView, to: number): void {
+    if (offsetInPage(linear) > 0xff0) {
       const at = this.#split(linear, 16, Access.Read, Privilege.Current);
       for (let i = 0; i < 16; i++) view.setUint8(to + i, this.physical.readU8(byteOf(at, i)));
       return;
@@ -335,8 +346,8 @@ export class Mmu extends TranslationControl {
     view.setBigUint64(to, this.physical.readU64(at), true);
     view.setBigUint64(to + 8, this.physical.readU64(at + 8), true);
   }
-  slowWrite128(linear: number, view: DataView, from: number): void {
-    if ((linear & 0xfff) > 0xff0) {
+  slowWrite128(linear: LinearAddress, view: DataView, from: number): void {
+    if (offsetInPage(linear) > 0xff0) {
       const at = this.#split(linear, 16, Access.Write, Privilege.Current);
       for (let i = 0; i < 16; i++) this.physical.writeU8(byteOf(at, i), view.getUint8(from + i));
       return;
@@ -346,23 +357,23 @@ export class Mmu extends TranslationControl {
     this.physical.writeU64(at + 8, view.getBigUint64(from + 8, true));
   }
 
-  #readCrossing(linear: number, lengthBytes: number, privilege: Privilege): number {
+  #readCrossing(linear: LinearAddress, lengthBytes: number, privilege: Privilege): number {
     const at = this.#split(linear, lengthBytes, Access.Read, privilege);
     let value = 0;
     for (let i = lengthBytes - 1; i >= 0; i--) value = value * BYTE + this.physical.readU8(byteOf(at, i));
     return value;
   }
-  #readCrossing64(linear: number, privilege: Privilege): bigint {
+  #readCrossing64(linear: LinearAddress, privilege: Privilege): bigint {
     const at = this.#split(linear, 8, Access.Read, privilege);
     let value = 0n;
     for (let i = 7; i >= 0; i--) value = (value << 8n) | BigInt(this.physical.readU8(byteOf(at, i)));
     return value;
   }
-  #writeCrossing(linear: number, lengthBytes: number, value: number, privilege: Privilege): void {
+  #writeCrossing(linear: LinearAddress, lengthBytes: number, value: number, privilege: Privilege): void {
     const at = this.#split(linear, lengthBytes, Access.Write, privilege);
     for (let i = 0; i < lengthBytes; i++) this.physical.writeU8(byteOf(at, i), (value >>> (8 * i)) & 0xff);
   }
-  #writeCrossing64(linear: number, value: bigint, privilege: Privilege): void {
+  #writeCrossing64(linear: LinearAddress, value: bigint, privilege: Privilege): void {
     const at = this.#split(linear, 8, Access.Write, privilege);
     for (let i = 0; i < 8; i++) this.physical.writeU8(byteOf(at, i), Number((value >> BigInt(8 * i)) & 0xffn));
   }
@@ -371,7 +382,7 @@ export class Mmu extends TranslationControl {
    * The bytes the CPU would read from a linear address now, rights aside: as many as are mapped, up to `lengthBytes`.
    * No side effects.
    */
-  peek(linear: number, lengthBytes: number): Uint8Array {
+  peek(linear: LinearAddress, lengthBytes: number): Uint8Array {
     const bytes = new Uint8Array(lengthBytes);
     const done = this.#forEachPiece(linear, lengthBytes, (physical, offset, count) => {
       for (let i = 0; i < count; i++) bytes[offset + i] = this.physical.peekU8(physical + i);
@@ -381,7 +392,7 @@ export class Mmu extends TranslationControl {
   }
 
   /** Writes on behalf of the debugger, rights aside; the number of bytes written, up to the first not in mapped RAM. */
-  poke(linear: number, bytes: Uint8Array): number {
+  poke(linear: LinearAddress, bytes: Uint8Array): number {
     return this.#forEachPiece(linear, bytes.length, (physical, offset, count) =>
       this.physical.poke(physical, bytes.subarray(offset, offset + count)),
     );
@@ -389,14 +400,14 @@ export class Mmu extends TranslationControl {
 
   /** Visits the parts of a range that lie in one page each; stops where `visit` says false or nothing is mapped. */
   #forEachPiece(
-    linear: number,
+    linear: LinearAddress,
     lengthBytes: number,
     visit: (physical: number, offset: number, count: number) => boolean,
   ): number {
     let offset = 0;
     while (offset < lengthBytes) {
-      const at = this.#wrap(linear + offset);
-      const count = Math.min(lengthBytes - offset, PAGE_BYTES - (at & 0xfff));
+      const at = this.#wrap(plus(linear, offset));
+      const count = Math.min(lengthBytes - offset, PAGE_BYTES - offsetInPage(at));
       const physical = this.#locate(at);
       if (physical === undefined || !visit(physical, offset, count)) break;
       offset += count;
@@ -405,7 +416,7 @@ export class Mmu extends TranslationControl {
   }
 
   /** Where a linear address leads now, whoever asks. */
-  #locate(linear: number): number | undefined {
+  #locate(linear: LinearAddress): number | undefined {
     const asSupervisor = this.peekTranslate(linear, Access.Read, Privilege.Supervisor).physical;
     // SMAP denies a supervisor the user's pages, so the user is asked as well.
     return asSupervisor ?? this.peekTranslate(linear, Access.Read, Privilege.User).physical;

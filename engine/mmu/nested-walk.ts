@@ -14,6 +14,7 @@ const addressEnd: Readonly<Record<number, number>> = {
   [PagingMode.Bits32]: 2 ** 32,
   [PagingMode.PAE]: 2 ** 32,
   [PagingMode.Level4]: 2 ** 48,
+  [PagingMode.Level5]: 2 ** 57,
 };
 
 export class NestedWalker {

@@ -4,16 +4,23 @@
  */
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 
-export const PagingMode = { None: 0, Bits32: 1, PAE: 2, Level4: 3 } as const;
+export const PagingMode = { None: 0, Bits32: 1, PAE: 2, Level4: 3, Level5: 4 } as const;
 export type PagingMode = (typeof PagingMode)[keyof typeof PagingMode];
-export const pagingModeNames = ['no paging', '32-bit paging', 'PAE paging', '4-level paging'] as const;
+export const pagingModeNames = [
+  'no paging',
+  '32-bit paging',
+  'PAE paging',
+  '4-level paging',
+  '5-level paging',
+] as const;
 
 /** MAXPHYADDR where nothing else is configured. */
 export const DEFAULT_PHYSICAL_ADDRESS_BITS = 39;
 
 export const Cr0 = { PE: 1, WP: 1 << 16, AM: 1 << 18, NW: 1 << 29, CD: 1 << 30, PG: 2 ** 31 } as const;
 export const Cr4 = {
-  PSE: 1 << 4, PAE: 1 << 5, PGE: 1 << 7, PCIDE: 1 << 17, SMEP: 1 << 20, SMAP: 1 << 21, PKE: 1 << 22, PKS: 1 << 24,
+  PSE: 1 << 4, PAE: 1 << 5, PGE: 1 << 7, LA57: 1 << 12, PCIDE: 1 << 17, SMEP: 1 << 20, SMAP: 1 << 21, PKE: 1 << 22,
+  PKS: 1 << 24,
 } as const; // biome-ignore format: one table
 export const Efer = { LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as const;
 
@@ -97,7 +104,8 @@ const LEVELS = [
   { name: 'PTE', shift: 12 },
 ] as const;
 const LEVEL_5 = { name: 'PML5E', shift: 48 } as const;
-type Level = (typeof LEVELS)[number] | typeof LEVEL_5;
+const FIVE_LEVELS = [LEVEL_5, ...LEVELS] as const;
+type Level = (typeof FIVE_LEVELS)[number];
 
 /** Levels of 8-byte entries; the reserved bits of the low half are those of the level. */
 function wideLevels(
@@ -120,14 +128,15 @@ function wideLevels(
 
 const addressMaskHigh = (physicalAddressBits: number): number => 0xf_ffff & ~beyondPhysical(physicalAddressBits);
 
-/** Bit 7 is reserved in a PML4E; the entries of 4-KByte pages have no reserved low bits. */
+/** Bit 7 is reserved in a PML5E and a PML4E; the entries of 4-KByte pages have no reserved low bits. */
 const guestReservedLow = ({ shift }: Level) => ({
-  table: shift === 39 ? Entry.PS : 0,
+  table: shift >= 39 ? Entry.PS : 0,
   page: shift === 30 || shift === 21 ? unalignedPage(shift, 13) : 0,
 });
 
-function level4(physicalAddressBits: number, pages1GB: boolean): PagingFormat {
-  const levels = wideLevels(LEVELS, beyondPhysical(physicalAddressBits), guestReservedLow).map((level) =>
+/** 4-level paging, or 5-level paging, of the levels given. */
+function wide(names: readonly Level[], physicalAddressBits: number, pages1GB: boolean): PagingFormat {
+  const levels = wideLevels(names, beyondPhysical(physicalAddressBits), guestReservedLow).map((level) =>
     pages1GB || level.shift !== 30 ? level : { ...level, mayMapPage: false, tableReservedLow: Entry.PS },
   );
   return { levels, addressMaskHigh: addressMaskHigh(physicalAddressBits) };
@@ -170,7 +179,13 @@ export const PDPTE_REGISTER: EntryFormat = {
 /** Formats by PagingMode. `physicalAddressBits` is MAXPHYADDR, 36 to 48. */
 export function guestFormats(physicalAddressBits: number, pages1GB = true): readonly PagingFormat[] {
   const none = { levels: [], addressMaskHigh: 0 };
-  return [none, bits32(physicalAddressBits), pae(physicalAddressBits), level4(physicalAddressBits, pages1GB)];
+  return [
+    none,
+    bits32(physicalAddressBits),
+    pae(physicalAddressBits),
+    wide(LEVELS, physicalAddressBits, pages1GB),
+    wide(FIVE_LEVELS, physicalAddressBits, pages1GB),
+  ];
 }
 
 /** The formats of nested paging: with PAE paging, the four PDPTEs are read from memory. */
@@ -192,7 +207,7 @@ export function nestedFormats(formats: readonly PagingFormat[], physicalAddressB
 
 /** EPT with a page-walk length of 4 or 5 (SDM volume 3, "EPT Translation Mechanism"). */
 export function eptFormat(physicalAddressBits: number, walkLength: 4 | 5): PagingFormat {
-  const names = walkLength === 5 ? [LEVEL_5, ...LEVELS] : LEVELS;
+  const names = walkLength === 5 ? FIVE_LEVELS : LEVELS;
   const levels = wideLevels(names, beyondPhysical(physicalAddressBits), ({ shift }) => ({
     table: shift >= 39 ? bits(7, 3) : bits(6, 3),
     page: unalignedPage(shift, 12),
@@ -211,5 +226,6 @@ export const isEptMemoryType = (type: number): boolean => type === 0 || type ===
 export function pagingMode(cr0: number, cr4: number, efer: number): PagingMode {
   if (!(cr0 & Cr0.PG)) return PagingMode.None;
   if (!(cr4 & Cr4.PAE)) return PagingMode.Bits32;
-  return efer & Efer.LME ? PagingMode.Level4 : PagingMode.PAE;
+  if (!(efer & Efer.LME)) return PagingMode.PAE;
+  return cr4 & Cr4.LA57 ? PagingMode.Level5 : PagingMode.Level4;
 }

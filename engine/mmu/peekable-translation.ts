@@ -1,4 +1,5 @@
 /** Translations without side effects, for views and for checks that come before an access. */
+import { type LinearAddress, numberPart, restOf } from '../isa/linear-address.ts';
 import { Access, MappingFlag, mappingServes, Privilege } from './access.ts';
 import { Cr0 } from './paging-structures.ts';
 import { type PeekedTranslation, type PeekOptions, peeked } from './peeked-translation.ts';
@@ -8,11 +9,11 @@ import { type AddressSpace, Outcome, Walk } from './walk.ts';
 
 export class PeekableTranslation extends Translation {
   /** Whether `translate` would answer without a walk, and so surely not throw. No side effects. */
-  protected isServed(linear: number, access: Access, privilege: Privilege): boolean {
+  protected isServed(linear: LinearAddress, access: Access, privilege: Privilege): boolean {
     if (!this.isCanonical(linear)) return false;
     const { ept, tlb } = this.vcpu;
     if (!(this.state.cr0 & Cr0.PG)) return !ept;
-    const slot = tlb.linear.find(linear, this.currentTag());
+    const slot = tlb.linear.find(numberPart(linear), this.currentTag());
     return slot >= 0 && mappingServes(tlb.linear.flagsAt(slot), access, this.policyOf(privilege, access));
   }
 
@@ -20,18 +21,18 @@ export class PeekableTranslation extends Translation {
    * Host-physical address of an instruction fetch that needs no walk, and whose going would be told of
    * (`onCodeMappingsChanged`); else -1. No side effects.
    */
-  servedFetch(linear: number): number {
+  servedFetch(linear: LinearAddress): number {
     if (!this.isServed(linear, Access.Execute, Privilege.Current)) return -1;
-    if (!(this.state.cr0 & Cr0.PG)) return linear;
+    if (!(this.state.cr0 & Cr0.PG)) return numberPart(linear);
     const { linear: store } = this.vcpu.tlb;
-    const slot = store.find(linear, this.currentTag());
+    const slot = store.find(numberPart(linear), this.currentTag());
     if (!(store.flagsAt(slot) & MappingFlag.Executed)) return -1;
-    const physical = store.physicalOf(slot, linear);
+    const physical = store.physicalOf(slot, numberPart(linear)) + restOf(linear);
     return this.audit && !this.#isConfirmed(linear, physical) ? -1 : physical;
   }
 
   /** Whether a fresh walk for a fetch leads to the same place. */
-  #isConfirmed(linear: number, physical: number): boolean {
+  #isConfirmed(linear: LinearAddress, physical: number): boolean {
     const walk = new Walk(false);
     const space = this.currentSpace();
     return this.walkPeek(linear, Access.Execute, Privilege.Current, walk, space) && walk.physical === physical;
@@ -45,15 +46,15 @@ export class PeekableTranslation extends Translation {
   }
 
   /** What the TLB holds for a linear address in the current context; undefined if nothing, or without paging. */
-  cachedMapping(linear: number) {
+  cachedMapping(linear: LinearAddress) {
     const store = this.vcpu.tlb.linear;
-    const slot = this.state.cr0 & Cr0.PG ? store.find(linear, this.currentTag()) : -1;
+    const slot = this.state.cr0 & Cr0.PG ? store.find(numberPart(linear), this.currentTag()) : -1;
     return slot >= 0 ? store.at(slot) : undefined;
   }
 
   /** Translates without side effects: no flag is set, nothing cached, nothing thrown. */
   peekTranslate(
-    linear: number,
+    linear: LinearAddress,
     access: Access,
     privilege: Privilege = Privilege.Current,
     options: PeekOptions = {},
@@ -67,7 +68,7 @@ export class PeekableTranslation extends Translation {
     const useTlb = options.mode !== 'walk' && options.space === undefined;
     const mapping = useTlb ? this.cachedMapping(linear) : undefined;
     if (mapping && mappingServes(mapping.flags, access, policy)) {
-      walk.physical = mapping.physical + (linear - mapping.page);
+      walk.physical = mapping.physical + (numberPart(linear) - mapping.page) + restOf(linear);
       walk.guestPhysical = Number.NaN;
       walk.pageShift = mapping.pageShift;
       walk.flags = mapping.flags;
@@ -79,7 +80,7 @@ export class PeekableTranslation extends Translation {
 
   /** A walk without side effects into `walk`, whose `effects` must be off; cached guest-physical mappings optional. */
   walkPeek(
-    linear: number,
+    linear: LinearAddress,
     access: Access,
     privilege: Privilege,
     walk: Walk,

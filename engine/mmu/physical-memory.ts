@@ -2,8 +2,9 @@
  * Host-physical memory: RAM in the wasm memory, MMIO through handlers. `read`/`write` have side effects on devices,
  * `peek`/`poke` have none (and see only RAM and what a device allows to be peeked).
  */
+
 import { PAGE_BYTES, PAGE_TABLES_ADDRESS, RAM_ADDRESS, RAM_BYTES_ADDRESS } from '../cpu/memory-map.ts';
-import { readSigned, writeInteger } from '../cpu/state.ts';
+import { type LinearAddress, linearAddressOf, readLinearAddress, writeLinearAddress } from '../isa/linear-address.ts';
 
 /** RAM ends below 2^32, so its page numbers come from 32-bit shifts. */
 const PAGE_SHIFT = 12;
@@ -118,10 +119,10 @@ export class PhysicalMemory {
     if (this.isRam(address, 8)) return this.view.getBigUint64(address, true);
     return BigInt(this.bus.read(address, 4) >>> 0) | (BigInt(this.bus.read(address + 4, 4) >>> 0) << 32n);
   }
-  /** 64 bits as a signed number; exact when its magnitude is below 2^53. */
-  readNumber64(address: number): number {
-    if (this.isRam(address, 8)) return readSigned(this.view, address);
-    return Number(BigInt.asIntN(64, this.readU64(address)));
+  /** 64 bits as an address. */
+  readLinearAddress(address: number): LinearAddress {
+    if (this.isRam(address, 8)) return readLinearAddress(this.view, address);
+    return linearAddressOf(this.readU64(address));
   }
   writeU8(address: number, value: number): void {
     if (!this.isRam(address)) {
@@ -156,14 +157,14 @@ export class PhysicalMemory {
     this.touch(address, 8);
     this.view.setBigUint64(address, value, true);
   }
-  /** Stores an integer number as 64 bits, two's complement. */
-  writeNumber64(address: number, value: number): void {
+  /** Stores an address, or another integer number, as 64 bits in two's complement. */
+  writeLinearAddress(address: number, value: LinearAddress): void {
     if (!this.isRam(address, 8)) {
       this.writeU64(address, BigInt.asUintN(64, BigInt(value)));
       return;
     }
     this.touch(address, 8);
-    writeInteger(this.view, address, value);
+    writeLinearAddress(this.view, address, value);
   }
 
   /** 32 bits as `readU32` would read them, without the side effects a device may have. */

@@ -3,7 +3,9 @@
  * exactly the invalidations the manual prescribes (SDM volume 3, "Invalidation of TLBs and Paging-Structure Caches"
  * and "Invalidating Cached Translation Information").
  */
+
 import { GP } from '../cpu/events.ts';
+import { type LinearAddress, pageOf } from '../isa/linear-address.ts';
 import { EptRight } from './access.ts';
 import { Cr0, Cr4, Efer, PagingMode, PDPTE_RESERVED_LOW, pagingMode, pdpteReservedHigh } from './paging-structures.ts';
 import { PeekableTranslation } from './peekable-translation.ts';
@@ -128,19 +130,19 @@ export class TranslationControl extends PeekableTranslation {
    * INVLPG, and the loss of the mapping of one page for other reasons: current VPID and PCID, global mappings too, and all
    * cached paging-structure entries, whatever address they are for.
    */
-  invlpg(linear: number): void {
+  invlpg(linear: LinearAddress): void {
     const scope = { vpid: this.vcpu.vpid, pcid: this.#pcid() };
-    this.tlb.dropPage(linear, scope);
+    this.tlb.dropPage(pageOf(linear), scope);
     this.tlb.structures?.dropAll(scope);
   }
 
   /** INVPCID; the descriptor's legality is the caller's. */
-  invpcid(type: number, pcid: number, linear: number): void {
+  invpcid(type: number, pcid: number, linear: LinearAddress): void {
     const { vpid } = this.vcpu;
     const store = this.tlb;
     switch (type) {
       case InvpcidType.IndividualAddress:
-        return store.dropPage(linear, { vpid, pcid, keepGlobal: true });
+        return store.dropPage(pageOf(linear), { vpid, pcid, keepGlobal: true });
       case InvpcidType.SingleContext:
         return store.dropAll({ vpid, pcid, keepGlobal: true });
       case InvpcidType.AllContexts:
@@ -153,11 +155,11 @@ export class TranslationControl extends PeekableTranslation {
   }
 
   /** INVVPID: linear and combined mappings; the descriptor's legality is the caller's. */
-  invvpid(type: number, vpid: number, linear: number): void {
+  invvpid(type: number, vpid: number, linear: LinearAddress): void {
     const store = this.tlb;
     switch (type) {
       case InvvpidType.IndividualAddress:
-        return store.dropPage(linear, { vpid });
+        return store.dropPage(pageOf(linear), { vpid });
       case InvvpidType.SingleContext:
         return store.dropAll({ vpid });
       case InvvpidType.AllContexts:

@@ -1,4 +1,5 @@
 /** From linear to host-physical addresses for the loaded vCPU: the TLB, the walks behind it, the faults. */
+
 import { GP, type GuestFault, PF, SS_, VmExit } from '../cpu/events.ts';
 import {
   EMPTY_FAST_TLB_ADDRESS,
@@ -9,6 +10,7 @@ import {
 } from '../cpu/memory-map.ts';
 import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
+import { isSignExtended, type LinearAddress, numberPart, restOf } from '../isa/linear-address.ts';
 import {
   Access,
   DENIED_KEYS_FACTOR,
@@ -31,7 +33,7 @@ import { type MappingTag, NESTED_PAGING, NO_EPT } from './tlb.ts';
 import { type AddressSpace, type EptContext, EptOption, Outcome, Walk } from './walk.ts';
 import { WorldRegisters } from './world-registers.ts';
 
-/** First linear address above the lower canonical half: 2^47. */
+/** All addresses within are canonical whatever the paging mode: 2^47. */
 const CANONICAL_LIMIT = 0x8000_0000_0000;
 /** RFLAGS.AC. */
 const ALIGNMENT_CHECK = 1 << 18;
@@ -123,7 +125,7 @@ export interface TranslationAudit {
    * Whether a fresh walk contradicts a translation that was just made. A fetch may be left by throwing.
    * `physical` is where it leads.
    */
-  contradicts(linear: number, access: Access, privilege: Privilege, physical: number): boolean;
+  contradicts(linear: LinearAddress, access: Access, privilege: Privilege, physical: number): boolean;
 }
 
 export class Translation {
@@ -318,21 +320,22 @@ export class Translation {
    *
    * @throws GuestFault #PF, or #GP(0)/#SS(0) if the address is not canonical; VmExit 48 or 49 from EPT
    */
-  translate(linear: number, access: Access, privilege: Privilege = Privilege.Current): number {
+  translate(linear: LinearAddress, access: Access, privilege: Privilege = Privilege.Current): number {
     const physical = this.tryTranslate(linear, access, privilege);
     if (physical < 0) throw this.takeFailure();
     return physical;
   }
 
   /** Does what `translate` does, but returns a negative number in place of throwing; `takeFailure` tells what. */
-  tryTranslate(linear: number, access: Access, privilege: Privilege = Privilege.Current): number {
+  tryTranslate(linear: LinearAddress, access: Access, privilege: Privilege = Privilege.Current): number {
     const physical = this.#tryTranslate(linear, access, privilege);
     if (this.audit) this.isStale = physical >= 0 && this.audit.contradicts(linear, access, privilege, physical);
     return physical;
   }
 
-  #tryTranslate(linear: number, access: Access, privilege: Privilege): number {
-    if (linear < -CANONICAL_LIMIT || linear >= CANONICAL_LIMIT) return this.#fail(nonCanonical(privilege));
+  #tryTranslate(address: LinearAddress, access: Access, privilege: Privilege): number {
+    if (!this.isCanonical(address)) return this.#fail(nonCanonical(privilege));
+    const linear = numberPart(address);
     if (!(this.#view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) {
       return this.#vcpu.ept ? this.#walkUnpaged(linear, access) : linear;
     }
@@ -345,29 +348,30 @@ export class Translation {
       if (mappingServes(flags, access, policy)) {
         this.statistics.hits++;
         if (access === Access.Execute) store.setFlags(slot, flags | MappingFlag.Executed);
-        return store.physicalOf(slot, linear);
+        return store.physicalOf(slot, linear) + restOf(address);
       }
       // Not allowed, or the dirty flag must be set: only the tables can tell.
       store.dropAddress(linear, tag);
     }
-    return this.#walkAndCache(linear, access, policy, tag);
+    return this.#walkAndCache(address, access, policy, tag);
   }
 
   /** Whether the address is canonical, for checks that come before the access. */
-  isCanonical(linear: number): boolean {
-    return linear >= -CANONICAL_LIMIT && linear < CANONICAL_LIMIT;
+  isCanonical(linear: LinearAddress): boolean {
+    if (linear >= -CANONICAL_LIMIT && linear < CANONICAL_LIMIT) return true;
+    return isSignExtended(linear, (this.#view.getUint32(fieldAddress.cr4, true) & Cr4.LA57) !== 0);
   }
 
-  #walkAndCache(linear: number, access: Access, policy: number, tag: MappingTag): number {
+  #walkAndCache(linear: LinearAddress, access: Access, policy: number, tag: MappingTag): number {
     this.statistics.misses++;
     const walk = this.#walk;
     const store = this.#vcpu.tlb.linear;
     if (!this.walker.walk(this.currentSpace(), linear, access, policy, walk, this.cache(), this.structures())) {
-      this.#vcpu.tlb.dropAddress(linear, tag);
+      this.#vcpu.tlb.dropAddress(numberPart(linear), tag);
       return this.#fail(this.#failureOf(linear));
     }
     const flags = walk.flags | (access === Access.Execute ? MappingFlag.Executed : 0);
-    store.insert(linear, walk.physical, walk.pageShift, walk.guestPageShift, flags, tag);
+    store.insert(numberPart(linear), walk.physical - restOf(linear), walk.pageShift, walk.guestPageShift, flags, tag);
     return walk.physical;
   }
 
@@ -386,7 +390,7 @@ export class Translation {
   }
 
   /** The linear address whose walk is storing accessed and dirty flags right now. */
-  get settingFlagsFor(): number | undefined {
+  get settingFlagsFor(): LinearAddress | undefined {
     return this.#walk.isSettingFlags ? this.#walk.linear : undefined;
   }
 
@@ -403,7 +407,7 @@ export class Translation {
   }
 
   /** What ends the walk that just failed. Mappings for the address that faulted do not stay. */
-  #failureOf(linear: number): GuestFault | VmExit {
+  #failureOf(linear: LinearAddress): GuestFault | VmExit {
     const { outcome, errorCode, guestPhysical } = this.#walk;
     if (outcome === Outcome.PageFault) return PF(errorCode, linear);
     this.#vcpu.tlb.guestPhysical.dropAddress(guestPhysical, this.#guestPhysicalTag);

@@ -1,5 +1,6 @@
 /** The result of a walk of paging structures, and the way to watch one. */
 
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { type EntryFormat, PagingMode } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
 
@@ -139,8 +140,9 @@ export class Walk {
   eptRights = 0;
   eptDirty = false;
 
-  /** The linear address that is translated. */
-  linear = 0;
+  /** The linear address that is translated, and what of it is not in its number part. */
+  linear: LinearAddress = 0;
+  rest = 0;
   /** While accessed and dirty flags are being stored. */
   isSettingFlags = false;
 

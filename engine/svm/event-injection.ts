@@ -1,7 +1,9 @@
 /** The event that VMRUN delivers to the guest (AMD64 APM volume 2, "Event Injection"). */
+
 import { Vector } from '../cpu/events.ts';
 import { deliverEvent } from '../cpu/interrupts.ts';
 import { type CpuEvent, EventType } from '../cpu/processor.ts';
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { decodeEvent, InjectedType } from './event-information.ts';
 import { SHADOWS, type SvmParts } from './svm-parts.ts';
 import { vmcbOffset } from './vmcb-fields.ts';
@@ -39,5 +41,5 @@ const returnsToNext = (type: number, vector: number): boolean =>
   (type === InjectedType.exception && (vector === Vector.BP || vector === Vector.OF));
 
 /** Where the processor saves nRIP, VMRUN reads it too. */
-const nextRip = ({ processor, state, vmcb }: SvmParts): number =>
-  processor.model.has('NRIPS') ? vmcb.number(NEXT_RIP) : state.rip;
+const nextRip = ({ processor, state, vmcb }: SvmParts): LinearAddress =>
+  processor.model.has('NRIPS') ? vmcb.linear(NEXT_RIP) : state.rip;

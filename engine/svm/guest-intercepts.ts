@@ -1,10 +1,12 @@
 /** Guest mode: which instructions and events the VMCB intercepts (AMD64 APM volume 2, "Instruction Intercepts"). */
+
 import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import { GP, type GuestFault, UD, VmExit } from '../cpu/events.ts';
 import type { DecodedInstruction } from '../cpu/instruction.ts';
 import { SoftwareException } from '../cpu/interrupt-instructions.ts';
 import { EventType, type Intercepts, type IoAccess } from '../cpu/processor.ts';
 import { CR0, DR6, DR7, RFLAGS } from '../cpu/register-bits.ts';
+import type { LinearAddress } from '../isa/linear-address.ts';
 import { movCrInformation } from './decode-assists.ts';
 import { ExitCode, type ExitCodeName, FirstCode } from './exit-codes.ts';
 import { PauseFilter } from './pause-filter.ts';
@@ -129,7 +131,7 @@ export class GuestIntercepts implements Intercepts {
   onSoftwareInterrupt(vector: number): void {
     if (this.#has(ExitCode.SWINT)) throw this.#assisted(ExitCode.SWINT, BigInt(vector));
   }
-  onInvlpg(linear: number): void {
+  onInvlpg(linear: LinearAddress): void {
     if (this.#has(ExitCode.INVLPG)) throw this.#assisted(ExitCode.INVLPG, BigInt.asUintN(64, BigInt(linear)));
   }
   onInvpcid(): void {

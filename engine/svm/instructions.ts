@@ -1,10 +1,13 @@
 /** The instructions of SVM (AMD64 APM volume 3), with their checks in the order given there. */
-import { isCanonical } from '../cpu/access.ts';
+
+import { isCpuCanonical } from '../cpu/access.ts';
+import { linearAddressBits } from '../cpu/cpuid.ts';
 import { GP, UD } from '../cpu/events.ts';
 import type { DecodedInstruction, SystemInstruction } from '../cpu/instruction.ts';
 import { usesRealSelectors } from '../cpu/modes.ts';
 import { type Processor, unimplemented } from '../cpu/processor.ts';
 import { EFER, hasBit } from '../cpu/register-bits.ts';
+import { linearAddressOf, pageOf } from '../isa/linear-address.ts';
 import { loadMoved, saveMoved } from './saved-state.ts';
 import type { SvmParts } from './svm-parts.ts';
 import { Vmcb } from './vmcb.ts';
@@ -65,7 +68,7 @@ export function svmInstructions(parts: SvmParts, enter: () => void): Readonly<Re
       if (cpu.intercepts?.onSvmInstruction?.(insn)) return;
       transfer(new Vmcb(physical, () => address));
     };
-  const VMLOAD = move((area) => loadMoved(state, area));
+  const VMLOAD = move((area) => loadMoved(state, area, linearAddressBits(parts.processor.model)));
   const VMSAVE = move((area) => {
     area.touch();
     saveMoved(state, area);
@@ -83,8 +86,8 @@ export function svmInstructions(parts: SvmParts, enter: () => void): Readonly<Re
   const INVLPGA: SystemInstruction = (cpu, insn) => {
     checkAllowed(cpu);
     if (cpu.intercepts?.onSvmInstruction?.(insn)) return;
-    const linear = Number(BigInt.asIntN(64, accumulator(cpu, insn)));
-    if (isCanonical(linear)) mmu.tlb.dropPage(linear, { vpid: state.gpr32(RCX) });
+    const linear = linearAddressOf(accumulator(cpu, insn));
+    if (isCpuCanonical(cpu, linear)) mmu.tlb.dropPage(pageOf(linear), { vpid: state.gpr32(RCX) });
   };
 
   const SKINIT: SystemInstruction = (cpu, insn) => {

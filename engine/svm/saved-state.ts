@@ -2,12 +2,14 @@
  * Registers to and from an area in the format of the VMCB's state save area (AMD64 APM volume 2, "VMRUN Instruction",
  * "#VMEXIT", "VMSAVE and VMLOAD Instructions").
  */
+
 import { asDr6, asDr7 } from '../cpu/debug-registers.ts';
 import { readFlags, writeFlags } from '../cpu/flags.ts';
 import { isRealMode, isVirtual8086 } from '../cpu/modes.ts';
 import { ACCESS, CR0, EFER, hasBit } from '../cpu/register-bits.ts';
 import { type CpuState, CS, DS, ES, FS, GS, LDTR, SS, TR } from '../cpu/state.ts';
 import { segmentNames } from '../cpu/state-layout.ts';
+import { type LinearAddress, linearAddressOf } from '../isa/linear-address.ts';
 import type { Vmcb } from './vmcb.ts';
 import { vmcbOffset } from './vmcb-fields.ts';
 
@@ -48,16 +50,17 @@ const HIGH_RIGHTS = 0xf00;
 export const toRights = (attributes: number): number => (attributes & LOW_RIGHTS) | ((attributes & HIGH_RIGHTS) << 4);
 const toAttributes = (rights: number): number => (rights & LOW_RIGHTS) | ((rights >>> 4) & HIGH_RIGHTS);
 
-/** A base address as the processor keeps it: bits 63:48 repeat bit 47. */
-const canonical = (value: bigint): number => Number(BigInt.asIntN(48, value));
+/** A base address as the processor keeps it: its upper bits repeat the last that linear addresses have. */
+const baseIn = (area: Vmcb, at: number, linearBits: number): LinearAddress =>
+  linearAddressOf(BigInt.asIntN(linearBits, area.u64(at)));
 
-function loadSegment(state: CpuState, area: Vmcb, index: number): void {
+function loadSegment(state: CpuState, area: Vmcb, index: number, linearBits: number): void {
   const from = segmentAt[index] as number;
   const segment = state.segment(index);
   const rights = toRights(area.u16(from + ATTRIBUTES));
   segment.selector = area.u16(from);
   segment.limit = area.u32(from + LIMIT);
-  segment.base = canonical(area.u64(from + BASE));
+  segment.base = baseIn(area, from + BASE, linearBits);
   // Code and task-state segments are used as they are.
   const isUsable = index === CS || index === TR || (rights & ACCESS.P) !== 0;
   segment.attributes = isUsable ? rights : rights | ACCESS.UNUSABLE;
@@ -91,13 +94,13 @@ export function saveRegisters(state: CpuState, area: Vmcb): void {
   area.setU64(at.rax, state.gpr(RAX));
 }
 
-/** `refreshMode` and the MMU's part are the caller's. */
-export function loadRegisters(state: CpuState, area: Vmcb): void {
-  for (const index of COMMON_SEGMENTS) loadSegment(state, area, index);
+/** `refreshMode` and the MMU's part are the caller's; `linearBits`: the width of linear addresses. */
+export function loadRegisters(state: CpuState, area: Vmcb, linearBits: number): void {
+  for (const index of COMMON_SEGMENTS) loadSegment(state, area, index, linearBits);
   state.gdtrLimit = area.u16(at.gdtrLimit);
-  state.gdtrBase = canonical(area.u64(at.gdtrBase));
+  state.gdtrBase = baseIn(area, at.gdtrBase, linearBits);
   state.idtrLimit = area.u16(at.idtrLimit);
-  state.idtrBase = canonical(area.u64(at.idtrBase));
+  state.idtrBase = baseIn(area, at.idtrBase, linearBits);
   state.cr0 = (area.u32(at.cr0) | CR0.ET) >>> 0;
   state.cr4 = area.u32(at.cr4);
   state.efer = activated(area.u32(at.efer), state.cr0);
@@ -105,7 +108,7 @@ export function loadRegisters(state: CpuState, area: Vmcb): void {
   const isLong = hasBit(state.efer, EFER.LMA);
   state.cr3 = isLong ? Number(BigInt.asUintN(PHYSICAL_BITS, area.u64(at.cr3))) : area.u32(at.cr3);
   writeFlags(state, area.u32(at.rflags) | FIXED_FLAG);
-  state.rip = area.number(at.rip);
+  state.rip = area.linear(at.rip);
   state.setGpr(RSP, area.u64(at.rsp));
   state.setGpr(RAX, area.u64(at.rax));
 }
@@ -169,14 +172,14 @@ export function saveMoved(state: CpuState, area: Vmcb): void {
   area.setNumber(moved.sysenterEip, state.sysenterEip);
 }
 
-export function loadMoved(state: CpuState, area: Vmcb): void {
-  for (const index of MOVED_SEGMENTS) loadSegment(state, area, index);
+export function loadMoved(state: CpuState, area: Vmcb, linearBits: number): void {
+  for (const index of MOVED_SEGMENTS) loadSegment(state, area, index, linearBits);
   state.star = area.u64(moved.star);
   state.lstar = area.u64(moved.lstar);
   state.cstar = area.u64(moved.cstar);
   state.fmask = area.u32(moved.sfmask);
-  state.kernelGsBase = canonical(area.u64(moved.kernelGsBase));
+  state.kernelGsBase = baseIn(area, moved.kernelGsBase, linearBits);
   state.sysenterCs = area.u32(moved.sysenterCs);
-  state.sysenterEsp = canonical(area.u64(moved.sysenterEsp));
-  state.sysenterEip = canonical(area.u64(moved.sysenterEip));
+  state.sysenterEsp = baseIn(area, moved.sysenterEsp, linearBits);
+  state.sysenterEip = baseIn(area, moved.sysenterEip, linearBits);
 }

@@ -1,4 +1,5 @@
 /** Access to a VMCB, or to an area in the format of one, by the offsets of its fields. */
+import { type LinearAddress, readLinearAddress } from '../isa/linear-address.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { VMCB_BYTES, type VmcbField } from './vmcb-fields.ts';
 
@@ -36,9 +37,14 @@ export class Vmcb {
   u64(offset: number): bigint {
     return this.#view.getBigUint64(this.address + offset, true);
   }
-  /** 64 bits as a signed number: exact for canonical and physical addresses. */
+  /** 64 bits as a signed number: exact for physical addresses. */
   number(offset: number): number {
     return this.#view.getInt32(this.address + offset + 4, true) * 0x1_0000_0000 + this.u32(offset);
+  }
+
+  /** 64 bits as a linear address. */
+  linear(offset: number): LinearAddress {
+    return readLinearAddress(this.#view, this.address + offset);
   }
 
   /** A field of any width. */
@@ -60,7 +66,7 @@ export class Vmcb {
     this.#view.setBigUint64(this.address + offset, BigInt.asUintN(64, value), true);
   }
   /** Stores an integer as 64 bits, two's complement. */
-  setNumber(offset: number, value: number): void {
+  setNumber(offset: number, value: LinearAddress): void {
     this.setU64(offset, BigInt(value));
   }
 }

@@ -1,5 +1,7 @@
 /** VMRUN and #VMEXIT as far as registers go (AMD64 APM volume 2, "VMRUN Instruction", "#VMEXIT"). */
+
 import { cr4Allowed } from '../cpu/control-registers.ts';
+import { linearAddressBits } from '../cpu/cpuid.ts';
 import { DR7_RESET } from '../cpu/debug-registers.ts';
 import { GuestFault, type VmExit } from '../cpu/events.ts';
 import { refreshMode } from '../cpu/modes.ts';
@@ -7,6 +9,7 @@ import { MONITORING } from '../cpu/monitoring.ts';
 import { eferWritable } from '../cpu/msrs.ts';
 import { unimplemented } from '../cpu/processor.ts';
 import { ACTIVITY, BLOCKING, CR0, CR4, EFER, hasBit, RFLAGS } from '../cpu/register-bits.ts';
+import { plus } from '../isa/linear-address.ts';
 import { pagingMode } from '../mmu/paging-structures.ts';
 import { type EptContext, nestedContext } from '../mmu/walk.ts';
 import { firstViolation } from './consistency-checks.ts';
@@ -46,7 +49,7 @@ export function enterGuest(parts: SvmParts): boolean {
   if (firstViolation(parts)) return false;
   const nested = nestedPaging(parts);
   const ringBefore = state.cpl;
-  loadRegisters(state, vmcb);
+  loadRegisters(state, vmcb, linearAddressBits(processor.model));
   loadGuestOnly(state, vmcb, usesNestedPaging(vmcb));
   if (vmcb.u8(at.shadow) & 1) state.interruptibility |= BLOCKING.STI;
   state.pendingDebug = 0;
@@ -118,7 +121,7 @@ function writeExitInformation(parts: SvmParts, event: VmExit, instructionLengthB
   vmcb.setU64(at.exitInfo1, qualification);
   vmcb.setU64(at.exitInfo2, secondInformation ?? BigInt(guestPhysical ?? guestLinear ?? 0));
   const hasNext = instructionLengthBytes > 0 && processor.model.has('NRIPS');
-  vmcb.setNumber(at.nextRip, hasNext ? state.rip + instructionLengthBytes : 0);
+  vmcb.setNumber(at.nextRip, hasNext ? plus(state.rip, instructionLengthBytes) : 0);
   if (processor.model.has('DecodeAssists')) fetchedBytes(parts, event, at.bytesFetched);
 }
 
@@ -134,7 +137,7 @@ function enterHost(parts: SvmParts): boolean {
   state.repeating = 0;
   state.activityState = ACTIVITY.ACTIVE;
   state.monitorArmed = MONITORING.OFF;
-  loadRegisters(state, hostSave);
+  loadRegisters(state, hostSave, linearAddressBits(processor.model));
   if (usesNestedPaging(vmcb)) loadHostPat(state, hostSave);
   state.cr0 |= CR0.PE;
   state.cr0 >>>= 0;

@@ -3,10 +3,12 @@
  * handlers keyed by exit reason, and VM entries; its user half are the device models. It runs on the same processor as
  * the guest, in VMX root operation.
  */
+
 import type { VmExit } from '../cpu/events.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { ACTIVITY } from '../cpu/register-bits.ts';
 import type { PcPlatform } from '../devices/index.ts';
+import type { LinearAddress } from '../isa/linear-address.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { exitReason } from '../vmx/exit-reasons.ts';
@@ -365,7 +367,7 @@ export class Hypervisor {
   }
 
   /** Host-physical address of a linear one of the guest, whatever EPT maps so far. No side effects. */
-  locate(linear: number): number | undefined {
+  locate(linear: LinearAddress): number | undefined {
     const { memory } = this.#kernel;
     const guestPhysical = memory.peekTranslate(this.#paging(), linear);
     if (guestPhysical === undefined || !memory.contains(guestPhysical)) return undefined;

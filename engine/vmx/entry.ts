@@ -1,9 +1,11 @@
 /** The VM entry (SDM volume 3, chapter "VM Entries"): checks, guest state, MSRs, event injection. */
+
 import { deliverEvent } from '../cpu/interrupts.ts';
 import { MONITOR_TRAP } from '../cpu/monitor-trap.ts';
 import { MONITORING } from '../cpu/monitoring.ts';
 import { type CpuEvent, EventType, type Intercepts } from '../cpu/processor.ts';
 import { BLOCKING } from '../cpu/register-bits.ts';
+import { plus } from '../isa/linear-address.ts';
 import { PRIMARY } from './controls.ts';
 import { checkControlsAndHost, checkGuestState } from './entry-checks/check-vm-entry.ts';
 import type { CheckedVmcs } from './entry-checks/checked-vmcs.ts';
@@ -87,7 +89,7 @@ export function injectEvent({ processor, state, vmcs }: VmxParts): void {
     type,
     vector: information & 0xff,
     errorCode: information & INTERRUPTION_ERROR_CODE ? vmcs.u32(ERROR_CODE) : undefined,
-    returnIp: state.rip + (instructionLengthBytes ?? 0),
+    returnIp: plus(state.rip, instructionLengthBytes ?? 0),
     instructionLengthBytes,
   };
   deliverEvent(processor, event);

@@ -1,5 +1,6 @@
 /** The VMX instructions (SDM volume 3, chapter "VMX Instruction Reference"), with checks in the order given there. */
-import { checkSegment, isCanonical, readOperandMemory, writeLinear } from '../cpu/access.ts';
+
+import { checkSegment, isCpuCanonical, readOperandMemory, writeLinear } from '../cpu/access.ts';
 import { GP, UD } from '../cpu/events.ts';
 import { writeStatusFlags } from '../cpu/flags.ts';
 import type { DecodedInstruction, SystemInstruction } from '../cpu/instruction.ts';
@@ -7,6 +8,7 @@ import { CpuMode, is64Bit } from '../cpu/modes.ts';
 import { memoryOperand, registerIndex, writeRegister } from '../cpu/operands.ts';
 import { Privilege, type Processor } from '../cpu/processor.ts';
 import { CR4, hasBit, RFLAGS } from '../cpu/register-bits.ts';
+import { linearAddressOf } from '../isa/linear-address.ts';
 import { CR0_FIXED0 } from './capability-values.ts';
 import { isValidEptp } from './eptp.ts';
 import { InstructionError } from './instruction-errors.ts';
@@ -255,9 +257,9 @@ export function vmxInstructions(parts: VmxParts, enterGuest: EnterGuest): Readon
     if (type > 3n) return vmFail(parts, InstructionError.invalidOperand);
     const operand = memoryOperand(insn, 1);
     const low = readOperandMemory(cpu, operand, 0, 8);
-    const linear = Number(BigInt.asIntN(64, readOperandMemory(cpu, operand, 8, 8)));
+    const linear = linearAddressOf(readOperandMemory(cpu, operand, 8, 8));
     const badVpid = low > 0xffffn || (type !== 2n && low === 0n);
-    if (badVpid || (type === 0n && !isCanonical(linear))) return vmFail(parts, InstructionError.invalidOperand);
+    if (badVpid || (type === 0n && !isCpuCanonical(cpu, linear))) return vmFail(parts, InstructionError.invalidOperand);
     mmu.invvpid(Number(type), Number(low), linear);
     vmSucceed(parts);
   };

@@ -2,6 +2,7 @@
  * Non-root operation: which instructions and events exit (SDM volume 3, "VMX Non-Root Operation"). Every decision is
  * made from the current VMCS as it is, so that nothing needs to be kept in step with it.
  */
+
 import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import { GP, type GuestFault, UD, Vector, VmExit } from '../cpu/events.ts';
 import type { DecodedInstruction } from '../cpu/instruction.ts';
@@ -10,6 +11,7 @@ import { is64Bit } from '../cpu/modes.ts';
 import { EventType, type Intercepts, type IoAccess } from '../cpu/processor.ts';
 import { CR0 } from '../cpu/register-bits.ts';
 import { ES, FS } from '../cpu/state.ts';
+import { type LinearAddress, low32, plus } from '../isa/linear-address.ts';
 import { asMonitoring } from './apic-accesses.ts';
 import { ioBitmapsSay, type MsrAccess, msrBitmapsSay } from './bitmaps.ts';
 import { PIN, PRIMARY, SECONDARY } from './controls.ts';
@@ -194,7 +196,7 @@ export class NonRootIntercepts implements Intercepts {
     return this.#exit(new VmExit(reason, 0n, { instructionInformation: randomInformation(insn) }));
   }
 
-  onInvlpg(linear: number): void {
+  onInvlpg(linear: LinearAddress): void {
     if (!this.#primary(PRIMARY['INVLPG exiting'])) return;
     throw new VmExit(ExitReason.INVLPG, BigInt.asUintN(64, BigInt(linear)));
   }
@@ -278,7 +280,7 @@ export class NonRootIntercepts implements Intercepts {
   }
 
   /** LMSW cannot clear PE, so that only setting it can exit. */
-  onLmsw(source: number, linear: number | undefined): number {
+  onLmsw(source: number, linear: LinearAddress | undefined): number {
     const mask = this.#vmcs.u32(CR0_MASK);
     const differs = (source ^ this.#vmcs.u32(CR0_SHADOW)) & mask;
     if (differs & LMSW_BITS || (differs & CR0.PE && source & CR0.PE)) {
@@ -317,13 +319,13 @@ export class NonRootIntercepts implements Intercepts {
     return ioBitmapsSay(physical, vmcs.number(IO_BITMAP_A), vmcs.number(IO_BITMAP_B), port, sizeBytes);
   }
 
-  #stringAddress(segment: number, index: number, addressSize: 16 | 32 | 64): number {
+  #stringAddress(segment: number, index: number, addressSize: 16 | 32 | 64): LinearAddress {
     const { state } = this.#parts;
-    const whole = addressSize === 64 ? state.gprLinear(index) : state.gpr32(index);
-    const offset = addressSize === 16 ? whole & 0xffff : whole;
+    const offset =
+      addressSize === 64 ? state.gprLinear(index) : state.gpr32(index) & (addressSize === 16 ? 0xffff : -1);
     const { base } = state.segment(segment);
-    if (is64Bit(state)) return segment >= FS ? base + offset : offset;
-    return (base + offset) >>> 0;
+    if (is64Bit(state)) return segment >= FS ? plus(base, offset) : offset;
+    return low32(plus(base, offset));
   }
 
   onRdmsr(index: number): boolean {

@@ -3,9 +3,11 @@
  * ours: revision identifier at 0, VMX-abort indicator at 4, launch state at 8, and from 64 on every field of the table,
  * in its order, 8 bytes each, little-endian, zero-extended.
  */
+
 import { PAGE_BYTES, VMCS_ENCODINGS, VMCS_OFFSETS_ADDRESS, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
-import { type CpuState, writeInteger } from '../cpu/state.ts';
+import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
+import { joined, type LinearAddress, writeLinearAddress } from '../isa/linear-address.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { isControlSupported } from './controls.ts';
 import { type VmcsField, type VmcsFieldName, vmcsFields, widthOf } from './fields.ts';
@@ -122,10 +124,15 @@ export class Vmcs {
   high(offset: number): number {
     return (this.#words[this.#word(offset + 4)] as number) >>> 0;
   }
-  /** 64 bits as a signed number: exact for canonical and physical addresses. */
+  /** 64 bits as a signed number: exact for physical addresses. */
   number(offset: number): number {
     const word = this.#word(offset);
     return (this.#words[word + 1] as number) * 0x1_0000_0000 + ((this.#words[word] as number) >>> 0);
+  }
+  /** 64 bits as a linear address. */
+  linear(offset: number): LinearAddress {
+    const word = this.#word(offset);
+    return joined(this.#words[word + 1] as number, this.#words[word] as number);
   }
   u64(offset: number): bigint {
     return this.#view.getBigUint64(this.#at + offset, true);
@@ -136,9 +143,9 @@ export class Vmcs {
     this.#words[word] = value;
     this.#words[word + 1] = 0;
   }
-  /** Stores an integer as 64 bits, two's complement. */
-  setNumber(offset: number, value: number): void {
-    writeInteger(this.#view, this.#at + offset, value);
+  /** Stores an integer or a linear address as 64 bits, two's complement. */
+  setNumber(offset: number, value: LinearAddress): void {
+    writeLinearAddress(this.#view, this.#at + offset, value);
   }
   setU64(offset: number, value: bigint): void {
     this.#view.setBigUint64(this.#at + offset, value, true);

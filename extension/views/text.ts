@@ -1,13 +1,15 @@
 /** Numbers in words that all views share. */
 
+/** A number that the engine gave; as a string, it may have a sign before its prefix. */
+const exactly = (value: number | bigint | string): bigint =>
+  typeof value === 'string' && value.startsWith('-') ? -BigInt(value.slice(1)) : BigInt(value);
+
 /** A number that the engine gave: negative ones are linear addresses of the upper half. */
-export function hex(value: number | bigint | string, digits = 1): string {
-  const exact = BigInt(value);
-  return `0x${BigInt.asUintN(64, exact).toString(16).padStart(digits, '0')}`;
-}
+export const hex = (value: number | bigint | string, digits = 1): string =>
+  `0x${BigInt.asUintN(64, exactly(value)).toString(16).padStart(digits, '0')}`;
 
 /** A linear address, in the width that its half of the address space calls for. */
-export const linear = (address: number | bigint | string): string => hex(address, BigInt(address) >> 32n ? 16 : 8);
+export const linear = (address: number | bigint | string): string => hex(address, exactly(address) >> 32n ? 16 : 8);
 
 /** A value of so many bits, padded to its width. */
 export const ofWidth = (value: string, widthBits: number): string => hex(value, Math.ceil(widthBits / 4));

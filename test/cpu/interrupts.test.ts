@@ -4,6 +4,7 @@ import { readFlags } from '../../engine/cpu/flags.ts';
 import { deliverExternalInterrupt, deliverNmi, raiseFault } from '../../engine/cpu/interrupts.ts';
 import { CpuMode } from '../../engine/cpu/modes.ts';
 import { CS, SS } from '../../engine/cpu/state.ts';
+import { plus } from '../../engine/isa/linear-address.ts';
 import { CODE, GDT, IDT, STACK, STACK0, sel, TestMachine, TSS } from './machine.ts';
 
 const IF = 0x200;
@@ -225,7 +226,7 @@ describe('64-bit mode', () => {
     expect(m.state.segment(SS)).toMatchObject({ selector: 0, attributes: 0x1_0000 });
     expect(m.stack(6, 8)).toEqual([4, CODE, sel.userCode64, RF | 2, STACK, sel.userData]);
     expect(m.state.cr2).toBe(0xffff_ffff_ffff_f000n);
-    m.state.setGprLinear(4, m.state.gprLinear(4) + 8);
+    m.state.setGprLinear(4, plus(m.state.gprLinear(4), 8));
     m.run('48 cf');
     expect(m.state.cpl).toBe(3);
     expect(m.state.rip).toBe(CODE);

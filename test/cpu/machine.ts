@@ -2,6 +2,7 @@
  * A CPU without an execution: the system instructions over the real MMU and flat RAM, fed with machine code bytes.
  * `step` does what a dispatcher does for one instruction.
  */
+
 import { bindInstruction } from '../../engine/cpu/bind-instruction.ts';
 import { GuestFault, UD } from '../../engine/cpu/events.ts';
 import type { DecodedInstruction, SystemInstruction } from '../../engine/cpu/instruction.ts';
@@ -14,6 +15,7 @@ import { enterLongMode, enterProtectedMode, enterRealMode } from '../../engine/c
 import { CpuState, SS } from '../../engine/cpu/state.ts';
 import { systemInstructionKey, systemInstructions } from '../../engine/cpu/system-table.ts';
 import { decodeOne } from '../../engine/isa/decode.ts';
+import { plus } from '../../engine/isa/linear-address.ts';
 import { Mmu } from '../../engine/mmu/mmu.ts';
 import { PhysicalMemory } from '../../engine/mmu/physical-memory.ts';
 
@@ -230,7 +232,7 @@ export class TestMachine {
 
   /** Values on the stack from SS:(E/R)SP upwards, for flat stacks. */
   stack(count: number, sizeBytes: 2 | 4 | 8): number[] {
-    const base = this.state.segment(SS).base + this.state.gprLinear(4);
+    const base = Number(plus(this.state.segment(SS).base, this.state.gprLinear(4)));
     return Array.from({ length: count }, (_, index) => {
       const at = base + index * sizeBytes;
       if (sizeBytes === 8) return Number(this.physical.readU64(at));

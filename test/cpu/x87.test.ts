@@ -1,5 +1,7 @@
 /** What the recorded vectors of the x87 cannot show: availability, pointers and selectors, FERR#, formats of other modes. */
+
 import { describe, expect, test } from 'vitest';
+import { plus } from '../../engine/isa/linear-address.ts';
 import { CODE, sel, TestMachine } from './machine.ts';
 
 const AREA = 0xb000;
@@ -60,7 +62,7 @@ describe('a pending exception', () => {
     expect([m.state.rip, (m.state.fsw >> 11) & 7]).toEqual([at, 6]);
     ignored = true;
     m.run(FLD1);
-    expect([m.state.rip, (m.state.fsw >> 11) & 7]).toEqual([at + 2, 5]);
+    expect([m.state.rip, (m.state.fsw >> 11) & 7]).toEqual([plus(at, 2), 5]);
   });
 });
 
@@ -75,7 +77,7 @@ describe('the last instruction', () => {
     const { fop, fip, fdp, fcs, fds } = m.state;
     expect([fop, fip, fdp, fcs, fds]).toEqual([0x540, at, AREA + 8, sel.code32, sel.data]);
     m.run('d8 c0'); // FADD ST, ST
-    expect([m.state.fop, m.state.fip, m.state.fdp]).toEqual([0xc0, at + 9, AREA + 8]);
+    expect([m.state.fop, m.state.fip, m.state.fdp]).toEqual([0xc0, plus(at, 9), AREA + 8]);
   });
 
   test('is stored by linear address in real-address mode, in both sizes', () => {

@@ -1,9 +1,11 @@
 /** Which blocks make up a region, and when a block is hot. Blocks are given as bytes at their RIPs, of 64-bit code. */
+
 import { describe, expect, test } from 'vitest';
 import type { Block } from '../../engine/exec/block.ts';
 import { HotSpots } from '../../engine/exec/compiler/hot-spots.ts';
 import { regionFrom } from '../../engine/exec/compiler/region.ts';
 import { decodeInstructions } from '../../engine/isa/decode.ts';
+import type { LinearAddress } from '../../engine/isa/linear-address.ts';
 
 const CODE = { codeSize: 64, stackSize: 64, extensions: 0 } as const;
 
@@ -72,7 +74,7 @@ const rows: Row[] = [
 
 describe('a region has', () => {
   test.each(rows)('$name', ({ blocks, region }) => {
-    const find = (_from: Block, rip: number) => blocks.find(({ location }) => location.rip === rip);
+    const find = (_from: Block, rip: LinearAddress) => blocks.find(({ location }) => location.rip === rip);
     const { nodes } = regionFrom(blocks[0] as Block, find, new Set());
     expect(nodes.map((node) => node.block.location.rip)).toEqual(region);
   });

@@ -200,7 +200,7 @@ function setFrame(subject: Subject, next: Random): void {
     BigInt(mostly(next, STACK - 0x100, 2 ** 47, UNMAPPED)),
     BigInt(mostly(next, user ? DATA3 : pick(next, [DATA0, 0]), ...selectors)),
   ];
-  for (const [index, value] of frame.entries()) subject.u64(rsp + 8 * index, value);
+  for (const [index, value] of frame.entries()) subject.u64(Number(rsp) + 8 * index, value);
 }
 
 const instructions: Readonly<Record<string, readonly number[]>> = {

@@ -18,7 +18,7 @@ const [PDPT, PD, PT, END] = [0x3000, 0x5000, 0x9000, 0x1_1000];
 const RAM_BYTES = 0x40_0000;
 const STEPS = 12_000;
 
-type SlowAccess = (linear: number, size: number, record: number) => number;
+type SlowAccess = (linear: bigint, size: number, record: number) => number;
 type TranslateFetch = (linear: bigint) => number;
 class Subject {
   /** Accesses that the runtime's function saw. */
@@ -61,7 +61,7 @@ class Subject {
 
   access(kind: 'slowRead' | 'slowWrite', linear: number, size: number): string {
     const { runtime } = this.host;
-    const status = (this.#imports[kind] as SlowAccess)(this.#reachable(linear), size, 0);
+    const status = (this.#imports[kind] as SlowAccess)(BigInt(this.#reachable(linear)), size, 0);
     return `${status} ${status === SlowStatus.Event ? JSON.stringify(runtime.takeEvent()) : ''}`;
   }
 

@@ -1,8 +1,10 @@
 /** Runs a case on the engine's interpreter to its end, and notes what would make another processor's result differ. */
+
 import { type Instruction, Mnemonic, RflagsBits } from 'iced-x86';
 import { Unimplemented } from '../../engine/cpu/events.ts';
 import { SoftwareException } from '../../engine/cpu/interrupt-instructions.ts';
 import { CS } from '../../engine/cpu/state.ts';
+import { type LinearAddress, low32, plus } from '../../engine/isa/linear-address.ts';
 import { type Attempts, VectorMachine, type VectorOutcome } from '../support/vector-machine.ts';
 import { type Mode, STATUS_FLAGS } from '../vectors/layout.ts';
 import { definedFlags, isResultUndefined } from '../vectors/record/defined-flags.ts';
@@ -149,10 +151,11 @@ function withoutTrap(outcome: VectorOutcome): VectorOutcome {
 
 function interpret(machine: VectorMachine, fuzzCase: FuzzCase, definedness: Definedness): Stop {
   const { state, executor, mmu } = machine.host;
-  let [instructions, steps, last] = [0, 0, -1];
+  let [instructions, steps] = [0, 0];
+  let last: LinearAddress = -1;
   for (; !machine.faulted; steps++) {
     const { rip } = state;
-    const linear = fuzzCase.mode === 64 ? rip : (state.segment(CS).base + rip) >>> 0;
+    const linear = fuzzCase.mode === 64 ? rip : low32(plus(state.segment(CS).base, rip));
     if (rip !== last) {
       const bytes = mmu.peek(linear, 15);
       if (bytes[0] === INT3) break;

@@ -3,12 +3,15 @@
 import { GuestFault, Vector, VmExit } from '../../engine/cpu/events.ts';
 import { FAST_TLB_ENTRIES, FAST_TLB_INDEX_BITS, RAM_ADDRESS } from '../../engine/cpu/memory-map.ts';
 import { CpuState } from '../../engine/cpu/state.ts';
+import { type LinearAddress, low32 } from '../../engine/isa/linear-address.ts';
 import { Mmu } from '../../engine/mmu/mmu.ts';
 import { Cr0, Cr4, Efer, PagingMode } from '../../engine/mmu/paging-structures.ts';
 import { PhysicalMemory } from '../../engine/mmu/physical-memory.ts';
 
 export const RAM_BYTES = 0x100_0000;
-export const MODES = [PagingMode.Bits32, PagingMode.PAE, PagingMode.Level4] as const;
+export const MODES = [PagingMode.Bits32, PagingMode.PAE, PagingMode.Level4, PagingMode.Level5] as const;
+
+export const isLong = (mode: PagingMode): boolean => mode === PagingMode.Level4 || mode === PagingMode.Level5;
 
 /** Entry bits, as the manual's figures have them. */
 export const P = 1n;
@@ -45,8 +48,9 @@ export const CR3 = 0x1000;
 /** Turns the paging mode on, with CR3 at 0x1000, CR0.WP and NXE set, at CPL 0. */
 export function enable(b: Bench, mode: PagingMode): void {
   const { mmu, state } = b;
-  mmu.writeEfer(mode === PagingMode.Level4 ? Efer.NXE | Efer.LME | Efer.LMA : mode === PagingMode.PAE ? Efer.NXE : 0);
-  mmu.writeCr4(mode === PagingMode.Bits32 ? Cr4.PSE | Cr4.PGE : Cr4.PAE | Cr4.PGE);
+  mmu.writeEfer(isLong(mode) ? Efer.NXE | Efer.LME | Efer.LMA : mode === PagingMode.PAE ? Efer.NXE : 0);
+  const pae = mode === PagingMode.Level5 ? Cr4.PAE | Cr4.LA57 : Cr4.PAE;
+  mmu.writeCr4((mode === PagingMode.Bits32 ? Cr4.PSE : pae) | Cr4.PGE);
   mmu.writeCr3(CR3);
   mmu.writeCr0(mode === PagingMode.None ? Cr0.PE : (Cr0.PE | Cr0.WP | Cr0.PG) >>> 0);
   setCpl(b, 0);
@@ -63,6 +67,7 @@ export const read64 = ({ memory }: Bench, address: number): bigint => memory.rea
 
 /** Where `map` puts the tables: entry addresses by level name, for the tests to change them. */
 export interface Tables {
+  PML5E?: number;
   PML4E?: number;
   PDPTE?: number;
   PDE: number;
@@ -70,13 +75,14 @@ export interface Tables {
 }
 
 const TABLE_RIGHTS = P | RW | US;
+const PML4_OF_FIVE = 0xf000;
 
 /**
- * Maps one 4-KByte page in the mode, through tables at 0x1000 (CR3), 0x2000, 0x3000 and 0x4000 whose entries allow
- * everything; `entry` is the PTE. Returns the addresses of the entries.
+ * Maps one 4-KByte page in the mode, through tables at 0x1000 (CR3), 0xf000 (between the first and the next if there are
+ * five), 0x2000, 0x3000 and 0x4000 whose entries allow everything; `entry` is the PTE. Returns the addresses of the entries.
  */
-export function map(b: Bench, mode: PagingMode, linear: number, entry: bigint): Tables {
-  const bits = BigInt.asUintN(48, BigInt(linear));
+export function map(b: Bench, mode: PagingMode, linear: LinearAddress, entry: bigint): Tables {
+  const bits = BigInt.asUintN(57, BigInt(linear));
   const index = (shift: bigint, mask: bigint) => Number((bits >> shift) & mask);
   if (mode === PagingMode.Bits32) {
     const at = { PDE: CR3 + index(22n, 0x3ffn) * 4, PTE: 0x4000 + index(12n, 0x3ffn) * 4 };
@@ -90,7 +96,11 @@ export function map(b: Bench, mode: PagingMode, linear: number, entry: bigint): 
     write64(b, at.PDPTE, 0x3000n | P);
     b.mmu.vcpu.pdptes[index(30n, 3n)] = Number(0x3000n | P);
   } else {
-    at.PML4E = CR3 + index(39n, 0x1ffn) * 8;
+    if (mode === PagingMode.Level5) {
+      at.PML5E = CR3 + index(48n, 0x1ffn) * 8;
+      write64(b, at.PML5E, BigInt(PML4_OF_FIVE) | TABLE_RIGHTS);
+    }
+    at.PML4E = (mode === PagingMode.Level5 ? PML4_OF_FIVE : CR3) + index(39n, 0x1ffn) * 8;
     at.PDPTE = 0x2000 + index(30n, 0x1ffn) * 8;
     write64(b, at.PML4E, 0x2000n | TABLE_RIGHTS);
     write64(b, at.PDPTE, 0x3000n | TABLE_RIGHTS);
@@ -127,14 +137,14 @@ export function exitOf(run: () => unknown): VmExit {
 }
 
 /** What compiled code does with the fast TLB: the wasm address for an access, or undefined for a miss. */
-export function fastLookup(b: Bench, linear: number, sizeBytes: number, isWrite: boolean): number | undefined {
+export function fastLookup(b: Bench, linear: LinearAddress, sizeBytes: number, isWrite: boolean): number | undefined {
   const view = new DataView(b.buffer);
   const page = Number((BigInt.asUintN(32, BigInt(linear)) >> 12n) & 0xf_ffffn);
   const index = (page ^ (page >>> FAST_TLB_INDEX_BITS)) % FAST_TLB_ENTRIES;
   const entry = b.state.tlbBase + index * 32;
   const tag = view.getBigInt64(entry + (isWrite ? 8 : 0), true);
   if (BigInt.asIntN(64, (BigInt(linear) + BigInt(sizeBytes - 1)) & ~0xfffn) !== tag) return undefined;
-  return ((linear | 0) + view.getInt32(entry + 16, true)) >>> 0;
+  return ((low32(linear) | 0) + view.getInt32(entry + 16, true)) >>> 0;
 }
 
 /**

@@ -1,15 +1,19 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GuestFault, VmExit } from '../../engine/cpu/events.ts';
+import { type LinearAddress, linearAddressOf } from '../../engine/isa/linear-address.ts';
 import { Access, MappingFlag, Privilege } from '../../engine/mmu/access.ts';
 import { Cr0, Cr4, Efer, PagingMode } from '../../engine/mmu/paging-structures.ts';
 import type { PeekedTranslation } from '../../engine/mmu/peeked-translation.ts';
 import { Outcome } from '../../engine/mmu/walk.ts';
-import { type Bench, bench, enable, enableEpt, fastLookup, RAM_BYTES, setCpl, write64 } from './machine.ts';
+import { type Bench, bench, enable, enableEpt, fastLookup, isLong, RAM_BYTES, setCpl, write64 } from './machine.ts';
 import { referenceTranslate } from './reference-walk.ts';
 
 /** Tables at 0x1000 to 0x8fff whose entries mostly point at each other, with bits thrown in. */
 const TABLE_PAGES = 8;
+/** What CR4 has in each mode besides. */
+const CR4_OF: readonly number[] = [Cr4.PAE, 0, Cr4.PAE, Cr4.PAE, Cr4.PAE | Cr4.LA57];
+
 const SLOTS = [0, 1, 2, 3, 511, 1023] as const;
 
 const entryArbitrary = fc.record({
@@ -22,7 +26,7 @@ const entryArbitrary = fc.record({
   ),
 });
 const scenario = fc.record({
-  mode: fc.constantFrom(PagingMode.Bits32, PagingMode.PAE, PagingMode.Level4, PagingMode.None),
+  mode: fc.constantFrom(PagingMode.Bits32, PagingMode.PAE, PagingMode.Level4, PagingMode.Level5, PagingMode.None),
   entries: fc.array(entryArbitrary, { minLength: TABLE_PAGES * SLOTS.length, maxLength: TABLE_PAGES * SLOTS.length }),
   pdptes: fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }),
   writeProtect: fc.boolean(),
@@ -45,7 +49,7 @@ const scenario = fc.record({
   ),
   accesses: fc.array(
     fc.record({
-      indices: fc.array(fc.constantFrom(...SLOTS), { minLength: 4, maxLength: 4 }),
+      indices: fc.array(fc.constantFrom(...SLOTS), { minLength: 5, maxLength: 5 }),
       offset: fc.integer({ min: 0, max: 0xfff }),
       access: fc.constantFrom(Access.Read, Access.Write, Access.Execute),
       cpl: fc.constantFrom(0, 3),
@@ -81,8 +85,8 @@ function build(s: Scenario): Bench {
   });
   const { state } = b;
   state.cr3 = 0x1000;
-  state.cr4 = s.controls.reduce((all, one) => all | one, s.mode === PagingMode.Bits32 ? 0 : Cr4.PAE) >>> 0;
-  state.efer = (s.noExecute ? Efer.NXE : 0) | (s.mode === PagingMode.Level4 ? Efer.LME | Efer.LMA : 0);
+  state.cr4 = s.controls.reduce((all, one) => all | one, CR4_OF[s.mode] as number) >>> 0;
+  state.efer = (s.noExecute ? Efer.NXE : 0) | (isLong(s.mode) ? Efer.LME | Efer.LMA : 0);
   state.cr0 = (Cr0.PE | (s.writeProtect ? Cr0.WP : 0) | (s.mode === PagingMode.None ? 0 : Cr0.PG)) >>> 0;
   state.flagsOther = s.alignmentCheck ? 2 | (1 << 18) : 2;
   if (s.ept) {
@@ -94,13 +98,14 @@ function build(s: Scenario): Bench {
   return b;
 }
 
-function linearOf(mode: PagingMode, indices: readonly number[], offset: number): number {
-  const [a = 0, c = 0, d = 0, e = 0] = indices;
+function linearOf(mode: PagingMode, indices: readonly number[], offset: number): LinearAddress {
+  const [a = 0, c = 0, d = 0, e = 0, first = 0] = indices;
   if (mode === PagingMode.None) return (d & 3) * 0x4000 + offset;
   if (mode === PagingMode.Bits32) return a * 2 ** 22 + c * 0x1000 + offset;
   if (mode === PagingMode.PAE) return (a & 3) * 2 ** 30 + (c & 511) * 2 ** 21 + (d & 511) * 0x1000 + offset;
   const bits = (a & 511) * 2 ** 39 + (c & 511) * 2 ** 30 + (d & 511) * 2 ** 21 + (e & 511) * 0x1000 + offset;
-  return bits >= 2 ** 47 ? bits - 2 ** 48 : bits;
+  if (mode === PagingMode.Level4) return bits >= 2 ** 47 ? bits - 2 ** 48 : bits;
+  return linearAddressOf(BigInt.asIntN(57, (BigInt(first & 511) << 48n) | BigInt(bits)));
 }
 
 function actual(run: () => number): string {

@@ -1,4 +1,5 @@
 /** A straightforward BigInt reading of the manual's paging chapter, to hold the MMU against. No caches, no effects. */
+import type { LinearAddress } from '../../engine/isa/linear-address.ts';
 import { Access } from '../../engine/mmu/access.ts';
 import { Cr0, Cr4, Efer, PagingMode, pagingMode } from '../../engine/mmu/paging-structures.ts';
 import type { Bench } from './machine.ts';
@@ -15,7 +16,7 @@ class Stop {
 }
 
 /** `0x…` of the host-physical address, or `#PF(code)`, `exit 48 qualification gpa`, `exit 49 gpa`. */
-export function referenceTranslate(b: Bench, linear: number, access: Access, asUser: boolean): string {
+export function referenceTranslate(b: Bench, linear: LinearAddress, access: Access, asUser: boolean): string {
   try {
     return `0x${walk(b, BigInt.asUintN(64, BigInt(linear)), access, asUser).toString(16)}`;
   } catch (stop) {
@@ -47,6 +48,7 @@ function walk(b: Bench, linear: bigint, access: Access, asUser: boolean): bigint
         [22n, (cr4 & Cr4.PSE) !== 0],
         [12n, false],
       ];
+  if (mode === PagingMode.Level5) levels.unshift([48n, false]);
   let table = BigInt(cr3) & ~0xfffn;
   if (mode === PagingMode.PAE) {
     levels.splice(0, 2);
@@ -69,7 +71,7 @@ function walk(b: Bench, linear: bigint, access: Access, asUser: boolean): bigint
       reserved |= ones(51n, M);
       if (mode === PagingMode.PAE) reserved |= ones(62n, 52n);
       if (!nxe) reserved |= 1n << 63n;
-      if (shift === 39n) reserved |= 1n << 7n;
+      if (shift >= 39n) reserved |= 1n << 7n;
       if (leaf && shift !== 12n) reserved |= ones(shift - 1n, 13n);
     } else if (leaf && shift === 22n) reserved |= ones(21n, M - 19n);
     if (entry & reserved) throw fault(9);

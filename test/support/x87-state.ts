@@ -12,8 +12,8 @@ export const readX87Words = (state: CpuState): X87Words => ({
   fsw: state.fsw,
   ftw: state.ftw,
   fop: state.fop,
-  fip: state.fip,
-  fdp: state.fdp,
+  fip: Number(state.fip),
+  fdp: Number(state.fdp),
 });
 
 export function writeX87Words(state: CpuState, recorded: ExtendedState): void {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { STATE_ADDRESS } from '../../engine/cpu/memory-map.ts';
 import { fieldAddress } from '../../engine/cpu/state-layout.ts';
+import { plus } from '../../engine/isa/linear-address.ts';
 import { VMCS_REVISION } from '../../engine/vmx/vmcs.ts';
 import { sel } from '../cpu/machine.ts';
 import { GUEST_RIP, insn, OTHER_VMCS, VMCS_REGION, VMXON_REGION, VmxMachine } from './machine.ts';
@@ -206,7 +207,7 @@ describe('VMLAUNCH and VMRESUME', () => {
     const before = m.state.bytes.slice();
     const { rip } = m.state;
     m.step(insn.vmlaunch);
-    expect(m.state.rip).toBe(rip + 3);
+    expect(m.state.rip).toBe(plus(rip, 3));
     m.state.rip = rip;
     m.cpu.writeFlags(2);
     const flags = [fieldAddress.flagsResult, fieldAddress.flagsAux].map((address) => address - STATE_ADDRESS);

@@ -2,6 +2,7 @@
  * A machine in VMX root operation with a valid VMCS, built with the VMX instructions themselves: a 64-bit host, and a
  * 64-bit guest under EPT and VPID that shares the host's page tables. Instructions are run one by one from their bytes.
  */
+import { plus } from '../../engine/isa/linear-address.ts';
 import { vmxCapabilityMsrs } from '../../engine/vmx/capability-msrs.ts';
 import { allowedSettings, type ControlGroupName, controlGroups } from '../../engine/vmx/controls.ts';
 import type { VmcsFieldName } from '../../engine/vmx/fields.ts';
@@ -84,8 +85,8 @@ export class VmxMachine extends VirtualizingMachine {
   }
   flags(): number {
     this.step('9c');
-    const flags = Number(this.physical.readU64(this.state.gprLinear(4)));
-    this.state.setGprLinear(4, this.state.gprLinear(4) + 8);
+    const flags = Number(this.physical.readU64(Number(this.state.gprLinear(4))));
+    this.state.setGprLinear(4, plus(this.state.gprLinear(4), 8));
     return flags;
   }
 

@@ -47,7 +47,9 @@ function throughEpt(root: PagingTable, guestPhysical: number, vcpu: Vcpu): bigin
       .find(({ kind, first, last }) => kind === 'entry' && guestPhysical >= first && guestPhysical <= last);
     if (node === undefined || node.table === undefined) {
       const target = node?.entry?.target;
-      return node === undefined || target === undefined ? undefined : BigInt(target + (guestPhysical - node.first));
+      return node === undefined || target === undefined
+        ? undefined
+        : BigInt(target + (guestPhysical - Number(node.first)));
     }
     table = node.table;
   }

@@ -1,6 +1,8 @@
 /** x87 control: control and status word, the environment, the whole state, the stack's bookkeeping. */
+
 import { extended80 } from '../../float/format.ts';
 import { unpack } from '../../float/unpack.ts';
+import { type LinearAddress, plus } from '../../isa/linear-address.ts';
 import { checkSegment } from '../access.ts';
 import { NM } from '../events.ts';
 import type { DecodedInstruction, MemoryOperand, SystemInstruction } from '../instruction.ts';
@@ -135,13 +137,13 @@ function pointerFields(state: CpuState, { is32, isReal }: EnvironmentFormat): nu
 const pointer = ({ view }: CpuState, name: 'fip' | 'fdp'): number => view.getUint32(fieldAddress[name], true);
 
 /** Writes the environment. In the 32-bit formats the unused halves are ones, except that of the opcode. */
-function storeEnvironment(cpu: Processor, format: EnvironmentFormat, linear: number): void {
+function storeEnvironment(cpu: Processor, format: EnvironmentFormat, linear: LinearAddress): void {
   const { state, memory } = cpu;
   const [ip = 0, beside = 0, dp = 0, last = 0] = pointerFields(state, format);
   const words = [state.fcw, state.fsw, fullTagWord(state)];
   if (!format.is32) {
     [...words, ip, beside, dp, last].forEach((word, n) => {
-      memory.writeU16(linear + 2 * n, word & 0xffff, Privilege.Current);
+      memory.writeU16(plus(linear, 2 * n), word & 0xffff, Privilege.Current);
     });
     return;
   }
@@ -152,14 +154,16 @@ function storeEnvironment(cpu: Processor, format: EnvironmentFormat, linear: num
     ...[ip, beside, dp, last].map((d, n) => d | (upper[n] ?? 0)),
   ];
   doublewords.forEach((doubleword, n) => {
-    memory.writeU32(linear + 4 * n, doubleword >>> 0, Privilege.Current);
+    memory.writeU32(plus(linear, 4 * n), doubleword >>> 0, Privilege.Current);
   });
 }
 
-function loadEnvironment(cpu: Processor, { is32, isReal }: EnvironmentFormat, linear: number): void {
+function loadEnvironment(cpu: Processor, { is32, isReal }: EnvironmentFormat, linear: LinearAddress): void {
   const { state, memory } = cpu;
   const fields = Array.from({ length: 7 }, (_, n) =>
-    is32 ? memory.readU32(linear + 4 * n, Privilege.Current) : memory.readU16(linear + 2 * n, Privilege.Current),
+    is32
+      ? memory.readU32(plus(linear, 4 * n), Privilege.Current)
+      : memory.readU16(plus(linear, 2 * n), Privilege.Current),
   );
   const [control = 0, status = 0, tags = 0, ip = 0, beside = 0, dp = 0, last = 0] = fields;
   state.ftw = abridgedTagWord(tags);
@@ -186,9 +190,9 @@ export const FNSTENV = nonWaiting(
 );
 
 /** Linear address of a source operand of this many bytes, all of which can be read. */
-function source(cpu: Processor, operand: MemoryOperand, bytes: number): number {
+function source(cpu: Processor, operand: MemoryOperand, bytes: number): LinearAddress {
   const linear = checkSegment(cpu, operand.segment, operand.offset, bytes, 'read');
-  cpu.memory.readU8(linear + bytes - 1, Privilege.Current);
+  cpu.memory.readU8(plus(linear, bytes - 1), Privilege.Current);
   return linear;
 }
 
@@ -209,7 +213,7 @@ export const FNSAVE = nonWaiting(
     const linear = probeOperand(cpu, memoryOperand(insn, 0), head + X87_REGISTERS * REGISTER_BYTES);
     storeEnvironment(cpu, format, linear);
     for (let i = 0; i < X87_REGISTERS; i++) {
-      writeTenBytes(cpu, linear + head + i * REGISTER_BYTES, state.x87Register(physical(state, i)));
+      writeTenBytes(cpu, plus(linear, head + i * REGISTER_BYTES), state.x87Register(physical(state, i)));
     }
     initialize(state);
   }),
@@ -222,7 +226,7 @@ export const FRSTOR = waiting(
     const head = environmentBytes(format);
     const linear = source(cpu, memoryOperand(insn, 0), head + X87_REGISTERS * REGISTER_BYTES);
     const registers = Array.from({ length: X87_REGISTERS }, (_, i) =>
-      tenBytesAt(cpu, linear + head + i * REGISTER_BYTES),
+      tenBytesAt(cpu, plus(linear, head + i * REGISTER_BYTES)),
     );
     loadEnvironment(cpu, format, linear);
     for (const [i, value] of registers.entries()) state.setX87Register(physical(state, i), value);

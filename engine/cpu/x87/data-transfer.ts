@@ -1,9 +1,11 @@
 /** x87 loads, stores, exchanges and constants. */
+
 import { convert, toInteger } from '../../float/convert.ts';
 import { FloatException, type FloatResult, RoundingMode, roundingMode } from '../../float/environment.ts';
 import { extended80 } from '../../float/format.ts';
 import { encodeFinite, roundAndPack } from '../../float/round.ts';
 import { unpack } from '../../float/unpack.ts';
+import type { LinearAddress } from '../../isa/linear-address.ts';
 import { readFlags } from '../flags.ts';
 import type { DecodedInstruction, SystemInstruction } from '../instruction.ts';
 import { memoryOperand } from '../operands.ts';
@@ -121,7 +123,7 @@ interface Store {
   convert(cpu: Processor, sizeBytes: number, value: bigint): FloatResult;
   indefinite(sizeBytes: number): bigint;
   /** Stores what is ordinary; false, with nothing changed, for what is not. */
-  quickly?(cpu: Processor, sizeBytes: number, linear: number): boolean;
+  quickly?(cpu: Processor, sizeBytes: number, linear: LinearAddress): boolean;
 }
 
 /** A store to memory. The destination is checked before anything else happens. */

@@ -1,7 +1,9 @@
 /** Memory operands of x87 instructions: real, integer and packed decimal values in all sizes. */
+
 import { binary32, binary64, extended80, type FloatFormat } from '../../float/format.ts';
 import { encodeFinite } from '../../float/round.ts';
 import { unpack } from '../../float/unpack.ts';
+import { type LinearAddress, plus } from '../../isa/linear-address.ts';
 import { checkSegment, readLinear, readOperandMemory, writeLinear } from '../access.ts';
 import type { MemoryOperand } from '../instruction.ts';
 import { probeOperand } from '../operands.ts';
@@ -57,22 +59,22 @@ export function readTenBytes(cpu: Processor, operand: MemoryOperand): bigint {
   return tenBytesAt(cpu, linear);
 }
 
-export function tenBytesAt(cpu: Processor, linear: number): bigint {
+export function tenBytesAt(cpu: Processor, linear: LinearAddress): bigint {
   const low = readLinear(cpu, linear, 8, Privilege.Current);
-  return low | (readLinear(cpu, linear + 8, 2, Privilege.Current) << 64n);
+  return low | (readLinear(cpu, plus(linear, 8), 2, Privilege.Current) << 64n);
 }
 
 /** The linear address of the destination, which will accept a write. */
-export const destination = (cpu: Processor, operand: MemoryOperand): number =>
+export const destination = (cpu: Processor, operand: MemoryOperand): LinearAddress =>
   probeOperand(cpu, operand, operand.sizeBytes);
 
 /** Writes 2, 4, 8 or 10 bytes. */
-export function writeDestination(cpu: Processor, linear: number, sizeBytes: number, value: bigint): void {
+export function writeDestination(cpu: Processor, linear: LinearAddress, sizeBytes: number, value: bigint): void {
   if (sizeBytes === 10) writeTenBytes(cpu, linear, value);
   else writeLinear(cpu, linear, sizeBytes, value, Privilege.Current);
 }
 
-export function writeTenBytes(cpu: Processor, linear: number, value: bigint): void {
+export function writeTenBytes(cpu: Processor, linear: LinearAddress, value: bigint): void {
   writeLinear(cpu, linear, 8, value, Privilege.Current);
-  writeLinear(cpu, linear + 8, 2, value >> 64n, Privilege.Current);
+  writeLinear(cpu, plus(linear, 8), 2, value >> 64n, Privilege.Current);
 }

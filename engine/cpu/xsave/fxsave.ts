@@ -1,4 +1,6 @@
 /** FXSAVE and FXRSTOR. */
+
+import { type LinearAddress, offsetInPage } from '../../isa/linear-address.ts';
 import { checkSegment } from '../access.ts';
 import { GP, NM } from '../events.ts';
 import type { DecodedInstruction, SystemInstruction } from '../instruction.ts';
@@ -22,14 +24,14 @@ export function areaAddress(
   cpu: Processor,
   insn: DecodedInstruction,
   { bytes, alignment, access }: { bytes: number; alignment: number; access: 'read' | 'write' },
-): number {
+): LinearAddress {
   const { segment, offset } = memoryOperand(insn, 0);
   const linear = checkSegment(cpu, segment, offset, bytes, access);
-  if (linear % alignment !== 0) throw GP(0);
+  if (offsetInPage(linear) % alignment !== 0) throw GP(0);
   return linear;
 }
 
-function fxsaveArea(cpu: Processor, insn: DecodedInstruction, access: 'read' | 'write'): number {
+function fxsaveArea(cpu: Processor, insn: DecodedInstruction, access: 'read' | 'write'): LinearAddress {
   if (cpu.state.cr0 & (CR0.EM | CR0.TS)) throw NM();
   return areaAddress(cpu, insn, { bytes: LEGACY_BYTES, alignment: 16, access });
 }

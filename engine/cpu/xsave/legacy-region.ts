@@ -1,4 +1,5 @@
 /** The 512 bytes of FXSAVE, with which an XSAVE area begins (SDM volume 1, "Legacy Region of an XSAVE Area"). */
+import { type LinearAddress, plus } from '../../isa/linear-address.ts';
 import { is64Bit } from '../modes.ts';
 import { Privilege, type Processor } from '../processor.ts';
 import type { CpuState } from '../state.ts';
@@ -15,10 +16,10 @@ export const vectorCount = ({ state }: Processor): number => (is64Bit(state) ? 1
 /** With REX.W the pointers are of 64 bits, else of 32 with a selector above. */
 export type Pointers = '32-bit' | '64-bit';
 
-export function saveX87(cpu: Processor, linear: number, pointers: Pointers): void {
+export function saveX87(cpu: Processor, linear: LinearAddress, pointers: Pointers): void {
   const { state, memory } = cpu;
   const { view, fcw, fsw, ftw, fop, fcs, fds } = state;
-  const write = (offset: number, value: bigint) => memory.writeU64(linear + offset, value, Privilege.Current);
+  const write = (offset: number, value: bigint) => memory.writeU64(plus(linear, offset), value, Privilege.Current);
   write(0, BigInt(fcw) | (BigInt(fsw) << 16n) | (BigInt(ftw) << 32n) | (BigInt(fop) << 48n));
   for (const [offset, field, selector] of [
     [OFFSET.FIP, 'fip', fcs],
@@ -34,29 +35,29 @@ export function saveX87(cpu: Processor, linear: number, pointers: Pointers): voi
   }
 }
 
-export function saveMxcsr({ state, memory }: Processor, linear: number): void {
-  memory.writeU32(linear + OFFSET.MXCSR, state.mxcsr, Privilege.Current);
-  memory.writeU32(linear + OFFSET.MXCSR_MASK, MXCSR_MASK, Privilege.Current);
+export function saveMxcsr({ state, memory }: Processor, linear: LinearAddress): void {
+  memory.writeU32(plus(linear, OFFSET.MXCSR), state.mxcsr, Privilege.Current);
+  memory.writeU32(plus(linear, OFFSET.MXCSR_MASK), MXCSR_MASK, Privilege.Current);
 }
 
 /** `half`: 0 the XMM registers, 16 the upper halves; register n goes to `linear` + 16 n. */
-export function saveHalves(cpu: Processor, linear: number, half: 0 | 16): void {
+export function saveHalves(cpu: Processor, linear: LinearAddress, half: 0 | 16): void {
   const { view } = cpu.state;
   for (let n = 0; n < vectorCount(cpu); n++) {
     const from = vectorAddress(n) + half;
-    cpu.memory.writeU64(linear + 16 * n, view.getBigUint64(from, true), Privilege.Current);
-    cpu.memory.writeU64(linear + 16 * n + 8, view.getBigUint64(from + 8, true), Privilege.Current);
+    cpu.memory.writeU64(plus(linear, 16 * n), view.getBigUint64(from, true), Privilege.Current);
+    cpu.memory.writeU64(plus(linear, 16 * n + 8), view.getBigUint64(from + 8, true), Privilege.Current);
   }
 }
 
-export const saveXmm = (cpu: Processor, linear: number): void => saveHalves(cpu, linear + OFFSET.XMM, 0);
+export const saveXmm = (cpu: Processor, linear: LinearAddress): void => saveHalves(cpu, plus(linear, OFFSET.XMM), 0);
 
 /** What to put into the state once everything has been read, as reading may fault. */
 export type Commit = (state: CpuState) => void;
 
-export function loadX87(cpu: Processor, linear: number, pointers: Pointers): Commit {
+export function loadX87(cpu: Processor, linear: LinearAddress, pointers: Pointers): Commit {
   const { memory } = cpu;
-  const read = (offset: number) => memory.readU64(linear + offset, Privilege.Current);
+  const read = (offset: number) => memory.readU64(plus(linear, offset), Privilege.Current);
   const [words, fip, fdp] = [read(0), read(OFFSET.FIP), read(OFFSET.FDP)];
   const registers = Array.from(
     { length: X87_REGISTERS },
@@ -86,12 +87,14 @@ function loadPointer(
   state[selector] = isWide ? 0 : Number((image >> 32n) & 0xffffn);
 }
 
-export const readMxcsr = ({ memory }: Processor, linear: number): number =>
-  memory.readU32(linear + OFFSET.MXCSR, Privilege.Current);
+export const readMxcsr = ({ memory }: Processor, linear: LinearAddress): number =>
+  memory.readU32(plus(linear, OFFSET.MXCSR), Privilege.Current);
 
-export function loadHalves(cpu: Processor, linear: number, half: 0 | 16): Commit {
+export function loadHalves(cpu: Processor, linear: LinearAddress, half: 0 | 16): Commit {
   const count = vectorCount(cpu);
-  const values = Array.from({ length: 2 * count }, (_, n) => cpu.memory.readU64(linear + 8 * n, Privilege.Current));
+  const values = Array.from({ length: 2 * count }, (_, n) =>
+    cpu.memory.readU64(plus(linear, 8 * n), Privilege.Current),
+  );
   return ({ view }) => {
     for (const [n, value] of values.entries()) {
       view.setBigUint64(vectorAddress(n >> 1) + half + 8 * (n & 1), value, true);
@@ -99,7 +102,7 @@ export function loadHalves(cpu: Processor, linear: number, half: 0 | 16): Commit
   };
 }
 
-export const loadXmm = (cpu: Processor, linear: number): Commit => loadHalves(cpu, linear + OFFSET.XMM, 0);
+export const loadXmm = (cpu: Processor, linear: LinearAddress): Commit => loadHalves(cpu, plus(linear, OFFSET.XMM), 0);
 
 /** Zeroes the halves of the registers that the mode has. */
 export function clearHalves(cpu: Processor, half: 0 | 16): Commit {

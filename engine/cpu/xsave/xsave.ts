@@ -1,4 +1,6 @@
 /** XSAVE, XSAVEOPT, XSAVEC, XSAVES, XRSTOR, XRSTORS (SDM volume 1, "Managing State Using the XSAVE Feature Set"). */
+
+import { type LinearAddress, plus } from '../../isa/linear-address.ts';
 import { GP, NM } from '../events.ts';
 import type { DecodedInstruction, SystemInstruction } from '../instruction.ts';
 import { Privilege, type Processor } from '../processor.ts';
@@ -59,17 +61,17 @@ function checkSupervisor(cpu: Processor): void {
 /** Writes the components of `written`, to an area that will accept it and has PKRU at an offset. */
 function saveComponents(
   cpu: Processor,
-  linear: number,
+  linear: LinearAddress,
   { written, pkruOffset }: { written: number; pkruOffset: number },
   pointers: Pointers,
 ): void {
   if (written & X87) saveX87(cpu, linear, pointers);
   if (written & SSE) saveXmm(cpu, linear);
-  if (written & AVX) saveHalves(cpu, linear + AVX_OFFSET, 16);
-  if (written & PKRU) cpu.memory.writeU64(linear + pkruOffset, BigInt(cpu.state.pkru), Privilege.Current);
+  if (written & AVX) saveHalves(cpu, plus(linear, AVX_OFFSET), 16);
+  if (written & PKRU) cpu.memory.writeU64(plus(linear, pkruOffset), BigInt(cpu.state.pkru), Privilege.Current);
 }
 
-function writableArea(cpu: Processor, insn: DecodedInstruction, bytes: number): number {
+function writableArea(cpu: Processor, insn: DecodedInstruction, bytes: number): LinearAddress {
   const linear = areaAddress(cpu, insn, { bytes, alignment: ALIGNMENT, access: 'write' });
   cpu.memory.probeWrite(linear, bytes, Privilege.Current);
   return linear;
@@ -84,12 +86,12 @@ const standard =
     const asked = requested(cpu);
     const linear = writableArea(cpu, insn, areaBytes(asked));
     const inUse = componentsInUse(state);
-    const before = memory.readU64(linear + HEADER.XSTATE_BV, Privilege.Current);
+    const before = memory.readU64(plus(linear, HEADER.XSTATE_BV), Privilege.Current);
     const written = leavesOutInitial ? asked & inUse : asked;
     saveComponents(cpu, linear, { written, pkruOffset: PKRU_OFFSET }, pointers);
     if (asked & (SSE | AVX)) saveMxcsr(cpu, linear);
     const after = (before & ~BigInt(asked)) | BigInt(asked & inUse);
-    memory.writeU64(linear + HEADER.XSTATE_BV, after, Privilege.Current);
+    memory.writeU64(plus(linear, HEADER.XSTATE_BV), after, Privilege.Current);
   };
 
 /** The compacted format, without what is in its initial configuration; MXCSR belongs to SSE here. */
@@ -100,8 +102,8 @@ function saveCompacted(cpu: Processor, insn: DecodedInstruction, pointers: Point
   const written = asked & (componentsInUse(state) | (state.mxcsr === MXCSR_INITIAL ? 0 : SSE));
   saveComponents(cpu, linear, { written, pkruOffset: compactedPkruOffset(asked) }, pointers);
   if (written & SSE) saveMxcsr(cpu, linear);
-  memory.writeU64(linear + HEADER.XSTATE_BV, BigInt(written), Privilege.Current);
-  memory.writeU64(linear + HEADER.XCOMP_BV, COMPACTED | BigInt(asked), Privilege.Current);
+  memory.writeU64(plus(linear, HEADER.XSTATE_BV), BigInt(written), Privilege.Current);
+  memory.writeU64(plus(linear, HEADER.XCOMP_BV), COMPACTED | BigInt(asked), Privilege.Current);
 }
 
 const compacted =
@@ -136,8 +138,8 @@ interface Header {
 }
 
 /** Reads the header, with the checks that both formats ask for. */
-function readHeader(cpu: Processor, linear: number): Header {
-  const read = (offset: number) => cpu.memory.readU64(linear + offset, Privilege.Current);
+function readHeader(cpu: Processor, linear: LinearAddress): Header {
+  const read = (offset: number) => cpu.memory.readU64(plus(linear, offset), Privilege.Current);
   const [held, compaction] = [read(HEADER.XSTATE_BV), read(HEADER.XCOMP_BV)];
   const rest = [0, 1, 2, 3, 4, 5].map((n) => read(HEADER.REST + 8 * n));
   const isCompacted = (compaction & COMPACTED) !== 0n;
@@ -169,20 +171,20 @@ function restoreFrom(cpu: Processor, insn: DecodedInstruction, pointers: Pointer
 
 function loadComponents(
   cpu: Processor,
-  linear: number,
+  linear: LinearAddress,
   { asked, held, pkruOffset }: { asked: number; held: number; pkruOffset: number },
   pointers: Pointers,
 ): Commit[] {
   const commits: Commit[] = [];
   if (asked & X87) commits.push(held & X87 ? loadX87(cpu, linear, pointers) : initializeX87);
   if (asked & SSE) commits.push(held & SSE ? loadXmm(cpu, linear) : clearHalves(cpu, 0));
-  if (asked & AVX) commits.push(held & AVX ? loadHalves(cpu, linear + AVX_OFFSET, 16) : clearHalves(cpu, 16));
-  if (asked & PKRU) commits.push(loadPkru(cpu, held & PKRU ? linear + pkruOffset : undefined));
+  if (asked & AVX) commits.push(held & AVX ? loadHalves(cpu, plus(linear, AVX_OFFSET), 16) : clearHalves(cpu, 16));
+  if (asked & PKRU) commits.push(loadPkru(cpu, held & PKRU ? plus(linear, pkruOffset) : undefined));
   return commits;
 }
 
 /** The bits of the component above PKRU are reserved, and not looked at. */
-function loadPkru({ memory, tlb }: Processor, linear: number | undefined): Commit {
+function loadPkru({ memory, tlb }: Processor, linear: LinearAddress | undefined): Commit {
   const pkru = linear === undefined ? 0 : memory.readU32(linear, Privilege.Current);
   return (state) => {
     if (state.pkru === pkru) return;
@@ -194,7 +196,7 @@ function loadPkru({ memory, tlb }: Processor, linear: number | undefined): Commi
 /** The standard format has MXCSR for SSE and AVX, whatever the area holds; the compacted one for an SSE that it holds. */
 function loadMxcsr(
   cpu: Processor,
-  linear: number,
+  linear: LinearAddress,
   asked: number,
   { held, isCompacted }: Pick<Header, 'held' | 'isCompacted'>,
 ): Commit {

@@ -3,6 +3,7 @@
  * do itself (devices, watched pages, exceptions, system instructions) it leaves to the interpreter, at the record of
  * the instruction, which has then changed nothing.
  */
+
 import { SET_ASIDE_ADDRESS } from '../../cpu/memory-map.ts';
 import { DS, SS } from '../../cpu/state.ts';
 import { fieldAddress, vectorAddress } from '../../cpu/state-layout.ts';
@@ -10,6 +11,7 @@ import { evaluate } from '../../expr/evaluate.ts';
 import type { Expr } from '../../expr/expr.ts';
 import type { DecodedInstruction, MemoryOperand, RegisterOperand } from '../../isa/decode.ts';
 import { formOf, type InstructionForm } from '../../isa/form.ts';
+import { type LinearAddress, low32, plus } from '../../isa/linear-address.ts';
 import type { OperandWidth } from '../../isa/operand.ts';
 import type { AddressRef, RegisterRef, Temp } from '../../isa/operation.ts';
 import { RSP } from '../../isa/semantics-builder.ts';
@@ -52,7 +54,7 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
   /** What is left of the budget. */
   protected readonly budget = this.body.local(I64);
   #step: Step | undefined;
-  #pageBase = 0;
+  #pageBase: LinearAddress = 0;
 
   /** To be called before anything is emitted. */
   protected prepare(steps: readonly Step[], parts: DefinedFunctionList): void {
@@ -71,7 +73,7 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     { after }: FlagLiveness,
   ): { condition?: number | undefined; target?: number | undefined } {
     const { body } = this;
-    this.#pageBase = block.location.rip - block.location.pageOffset;
+    this.#pageBase = plus(block.location.rip, -block.location.pageOffset);
     let transfer: ReturnType<typeof this.emitOperation> = { condition: undefined, target: undefined };
     let pinned = this.flagLocals();
     for (const [index, step] of steps.entries()) {
@@ -291,9 +293,10 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
   protected override emitSegmentAddress(address: AddressRef): void {
     this.body.i32(this.#segmentAddress(address));
   }
-  #nextIp(): number {
+  #nextIp(): LinearAddress {
     const { ip, lengthBytes, codeSize } = this.#current.instruction;
-    return codeSize === 64 ? ip + lengthBytes : (ip + lengthBytes) >>> 0;
+    const next = plus(ip, lengthBytes);
+    return codeSize === 64 ? next : low32(next);
   }
   protected override emitNextIp(): void {
     this.body.i64(BigInt(this.#nextIp()));

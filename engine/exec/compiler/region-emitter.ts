@@ -3,8 +3,10 @@
  * goes through the dispatcher, a br_table, where it cannot: at entries, returns and indirect jumps. State is in locals
  * and spilled on the way out; each edge takes the budget of the block it leads to, so every stop is exact.
  */
+
 import { REGION_KEYS_ADDRESS } from '../../cpu/memory-map.ts';
 import { fieldAddress, segmentAddress, segmentLayout } from '../../cpu/state-layout.ts';
+import type { LinearAddress } from '../../isa/linear-address.ts';
 import { I32, I64, memoryOp, op } from '../../wasm/encoder.ts';
 import { Exit } from '../exits.ts';
 import { emitJumpCacheEntry, jumpCacheEntry } from '../jump-cache.ts';
@@ -73,7 +75,7 @@ class RegionEmitter extends BlockEmitter {
     const rips = end.kind === 'branch' ? [end.taken, end.next] : end.kind === 'jump' ? [end.taken] : [];
     if (end.kind === 'fall-through') rips.push(end.next);
     if (end.kind === 'indirect' && block.targets.size === 1) rips.push(...block.targets);
-    return rips.flatMap((rip) => this.#region.indexOf.get(rip as number) ?? []);
+    return rips.flatMap((rip) => this.#region.indexOf.get(rip as LinearAddress) ?? []);
   }
 
   run(): Uint8Array {
@@ -184,7 +186,7 @@ class RegionEmitter extends BlockEmitter {
 
   // ---- edges -------------------------------------------------------------------------------------------------------
 
-  #emitEdge(from: number, rip: number): void {
+  #emitEdge(from: number, rip: LinearAddress): void {
     const to = this.#region.indexOf.get(rip);
     if (to === undefined) {
       this.leave(Exit.Dispatch, () => this.body.i64(BigInt(rip)));

@@ -1,6 +1,8 @@
 /** A region: blocks that are compiled into one function, and how control flows among them. */
+
 import { PAGE_BYTES } from '../../cpu/memory-map.ts';
 import { formOf } from '../../isa/form.ts';
+import { type LinearAddress, linearAddressOf, low32, pageOf } from '../../isa/linear-address.ts';
 import { type Block, endOf } from '../block.ts';
 
 const MAX_REGION_BLOCKS = 64;
@@ -10,8 +12,8 @@ const MAX_REGION_INSTRUCTIONS = 500;
 export interface BlockEnd {
   /** `system`: the last instruction is none that can be compiled. */
   readonly kind: 'jump' | 'branch' | 'indirect' | 'system' | 'fall-through';
-  readonly taken: number | undefined;
-  readonly next: number;
+  readonly taken: LinearAddress | undefined;
+  readonly next: LinearAddress;
   /** It is a call: control is expected to come back to `next`. */
   readonly isCall: boolean;
 }
@@ -28,12 +30,12 @@ export function endOfBlock(block: Block): BlockEnd {
   if (transfer.kind === 'repeat') return { kind: 'system', taken: undefined, next, isCall: false };
   if (transfer.kind === 'indirect') return { kind: 'indirect', taken: undefined, next, isCall };
   const target = last.operands.find((operand) => operand.kind === 'near-branch')?.value ?? 0n;
-  const taken = cutToCode(Number(BigInt.asIntN(64, target)), codeSize);
+  const taken = cutToCode(linearAddressOf(target), codeSize);
   const isShort = form.sizes.operandSize === 16;
-  return { kind: transfer.condition ? 'branch' : 'jump', taken: isShort ? taken & 0xffff : taken, next, isCall };
+  return { kind: transfer.condition ? 'branch' : 'jump', taken: isShort ? low32(taken) & 0xffff : taken, next, isCall };
 }
 
-const cutToCode = (rip: number, codeSize: number): number => (codeSize === 64 ? rip : rip >>> 0);
+const cutToCode = (rip: LinearAddress, codeSize: number): LinearAddress => (codeSize === 64 ? rip : low32(rip));
 
 export interface RegionNode {
   readonly block: Block;
@@ -43,7 +45,7 @@ export interface RegionNode {
 export interface Region {
   readonly nodes: readonly RegionNode[];
   /** Index of the node at an RIP. */
-  readonly indexOf: ReadonlyMap<number, number>;
+  readonly indexOf: ReadonlyMap<LinearAddress, number>;
   /** Pages of the code: the same translation must hold as when it was compiled. */
   readonly pages: readonly RegionPage[];
   /** Nodes that control may reach other than by the direct edges: the start, returns, targets of indirect transfers. */
@@ -62,15 +64,15 @@ export interface RegionPage {
 }
 
 /** Finds the decoded block at an RIP that code near `from` leads to; without side effects. */
-export type FindBlock = (from: Block, rip: number) => Block | undefined;
+export type FindBlock = (from: Block, rip: LinearAddress) => Block | undefined;
 
 /** The region that starts with a block: what is decoded and can be reached from it, the nearest first. */
 export function regionFrom(start: Block, find: FindBlock, flat: ReadonlySet<number>): Region {
   const found = explore(start, find);
   const kept = inLoopOf(start, found);
   const nodes: RegionNode[] = [];
-  const indexOf = new Map<number, number>();
-  const expected = new Set<number>();
+  const indexOf = new Map<LinearAddress, number>();
+  const expected = new Set<LinearAddress>();
   for (const [block, { end }] of found) {
     if (!kept.has(block)) continue;
     if (isCompilable(block)) {
@@ -141,7 +143,7 @@ export function isCompilable(block: Block): boolean {
   return block.count > 1 || endOfBlock(block).kind !== 'system';
 }
 
-function successorsOf(block: Block, { kind, taken, next, isCall }: BlockEnd): number[] {
+function successorsOf(block: Block, { kind, taken, next, isCall }: BlockEnd): LinearAddress[] {
   if (kind === 'system') return [next];
   if (kind === 'fall-through') return [next];
   const direct = taken === undefined ? [] : [taken];
@@ -152,8 +154,8 @@ function successorsOf(block: Block, { kind, taken, next, isCall }: BlockEnd): nu
 function pagesOf(nodes: readonly RegionNode[]): RegionPage[] {
   const pages = new Map<number, RegionPage>();
   for (const { block } of nodes) {
-    const { linear, physical, pageOffset } = block.location;
-    const start = linear - pageOffset;
+    const { linear, physical } = block.location;
+    const start = pageOf(linear);
     pages.set(start, { linear: start, physical: physical - (physical % PAGE_BYTES) });
   }
   return [...pages.values()];

@@ -1,9 +1,11 @@
 /** The compiled regions: which blocks they hold, which of these enter them, and when they may run. */
-import { PAGE_BYTES, REGION_KEYS_ADDRESS } from '../../cpu/memory-map.ts';
+
+import { REGION_KEYS_ADDRESS } from '../../cpu/memory-map.ts';
 import { type CpuState, CS, DS, ES, SS } from '../../cpu/state.ts';
 import { segmentAddress, segmentLayout } from '../../cpu/state-layout.ts';
+import { type LinearAddress, low32, offsetInPage, pageOf } from '../../isa/linear-address.ts';
 import type { Mmu } from '../../mmu/mmu.ts';
-import { type Block, endOf } from '../block.ts';
+import { type Block, endOf, linearAt } from '../block.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HandlerLibrary } from '../handler-library.ts';
 import { FLAT_LIMIT, isCompilable, type Region, regionFrom } from './region.ts';
@@ -118,16 +120,16 @@ export class Regions {
     if (pages.some(({ linear, physical }) => this.#mmu.servedFetch(linear) !== physical)) return false;
     if (codeSize === 64) return true;
     const { limit } = this.#state.segment(CS);
-    return nodes.every(({ block, end: { taken = 0 } }) => Math.max(endOf(block.instructions) - 1, taken) <= limit);
+    return nodes.every(({ block, end: { taken = 0 } }) => endOf(block.instructions) <= limit + 1 && taken <= limit);
   }
 
   /** The block at an RIP that code of a block leads to, if it is decoded and fetching it changes nothing. */
-  #find(from: Block, rip: number): Block | undefined {
-    const { linear: fromLinear, rip: fromRip, physical: fromPhysical, pageOffset, codeSize } = from.location;
-    const linear = codeSize === 64 ? rip : (fromLinear - fromRip + rip) >>> 0;
-    const offset = linear & (PAGE_BYTES - 1);
-    const isSamePage = linear - offset === fromLinear - pageOffset;
-    const page = isSamePage ? fromPhysical - pageOffset : this.#mmu.servedFetch(linear - offset);
+  #find(from: Block, rip: LinearAddress): Block | undefined {
+    const { linear: fromLinear, physical: fromPhysical, pageOffset, codeSize } = from.location;
+    const linear = codeSize === 64 ? rip : low32(linearAt(from.location, rip));
+    const offset = offsetInPage(linear);
+    const isSamePage = pageOf(linear) === pageOf(fromLinear);
+    const page = isSamePage ? fromPhysical - pageOffset : this.#mmu.servedFetch(pageOf(linear));
     if (page < 0) return undefined;
     return this.#cache.peek({ ...from.location, physical: page + offset, linear, rip, pageOffset: offset });
   }

@@ -1,6 +1,8 @@
 /** Who accesses watched data: the instruction, walk, exit, entry or event under way. */
+
 import { type GuestFault, VmExit } from '../../cpu/events.ts';
 import { linearOfRip } from '../../cpu/modes.ts';
+import { linearAt } from '../../exec/block.ts';
 import { peekVmcsField } from '../../inspect/vmcs.ts';
 import { exitReason } from '../../vmx/exit-reasons.ts';
 import { fieldByName } from '../../vmx/vmcs.ts';
@@ -81,7 +83,7 @@ export class WatchCauses {
     const { runtime, codeCache, state } = this.#host;
     const { currentRecord } = runtime;
     if (currentRecord === 0) return BigInt.asUintN(64, BigInt(linearOfRip(state)));
-    const { linear, rip } = codeCache.placeOf(currentRecord).block.location;
-    return BigInt.asUintN(64, BigInt(linear + codeCache.instructionOf(currentRecord).ip - rip));
+    const { location } = codeCache.placeOf(currentRecord).block;
+    return BigInt.asUintN(64, BigInt(linearAt(location, codeCache.instructionOf(currentRecord).ip)));
   }
 }

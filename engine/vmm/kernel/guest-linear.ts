@@ -2,10 +2,12 @@
  * Accesses through the guest's segments and page tables, as an instruction that the hypervisor carries out for it makes
  * them: to the guest's memory, or to a device where there is no memory. Faults are the guest's and are thrown.
  */
+
 import { isCanonical, withinLimit } from '../../cpu/access.ts';
 import { GP, GuestFault, SS_ } from '../../cpu/events.ts';
 import { PAGE_BYTES } from '../../cpu/memory-map.ts';
 import { FS, SS } from '../../cpu/state.ts';
+import { type LinearAddress, linearAddressOf, low32, offsetInPage, plus } from '../../isa/linear-address.ts';
 import type { Alignment } from '../../isa/operation.ts';
 import type { OracleAccess } from '../../isa/oracle.ts';
 import { Access } from '../../mmu/access.ts';
@@ -49,20 +51,20 @@ export class GuestLinear {
   }
 
   /** Bytes of code from a RIP on; fewer if the next page cannot be fetched. Device memory holds no code. */
-  fetch(rip: number, count: number, codeBase: number): Uint8Array {
-    const linear = this.#is64Bit ? rip : (codeBase + rip) >>> 0;
-    const inFirst = Math.min(count, bytesLeftInPage(linear));
+  fetch(rip: LinearAddress, count: number, codeBase: LinearAddress): Uint8Array {
+    const linear = this.#is64Bit ? rip : low32(plus(codeBase, rip));
+    const inFirst = Math.min(count, PAGE_BYTES - offsetInPage(linear));
     const first = this.#fetchPage(linear, inFirst);
     if (inFirst === count || first.length === 0) return first;
     try {
-      return Uint8Array.of(...first, ...this.#fetchPage(linear + inFirst, count - inFirst));
+      return Uint8Array.of(...first, ...this.#fetchPage(plus(linear, inFirst), count - inFirst));
     } catch (fault) {
       // Only an instruction that does reach into the page faults; the decoder will tell.
       if (fault instanceof GuestFault) return first;
       throw fault;
     }
   }
-  #fetchPage(linear: number, count: number): Uint8Array {
+  #fetchPage(linear: LinearAddress, count: number): Uint8Array {
     const { memory } = this.#parts;
     const physical = this.#translate(linear, Access.Execute);
     if (!memory.contains(physical, count)) return new Uint8Array(0);
@@ -71,30 +73,31 @@ export class GuestLinear {
 
   #pieces({ segment, offset, bytes, alignment }: OracleAccess, access: Access): Piece[] {
     const linear = this.#linear(segment, offset, bytes, alignment);
-    const inFirst = Math.min(bytes, bytesLeftInPage(linear));
+    const inFirst = Math.min(bytes, PAGE_BYTES - offsetInPage(linear));
     const first = { guestPhysical: this.#translate(linear, access), at: 0, bytes: inFirst };
     if (inFirst === bytes) return [first];
-    const second = this.#translate(linear + inFirst, access);
+    const second = this.#translate(plus(linear, inFirst), access);
     return [first, { guestPhysical: second, at: inFirst, bytes: bytes - inFirst }];
   }
 
-  #translate(linear: number, access: Access): number {
+  #translate(linear: LinearAddress, access: Access): number {
     return this.#parts.memory.translate(this.#paging, linear, access);
   }
 
-  #linear(index: number, offset: bigint, bytes: number, alignment: Alignment | undefined): number {
+  #linear(index: number, offset: bigint, bytes: number, alignment: Alignment | undefined): LinearAddress {
     const segment = this.#parts.guest.segment(index);
     const fault = () => (index === SS ? SS_(0) : GP(0));
     if (this.#is64Bit) {
       const base = index >= FS ? BigInt(segment.base) : 0n;
-      const linear = Number(BigInt.asIntN(64, base + offset));
+      const linear = linearAddressOf(base + offset);
       if (isMisaligned(base + offset, alignment)) throw GP(0);
-      if (!isCanonical(linear) || !isCanonical(linear + bytes - 1)) throw fault();
+      const { state } = this.#parts;
+      if (!isCanonical(state, linear) || !isCanonical(state, plus(linear, bytes - 1))) throw fault();
       return linear;
     }
     if (!withinLimit(segment, Number(offset), bytes)) throw fault();
     if (isMisaligned(BigInt(segment.base) + offset, alignment)) throw GP(0);
-    return (segment.base + Number(offset)) >>> 0;
+    return low32(plus(segment.base, linearAddressOf(offset)));
   }
 
   #readPhysical(guestPhysical: number, bytes: number): bigint {
@@ -123,8 +126,6 @@ export class GuestLinear {
 
 const isMisaligned = (linear: bigint, alignment: Alignment | undefined): boolean =>
   alignment !== undefined && linear % BigInt(alignment) !== 0n;
-
-const bytesLeftInPage = (linear: number): number => PAGE_BYTES - (((linear % PAGE_BYTES) + PAGE_BYTES) % PAGE_BYTES);
 
 /** Devices take 4, 2 or 1 bytes at a time; memory is written byte by byte. */
 function forEachPart(bytes: number, byByte: boolean, visit: (at: number, size: number) => void): void {

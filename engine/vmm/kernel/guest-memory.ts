@@ -2,8 +2,10 @@
  * The guest's memory as the hypervisor reaches it: guest-physical addresses through the memory slot, linear ones through
  * the guest's own page tables, which are read in the slot as well. Nothing here depends on what EPT maps so far.
  */
+
 import { type GuestFault, PF } from '../../cpu/events.ts';
 import { CR0, CR4, EFER, hasBit, RFLAGS } from '../../cpu/register-bits.ts';
+import type { LinearAddress } from '../../isa/linear-address.ts';
 import { Access, Policy } from '../../mmu/access.ts';
 import type { EptWalker } from '../../mmu/ept-walk.ts';
 import { GuestWalker } from '../../mmu/guest-walk.ts';
@@ -87,26 +89,26 @@ export class GuestMemory {
   }
 
   /** Guest-physical address of a linear one for an access of the guest; throws the page fault it would get. */
-  translate(guest: GuestPaging, linear: number, access: Access): number {
+  translate(guest: GuestPaging, linear: LinearAddress, access: Access): number {
     const walk = new Walk(true);
     if (this.#walk(guest, linear, access, walk)) return walk.guestPhysical;
     throw this.#fault(walk, linear);
   }
 
   /** The same without side effects and faults, rights aside as far as possible: for debuggers. */
-  peekTranslate(guest: GuestPaging, linear: number): number | undefined {
+  peekTranslate(guest: GuestPaging, linear: LinearAddress): number | undefined {
     const walk = new Walk(false);
     const asSupervisor = { ...guest, cpl: 0, rflags: guest.rflags | RFLAGS.AC };
     if (!this.#walk(asSupervisor, linear, Access.Read, walk)) return undefined;
     return guest.ept ? walk.physical : walk.guestPhysical;
   }
 
-  #walk(guest: GuestPaging, linear: number, access: Access, walk: Walk): boolean {
+  #walk(guest: GuestPaging, linear: LinearAddress, access: Access, walk: Walk): boolean {
     const space = this.#space(guest);
     return this.#walker.walk(space, linear, access, policyOf(guest), walk);
   }
 
-  #fault(walk: Walk, linear: number): GuestFault {
+  #fault(walk: Walk, linear: LinearAddress): GuestFault {
     if (walk.outcome !== Outcome.PageFault) throw new Error(`internal: a walk without EPT ended with ${walk.outcome}`);
     return PF(walk.errorCode, linear);
   }

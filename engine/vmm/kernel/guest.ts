@@ -2,11 +2,13 @@
  * The guest's registers as an exit handler has them: general-purpose ones are still in the CPU, the others in the VMCS.
  * Each accessor stands for a VMREAD or VMWRITE.
  */
+
 import { type GuestFault, Vector } from '../../cpu/events.ts';
 import { EventType } from '../../cpu/processor.ts';
 import { ACCESS, BLOCKING, CR0, DR6, EFER, hasBit, RFLAGS } from '../../cpu/register-bits.ts';
 import { type CpuState, CS, SS } from '../../cpu/state.ts';
 import { segmentNames } from '../../cpu/state-layout.ts';
+import { type LinearAddress, low32, plus } from '../../isa/linear-address.ts';
 import { PRIMARY } from '../../vmx/controls.ts';
 import { ENTRY_FAILURE } from '../../vmx/exit-reasons.ts';
 import type { VmcsFieldName } from '../../vmx/fields.ts';
@@ -50,7 +52,6 @@ const VALID = 0x8000_0000;
 const ERROR_CODE_VALID = 1 << 11;
 const TYPE_SHIFT = 8;
 const SHADOW = BLOCKING.STI | BLOCKING.MOV_SS;
-const LOW_32 = 0x1_0000_0000;
 
 export class Guest {
   readonly state: CpuState;
@@ -71,11 +72,10 @@ export class Guest {
     if (index === RSP) this.vmcs.setU64(RSP_FIELD, value);
     else this.state.setGpr(index, value);
   }
-  /** Signed. */
-  get rip(): number {
-    return this.vmcs.number(RIP);
+  get rip(): LinearAddress {
+    return this.vmcs.linear(RIP);
   }
-  set rip(value: number) {
+  set rip(value: LinearAddress) {
     this.vmcs.setNumber(RIP, value);
   }
   get rflags(): number {
@@ -112,9 +112,9 @@ export class Guest {
   get cpl(): number {
     return (this.segment(SS).attributes & ACCESS.DPL) >>> 5;
   }
-  segment(index: number): { base: number; limit: number; attributes: number } {
+  segment(index: number): { base: LinearAddress; limit: number; attributes: number } {
     const { base, limit, rights } = segmentFields[index] as (typeof segmentFields)[number];
-    return { base: this.vmcs.number(base), limit: this.vmcs.u32(limit), attributes: this.vmcs.u32(rights) };
+    return { base: this.vmcs.linear(base), limit: this.vmcs.u32(limit), attributes: this.vmcs.u32(rights) };
   }
 
   get is64Bit(): boolean {
@@ -151,8 +151,8 @@ export class Guest {
   get displacement(): bigint {
     return BigInt.asIntN(64, this.vmcs.u64(QUALIFICATION));
   }
-  get guestLinear(): number {
-    return this.vmcs.number(GUEST_LINEAR);
+  get guestLinear(): LinearAddress {
+    return this.vmcs.linear(GUEST_LINEAR);
   }
   get guestPhysical(): number {
     return this.vmcs.number(GUEST_PHYSICAL);
@@ -171,12 +171,12 @@ export class Guest {
 
   /** Goes on behind the instruction that exited, which the handler has carried out. */
   skipInstruction(): void {
-    this.completeAt(this.rip + this.vmcs.u32(INSTRUCTION_LENGTH));
+    this.completeAt(plus(this.rip, this.vmcs.u32(INSTRUCTION_LENGTH)));
   }
 
   /** An instruction was carried out for the guest, which goes on at `rip`: shadows end, TF traps. */
-  completeAt(rip: number): void {
-    this.rip = this.is64Bit ? rip : ((rip % LOW_32) + LOW_32) % LOW_32;
+  completeAt(rip: LinearAddress): void {
+    this.rip = this.is64Bit ? rip : low32(rip);
     const blocking = this.vmcs.u32(INTERRUPTIBILITY);
     if (blocking & SHADOW) this.vmcs.setU32(INTERRUPTIBILITY, blocking & ~SHADOW);
     if (!hasBit(this.rflags, RFLAGS.TF)) return;

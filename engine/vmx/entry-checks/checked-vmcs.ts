@@ -5,6 +5,7 @@
  */
 
 import { PASSED_VMCS_COUNT } from '../../cpu/memory-map.ts';
+import type { LinearAddress } from '../../isa/linear-address.ts';
 import type { PhysicalMemory } from '../../mmu/physical-memory.ts';
 import { Vmcs } from '../vmcs.ts';
 import type { VmxParts } from '../vmx-parts.ts';
@@ -43,6 +44,10 @@ class WatchedVmcs extends Vmcs {
   override number(offset: number): number {
     this.#seenBoth(offset);
     return super.number(offset);
+  }
+  override linear(offset: number): LinearAddress {
+    this.#seenBoth(offset);
+    return super.linear(offset);
   }
   override u64(offset: number): bigint {
     this.#seenBoth(offset);

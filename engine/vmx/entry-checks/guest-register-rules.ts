@@ -2,6 +2,7 @@
  * Checks on the guest's registers other than segments (SDM volume 3, "Checks on Guest Control Registers, Debug Registers,
  * and MSRs", "Checks on Guest Descriptor-Table Registers", "Checks on Guest RIP, RFLAGS, and SSP").
  */
+import { linearAddressBits } from '../../cpu/cpuid.ts';
 import { ACCESS, CR0, CR4, EFER, hasBit, RFLAGS } from '../../cpu/register-bits.ts';
 import { CR0_FIXED0 } from '../capability-values.ts';
 import { ENTRY } from '../controls.ts';
@@ -48,7 +49,12 @@ const ENTRY_FIELD = 'VM-entry controls';
 
 function canonicalRule(make: MakeRule, id: string, field: VmcsFieldName): EntryRule {
   const at = offsetOf(field);
-  return make(id, [field], `The ${field} must contain a canonical address.`, (_, vmcs) => !isCanonicalField(vmcs, at));
+  return make(
+    id,
+    [field],
+    `The ${field} must contain a canonical address.`,
+    (parts, vmcs) => !isCanonicalField(parts, vmcs, at),
+  );
 }
 
 export const guestRegisterRules: readonly EntryRule[] = [
@@ -175,9 +181,9 @@ export const guestFlowRules: readonly EntryRule[] = [
   flow(
     'guest-rip-canonical',
     ['Guest RIP'],
-    'In 64-bit mode, bits 63:48 of Guest RIP must be identical.',
-    (_, vmcs) => {
-      const top = (vmcs.high(GUEST_RIP) | 0) >> 16;
+    'In 64-bit mode, bits 63:48 of Guest RIP must be identical, or 63:57 if the processor has linear addresses of 57 bits.',
+    ({ processor: { model } }, vmcs) => {
+      const top = (vmcs.high(GUEST_RIP) | 0) >> (linearAddressBits(model) - 32);
       return runs64(vmcs) && top !== 0 && top !== -1;
     },
   ),

@@ -1,7 +1,9 @@
 /** Checks on the guest's segment registers (SDM volume 3, "Checks on Guest Segment Registers"). */
+
 import { ACCESS, CR0, hasBit } from '../../cpu/register-bits.ts';
 import type { VmcsFieldName } from '../fields.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
+import type { VmxParts } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
 import { isCanonicalField, isIa32eGuest, isUnrestricted, isVirtual8086Guest, rulesOf } from './rule-helpers.ts';
 
@@ -51,7 +53,7 @@ function usableRule(
   suffix: string,
   field: VmcsFieldName,
   text: string,
-  violated: (vmcs: Vmcs) => boolean,
+  violated: (vmcs: Vmcs, parts: VmxParts) => boolean,
 ): EntryRule {
   const { rights: at } = parts(name);
   const always = name === 'CS' || name === 'TR';
@@ -60,7 +62,7 @@ function usableRule(
     `guest-${name.toLowerCase()}-${suffix}`,
     [field],
     text,
-    (_, vmcs) => (isSystem || !isV86(vmcs)) && (always || isUsable(vmcs, at)) && violated(vmcs),
+    (vmx, vmcs) => (isSystem || !isV86(vmcs)) && (always || isUsable(vmcs, at)) && violated(vmcs, vmx),
   );
 }
 
@@ -118,7 +120,7 @@ const canonicalBase = (name: 'TR' | 'FS' | 'GS'): EntryRule => {
     `guest-${name.toLowerCase()}-base-canonical`,
     [baseName],
     text,
-    (_, vmcs) => !isCanonicalField(vmcs, base),
+    (vmx, vmcs) => !isCanonicalField(vmx, vmcs, base),
   );
 };
 
@@ -131,7 +133,7 @@ const baseRules: readonly EntryRule[] = [
     'base-canonical',
     LDTR.baseName,
     'If LDTR is usable, its base must be canonical.',
-    (vmcs) => !isCanonicalField(vmcs, LDTR.base),
+    (vmcs, vmx) => !isCanonicalField(vmx, vmcs, LDTR.base),
   ),
   ...(['CS', 'SS', 'DS', 'ES'] as const).map((name) => {
     const { baseName, base } = parts(name);

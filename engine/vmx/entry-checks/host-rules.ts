@@ -12,6 +12,7 @@ import type { EntryRule } from './entry-rule.ts';
 import {
   cr4Fixed1,
   isCanonicalField,
+  isCanonicalUnder,
   isIa32eGuest,
   isLongHost,
   isValidPat,
@@ -36,7 +37,12 @@ const loadsEfer = (vmcs: Vmcs): boolean => hasExit(vmcs, EXIT['Load IA32_EFER'])
 
 function canonicalRule(make: typeof registers, id: string, field: VmcsFieldName): EntryRule {
   const at = offsetOf(field);
-  return make(id, [field], `The ${field} must contain a canonical address.`, (_, vmcs) => !isCanonicalField(vmcs, at));
+  return make(
+    id,
+    [field],
+    `The ${field} must contain a canonical address.`,
+    (parts, vmcs) => !isCanonicalField(parts, vmcs, at),
+  );
 }
 
 export const hostRegisterRules: readonly EntryRule[] = [
@@ -178,8 +184,8 @@ export const addressSpaceRules: readonly EntryRule[] = [
   ),
   addressSpace(
     'host-rip-canonical',
-    ['Host RIP', EXIT_FIELD],
-    'If "host address-space size" is 1, Host RIP must be canonical.',
-    (_, vmcs) => isLongHost(vmcs) && !isCanonicalField(vmcs, HOST_RIP),
+    ['Host RIP', 'Host CR4', EXIT_FIELD],
+    'If "host address-space size" is 1, Host RIP must be canonical, with 57 bits if bit 12 (LA57) of Host CR4 is 1.',
+    (_, vmcs) => isLongHost(vmcs) && !isCanonicalUnder(vmcs, HOST_CR4, HOST_RIP),
   ),
 ];

@@ -1,7 +1,7 @@
 /** What many checks of VM entry have in common. */
 import { cr4Allowed } from '../../cpu/control-registers.ts';
 import type { CpuModel } from '../../cpu/model.ts';
-import { hasBit } from '../../cpu/register-bits.ts';
+import { CR4, hasBit } from '../../cpu/register-bits.ts';
 import { allowedSettings, type ControlGroupName, controlGroups, ENTRY, EXIT, SECONDARY } from '../controls.ts';
 import type { VmcsFieldName } from '../fields.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
@@ -61,11 +61,19 @@ export function pageRules(
   ];
 }
 
-/** Bits 63:47 are equal. */
-export function isCanonicalField(vmcs: Vmcs, offset: number): boolean {
-  const top = (vmcs.high(offset) | 0) >> 15;
+/** Bits 63:47 are equal; with `fiveLevel`, bits 63:56. */
+function isExtended(vmcs: Vmcs, offset: number, fiveLevel: boolean): boolean {
+  const top = (vmcs.high(offset) | 0) >> (fiveLevel ? 24 : 15);
   return top === 0 || top === -1;
 }
+
+/** Canonical for a processor with linear addresses of its width, whatever the paging mode of guest and host. */
+export const isCanonicalField = ({ processor: { model } }: VmxParts, vmcs: Vmcs, offset: number): boolean =>
+  isExtended(vmcs, offset, model.has('LA57'));
+
+/** Canonical in the paging mode that the CR4 at another offset selects. */
+export const isCanonicalUnder = (vmcs: Vmcs, cr4: number, offset: number): boolean =>
+  isExtended(vmcs, offset, vmcs.bits(cr4, CR4.LA57) !== 0);
 
 export const isWithinPhysicalWidth = (parts: VmxParts, offset: number): boolean =>
   parts.vmcs.high(offset) < 2 ** (parts.mmu.physicalAddressBits - 32);

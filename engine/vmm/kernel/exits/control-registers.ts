@@ -122,7 +122,7 @@ export function setGuestEfer(vcpu: VirtualCpu, efer: number): void {
 function writeCr4(vcpu: VirtualCpu, value: number): void {
   const { guest, processor } = vcpu.parts;
   const long = hasBit(guest.efer, EFER.LMA);
-  if (hasBit(value, ~cr4Allowed(processor))) throw refuse();
+  if (hasBit(value, ~cr4Allowed(processor) | CR4.LA57)) throw refuse();
   if (vcpu.nested.isOn && !hasBit(value, CR4.VMXE)) throw refuse();
   if (long && !hasBit(value, CR4.PAE)) throw refuse();
   const enablesPcid = hasBit(value & ~guest.cr4, CR4.PCIDE);
