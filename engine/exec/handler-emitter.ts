@@ -24,7 +24,12 @@ export interface HandlerForm extends AddressingForm {
 }
 
 export const handlerKey = (handler: HandlerForm): string =>
-  [handler.form.key, handler.segmentation, handler.hasIndex && '+index', handler.branchesAstray && '+astray']
+  [
+    handler.form.key,
+    handler.segmentation,
+    handler.hasIndex && '+index',
+    handler.branchesAstray && `+astray-${handler.branchesAstray}`,
+  ]
     .filter(Boolean)
     .join(' ');
 

@@ -18,7 +18,7 @@ const [PDPT, PD, PT, END] = [0x3000, 0x5000, 0x9000, 0x1_1000];
 const RAM_BYTES = 0x40_0000;
 const STEPS = 12_000;
 
-type SlowAccess = (linear: bigint, size: number, record: number) => number;
+type SlowAccess = (linear: bigint | number, size: number, record: number) => number;
 type TranslateFetch = (linear: bigint) => number;
 class Subject {
   /** Accesses that the runtime's function saw. */
@@ -34,10 +34,12 @@ class Subject {
     owner: { handleEvent: () => {}, interrupted: () => true, takeInterruptions: () => 0, stopAtMark: () => true },
   });
   readonly #imports: Readonly<Record<string, unknown>>;
+  readonly #refills: boolean;
 
   constructor(refills: boolean) {
     const { host } = this;
     powerUp(host.processor);
+    this.#refills = refills;
     this.#imports = refills ? host.imports : host.runtime.imports();
     const { fillFor } = host.mmu;
     host.mmu.fillFor = (linear, access) => {
@@ -61,7 +63,9 @@ class Subject {
 
   access(kind: 'slowRead' | 'slowWrite', linear: number, size: number): string {
     const { runtime } = this.host;
-    const status = (this.#imports[kind] as SlowAccess)(BigInt(this.#reachable(linear)), size, 0);
+    // Compiled code has addresses of 64 bits, the runtime numbers.
+    const reachable = this.#reachable(linear);
+    const status = (this.#imports[kind] as SlowAccess)(this.#refills ? BigInt(reachable) : reachable, size, 0);
     return `${status} ${status === SlowStatus.Event ? JSON.stringify(runtime.takeEvent()) : ''}`;
   }
 
