@@ -25,7 +25,7 @@ const resumeFlags = new Map<boolean | undefined, number>([
   [true, ResumeFlag.set],
   [false, ResumeFlag.cleared],
 ]);
-const wide = (value: number | undefined): bigint => (value === undefined ? 0n : BigInt(value));
+const wide = (value: number | bigint | undefined): bigint => (value === undefined ? 0n : BigInt(value));
 
 /** Whether compiled code has made the exit; nothing is changed if not. */
 export function leaveByPlan(
