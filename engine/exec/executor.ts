@@ -6,18 +6,16 @@
 import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { GP, GuestFault, Vector, VmExit } from '../cpu/events.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
-import { EVENTS_ADDRESS, PAGE_BYTES, SET_ASIDE_ADDRESS } from '../cpu/memory-map.ts';
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, linearOfRip, stackSize } from '../cpu/modes.ts';
 import { MONITOR_TRAP, monitorTrapDue } from '../cpu/monitor-trap.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { BLOCKING, CR0, RFLAGS } from '../cpu/register-bits.ts';
-import { type CpuState, CS, readSigned, writeInteger } from '../cpu/state.ts';
-import { fieldAddress } from '../cpu/state-layout.ts';
+import { type CpuState, CS } from '../cpu/state.ts';
 import { FSW, updateErrorSummary } from '../cpu/x87/register-stack.ts';
 import { type LinearAddress, low32, offsetInPage, plus } from '../isa/linear-address.ts';
 import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
-import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
 import { type Block, type CodeLocation, endOfFirst } from './block.ts';
 import type { CodeCache } from './code-cache.ts';
 import { CodeWorld, KEYS_OF_GENERATION, WHOLE_LIMIT } from './code-world.ts';
@@ -28,6 +26,7 @@ import { Exit, INTERPRETED_STRETCH, MAX_EVENTS } from './exits.ts';
 import { type HandlerLibrary, isRegion } from './handler-library.ts';
 import { addToJumpCache, findInJumpCache, keyOfExtensions, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
+import { RunBudget } from './run-budget.ts';
 import type { Runtime } from './runtime.ts';
 
 /** Why `run` returned. */
@@ -61,12 +60,9 @@ export class Executor {
   readonly regions: Regions;
   readonly #hotSpots: HotSpots;
   readonly #debug: DebugBreakpoints;
-  /** What is left beyond the block under way, while the run loop goes block by block. */
-  #reserve = 0;
+  readonly #budget: RunBudget;
   /** What valid jump-cache entries were made for, in root and in non-root operation. */
   readonly #worlds: readonly [CodeWorld, CodeWorld];
-  #limit = 0;
-  #executedWhenMet = 0;
   #skipMarkAt: LinearAddress | undefined;
   /** The block that ran last was cut to the rest of the slice: what follows it begins where no code leads to. */
   #wasCut = false;
@@ -84,6 +80,7 @@ export class Executor {
   }) {
     this.#processor = parts.processor;
     this.#state = parts.processor.state;
+    this.#budget = new RunBudget(this.#state.view);
     this.#worlds = [new CodeWorld(this.#state.view, 0), new CodeWorld(this.#state.view, 1)];
     this.#mmu = parts.mmu;
     this.#cache = parts.cache;
@@ -106,22 +103,19 @@ export class Executor {
 
   /** Instructions executed so far in the current `run`; exact whenever TypeScript runs at an instruction boundary. */
   get executed(): number {
-    return this.#limit - this.#events - this.#budgetLeft;
+    return this.#budget.executed;
   }
   /** What the current `run` took from its limit so far: instructions, and events dealt with. */
   get consumed(): number {
-    return this.#limit - this.#budgetLeft;
+    return this.#budget.consumed;
   }
   /** Events dealt with in the current `run`, or the last one. */
   get events(): number {
-    return this.#events;
+    return this.#budget.events;
   }
   /** Ends the accounting of a run: returns what it executed. */
   takeExecuted(): number {
-    const executed = this.executed;
-    this.#executedWhenMet -= executed;
-    this.#limit = this.#budgetLeft + this.#events;
-    return executed;
+    return this.#budget.takeExecuted();
   }
 
   /** As `executed`, while the system instruction or memory access of a record is under way: counts those before it. */
@@ -153,20 +147,19 @@ export class Executor {
 
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */
   run(limit: number, skipMarkAt?: LinearAddress): RunEnd {
-    this.#limit = limit;
-    this.#events = 0;
-    this.#budgetLeft = limit;
+    const budget = this.#budget;
+    budget.begin(limit);
     this.#skipMarkAt = skipMarkAt;
     this.#runtime.stopRequested = false;
     this.refreshJumpKey();
     this.#state.linkSite = 0;
-    while (this.#budgetLeft > 0 && this.#events < MAX_EVENTS) {
+    while (budget.left > 0 && budget.events < MAX_EVENTS) {
       const isInterrupted = this.#owner.interrupted();
       // A link may only be patched with the block its branch asked for, not with an interrupt's handler.
       const taken = this.#owner.takeInterruptions();
       if (taken > 0) {
-        this.#events += taken;
-        this.#budgetLeft -= taken;
+        budget.events += taken;
+        budget.left -= taken;
         this.#elsewhere();
         this.refreshJumpKey();
       }
@@ -193,22 +186,6 @@ export class Executor {
 
   get #view(): DataView {
     return this.#state.view;
-  }
-  /** Events dealt with in this run. Each takes from the budget, so that a storm of faults cannot hold the loop. */
-  get #events(): number {
-    return this.#view.getUint32(EVENTS_ADDRESS, true);
-  }
-  set #events(value: number) {
-    this.#view.setUint32(EVENTS_ADDRESS, value, true);
-  }
-  get #budgetLeft(): number {
-    const { view } = this.#state;
-    return readSigned(view, fieldAddress.budget) + readSigned(view, SET_ASIDE_ADDRESS) + this.#reserve;
-  }
-  set #budgetLeft(value: number) {
-    const { view } = this.#state;
-    writeInteger(view, fieldAddress.budget, value - this.#reserve);
-    writeInteger(view, SET_ASIDE_ADDRESS, 0);
   }
 
   /** A trap of the last instruction is delivered before anything else happens, but not in the shadow of MOV SS. */
@@ -255,7 +232,7 @@ export class Executor {
     const state = this.#state;
     const { rip, jumpKey } = state;
     const at = findInJumpCache(view, rip, jumpKey);
-    if (at === 0 || view.getUint16(at + record.blockCount, true) > this.#budgetLeft) return 0;
+    if (at === 0 || view.getUint16(at + record.blockCount, true) > this.#budget.left) return 0;
     state.linkSite = 0;
     state.pageBase = plus(rip, -view.getUint16(at + record.pageOffset, true));
     this.#runtime.stopRequested = false;
@@ -296,16 +273,11 @@ export class Executor {
 
   /** Enters a block, for at most so many instructions, those of the block at least. */
   #enterFor(at: number, instructions: number): number {
-    const left = this.#budgetLeft;
     this.#state.repeating = 0;
-    this.#reserve = Math.max(left - instructions, 0);
-    this.#budgetLeft = left;
-    this.#view.setFloat64(worldSwitchPlace.limit, this.#limit - this.#reserve, true);
+    this.#budget.confine(instructions);
     const exit = this.#library.enter(at);
     this.#runtime.followSwitch();
-    const rest = this.#budgetLeft;
-    this.#reserve = 0;
-    this.#budgetLeft = rest;
+    this.#budget.release();
     return exit;
   }
 
@@ -337,7 +309,7 @@ export class Executor {
   /** RIP and budget as of the record's instruction, `done` of it (0 or 1) executed. */
   #retireTo(recordAddress: number, done: 0 | 1): void {
     this.#setRipOf(recordAddress, done);
-    this.#budgetLeft += this.#view.getUint16(recordAddress + record.blockCount, true) - done;
+    this.#budget.left += this.#view.getUint16(recordAddress + record.blockCount, true) - done;
   }
   #setRipOf(recordAddress: number, done: 0 | 1): void {
     const view = this.#view;
@@ -361,7 +333,7 @@ export class Executor {
     const state = this.#state;
     this.#elsewhere();
     if (!this.#processor.fpuErrors?.ignoresErrors()) {
-      this.#budgetLeft--;
+      this.#budget.left--;
       state.interruptibility &= ~SHADOWS;
       return;
     }
@@ -378,24 +350,20 @@ export class Executor {
   #eventInPlace(recordAddress: number): Exit {
     const event = this.#runtime.pendingEvent;
     const isOrdinary = event instanceof VmExit || (event instanceof GuestFault && event.vector !== Vector.MF);
-    if (!isOrdinary || this.#endMustBeSeen() || this.#debug.isArmed || this.#events + 1 >= MAX_EVENTS)
+    if (!isOrdinary || this.#endMustBeSeen() || this.#debug.isArmed || this.#budget.events + 1 >= MAX_EVENTS)
       return Exit.Event;
     this.#runtime.pendingEvent = undefined;
     this.#state.repeating = 0;
-    const view = this.#view;
     this.#setRipOf(recordAddress, 0);
-    // The event takes the place of the instruction; what a region has set aside stays aside.
-    const back = view.getUint16(recordAddress + record.blockCount, true) - 1;
-    writeInteger(view, fieldAddress.budget, readSigned(view, fieldAddress.budget) + back);
-    this.#events++;
+    this.#budget.giveBack(recordAddress);
     this.#elsewhere();
     this.#owner.handleEvent(event);
     return this.#runtime.afterSystem() || this.#runtime.stopRequested ? Exit.StopAtTarget : Exit.Dispatch;
   }
 
   #deal(event: unknown): undefined {
-    this.#events++;
-    this.#budgetLeft--;
+    this.#budget.events++;
+    this.#budget.left--;
     this.#elsewhere();
     this.#owner.handleEvent(event);
     this.refreshJumpKey();
@@ -439,8 +407,8 @@ export class Executor {
     };
     let block = this.#cache.find(location, nextPage, limit);
     if (endOfFirst(block) > end + 1) throw GP(0);
-    const left = this.#budgetLeft;
-    if (limit === undefined && !this.#wasCut) this.#hotSpots.met(block, this.#sinceMet());
+    const left = this.#budget.left;
+    if (limit === undefined && !this.#wasCut) this.#hotSpots.met(block, this.#budget.sinceAsked());
     this.#wasCut = block.count > left;
     if (this.#wasCut) block = this.#cache.find(location, nextPage, left);
     else if (limit === undefined) this.#link(block);
@@ -450,14 +418,6 @@ export class Executor {
     // Decoding may have dropped blocks to make room; that alone is no reason to leave compiled code.
     this.#runtime.stopRequested = this.#runtime.isUnsettled();
     return block;
-  }
-
-  /** Instructions executed since this was asked last. */
-  #sinceMet(): number {
-    const { executed } = this;
-    const since = executed - this.#executedWhenMet;
-    this.#executedWhenMet = executed;
-    return since;
   }
 
   #locate(): CodeLocation {
