@@ -25,7 +25,7 @@ export type {
   WatchHit,
   WatchTarget,
 } from '../engine/index.ts';
-export { checkCpuConfig, createMachine, stopFilters, vmcsFields } from '../engine/index.ts';
+export { checkCpuConfig, createMachine, stopFilters, vmcbFields, vmcsFields } from '../engine/index.ts';
 
 /** Makes the machine that a session debugs; a test gives one of its own. */
 export type CreateTarget = (config: MachineConfig) => MachineControl;

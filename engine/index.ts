@@ -11,4 +11,5 @@ export { type Classification, classify, instructionFacts, instructionFactsKey } 
 export { checkCpuConfig } from './machine/cpu-config.ts';
 export { createMachine, type Machine } from './machine/machine.ts';
 export * from './machine/machine-api.ts';
+export { vmcbFields } from './svm/vmcb-fields.ts';
 export { isReadOnly, type VmcsField, vmcsFields, widthBitsOf } from './vmx/fields.ts';

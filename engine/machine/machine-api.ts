@@ -135,6 +135,7 @@ export type WatchTarget =
   /** An MSR of any vCPU, by its number. */
   | { readonly kind: 'msr'; readonly index: number }
   /** A field, by the manual's name, of whatever VMCS is current, and of the shadow VMCS that it links to. */
+  /** Of the current VMCS; with AMD-V, of the VMCB of the last VMRUN. */
   | { readonly kind: 'vmcs-field'; readonly name: string }
   /** I/O ports from one on. */
   | { readonly kind: 'port'; readonly port: number; readonly lengthBytes: number };

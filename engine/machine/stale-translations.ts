@@ -160,7 +160,7 @@ export class StaleTranslations implements TranslationAudit {
         access: accessNames[access],
         physical: BigInt(physical),
         ...(this.#walk.outcome === Outcome.Mapped ? { now: BigInt(this.#walk.physical) } : {}),
-        table: tables.join(' and '),
+        table: tables.map((table) => (table === 'EPT' && this.#isSvm ? 'nested' : table)).join(' and '),
       },
       explanation: [
         `Linear address ${address} ${does} at physical address ${hex(physical)}, where the TLB has it; ${now}.`,
@@ -174,6 +174,10 @@ export class StaleTranslations implements TranslationAudit {
   /** What a walk says now. */
   #now(): string {
     const { outcome, physical, errorCode, eptQualification } = this.#walk;
+    if (outcome === Outcome.NestedPageFault) {
+      if (errorCode & 8) return 'a reserved bit is set in the nested tables now';
+      return `the nested tables do not ${errorCode & 1 ? 'allow such an access' : 'map the page'} any more`;
+    }
     if (outcome === Outcome.Mapped) return `the tables now lead to ${hex(physical)}`;
     if (outcome === Outcome.PageFault) {
       if (errorCode & 8) return 'a reserved bit is set in the tables now';
@@ -201,20 +205,32 @@ export class StaleTranslations implements TranslationAudit {
     const { by, instruction } = last.cause;
     const where = instruction === undefined ? '' : ` at ${hex(instruction)}`;
     const who = last.vcpu === this.#host.loaded ? '' : ` of vCPU ${last.vcpu}`;
-    const what = `The ${last.table === 'EPT' ? 'EPT' : 'paging-structure'} entry at ${hex(last.address)}`;
+    const isNested = last.table === 'EPT' && this.#isSvm;
+    const what = `The ${isNested ? 'nested paging' : last.table === 'EPT' ? 'EPT' : 'paging-structure'} entry at ${hex(last.address)}`;
     return [`${what} was last written by ${by}${where}${who}, at instruction ${last.count}.`];
   }
 
-  /** The invalidation that is missing (SDM volume 3, "Invalidation of TLBs and Paging-Structure Caches"). */
+  get #isSvm(): boolean {
+    return this.#host.hasSvm;
+  }
+
+  /** The invalidation that is missing (SDM volume 3, "Invalidation of TLBs and Paging-Structure Caches"; AMD64 APM volume 2, "TLB Control"). */
   #advice(table: Table, address: string): string {
     const { context } = this.#host.mmu;
     const { nonRoot } = this.#host.state;
     const done = 'is missing after the change';
+    if (table === 'EPT' && this.#isSvm) {
+      const asid = context.ept?.nested?.asid ?? 0;
+      return `After the change the translations of ASID ${asid} have to be dropped: VMRUN with TLB_CONTROL 1 or 3 is missing, or with an ASID that has no translations yet.`;
+    }
     if (table === 'EPT') {
       return `INVEPT ${done}: single-context with EPTP ${hex(context.ept?.eptp ?? 0)}, or all contexts.`;
     }
     const own = `INVLPG ${address} ${done}, or MOV to CR3, which keeps global pages, or INVPCID`;
     if (!nonRoot || context.vpid === 0) return `${own}; on each processor that has used the page.`;
+    if (this.#isSvm) {
+      return `${own}; if the hypervisor made the change, INVLPGA for that address and ASID ${context.vpid}, or VMRUN with TLB_CONTROL 1, 3 or 7.`;
+    }
     return `${own}; if the hypervisor made the change, INVVPID for that address and VPID ${context.vpid}.`;
   }
 }

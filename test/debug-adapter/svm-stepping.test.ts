@@ -50,3 +50,28 @@ it('over VMRUN to its #VMEXIT, and over what is intercepted to the guest’s nex
   expect(await mode(guest)).toBe('AMD-V non-root 1');
   expect(await guest.where()).toContain(`:${lineOf(source, GUEST_CPUID) + 1} `);
 });
+
+it('VMCB fields can be watched by name, in hover and in expressions', async () => {
+  const dap = await stoppedAt(BEHIND);
+  for (const name of ['vmcb.exitcode', 'vmcb:EXITCODE', 'vmcs.EXITCODE']) {
+    expect(await dap.request('dataBreakpointInfo', { name })).toMatchObject({
+      dataId: 'vmcs:EXITCODE',
+      description: 'EXITCODE of the VMCB',
+    });
+  }
+  const info = await dap.request('dataBreakpointInfo', { name: 'vmcb:guest_rip' });
+  expect(info).toMatchObject({ dataId: null, description: expect.stringContaining('The VMCB has no such field') });
+  const breakpoint = { dataId: 'vmcs:EXITCODE', accessType: 'write' as const };
+  await dap.request('setDataBreakpoints', { breakpoints: [breakpoint] });
+  const stopped = await dap.continue();
+  expect(stopped.text ?? stopped.description).toContain('#VMEXIT VMEXIT_');
+});
+
+it('the views: exits by code, the list of VMCBs, the check of VMRUN', async () => {
+  const dap = await stoppedAt(BEHIND);
+  const log = await dap.request('ringside/exitLog', {});
+  expect(log).toMatchObject({ structure: 'VMCB', total: 1, exits: [{ name: 'VMEXIT_CPUID' }] });
+  expect((await dap.request('ringside/vmcsList', {})).vmcss).toMatchObject([{ structure: 'VMCB', currentOn: [0] }]);
+  const checked = await dap.request('ringside/checkVmEntry', {});
+  expect(checked).toMatchObject({ instruction: 'VMRUN', isPossible: true });
+});

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import type { MachineEvent, StopFilter, Vcpu } from '../../engine/machine/machine-api.ts';
 import { bootSourceFile } from '../support/source-guests.ts';
+import { SAMPLE } from './sample-file.ts';
 
-const SAMPLE = fileURLToPath(new URL('../../samples/tiny-svm/tiny-svm.asm', import.meta.url));
 const EXPECTED = fileURLToPath(new URL('../../samples/tiny-svm/expected-output.txt', import.meta.url));
 
 function booted() {

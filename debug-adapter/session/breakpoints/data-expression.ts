@@ -1,15 +1,16 @@
-import { vmcsFields } from '../../engine-target.ts';
+import { vmcbFields, vmcsFields } from '../../engine-target.ts';
 import { UserError } from '../../errors.ts';
 import { plainFieldName } from '../../expression/names.ts';
 import { hex } from '../../program/byte-reader.ts';
 import { type Evaluated, evaluateText } from '../evaluate-text.ts';
 import type { Session } from '../session.ts';
-import type { DataTarget } from './data-target.ts';
+import { type DataTarget, structureOf } from './data-target.ts';
 
 const MAXIMUM_BYTES = 4096;
 const PORTS = 0x1_0000;
 const CONTROL_REGISTER = /^(?:cr[02348]|dr[0-367]|xcr0)$/;
-const PREFIXED = /^\s*(msr|port|vmcs|pte)\s*:\s*(.+)$/i;
+const PREFIXED = /^\s*(msr|port|vmcs|vmcb|pte)\s*:\s*(.+)$/i;
+const FIELD_OF = /^\s*vmc[sb]\./i;
 
 export interface DataOptions {
   readonly frameId?: number | undefined;
@@ -19,7 +20,8 @@ export interface DataOptions {
 }
 
 /**
- * What an expression is about: memory (`dword [rsp]`, a symbol, `gpa:0x1000`), `cr3`, `IA32_EFER`, `vmcs.guest_rip`, or
+ * What an expression is about: memory (`dword [rsp]`, a symbol, `gpa:0x1000`), `cr3`, `IA32_EFER`, `vmcs.guest_rip` (with
+ * AMD-V `vmcb.rip`), or
  * what only data breakpoints know: `msr:0x10`, `port:0x3f8`, `vmcs:GUEST_RIP`, `pte:LINEAR` for the page-table entry.
  *
  * @throws UserError for what cannot be watched
@@ -34,8 +36,8 @@ export function dataTargetOf(text: string, session: Session, options: DataOption
   if (prefixed !== undefined) {
     return prefixed(rest, session, options);
   }
-  const field = fieldNamed(text.replace(/^\s*vmcs\./i, ''));
-  if (field !== undefined && /^\s*vmcs\./i.test(text)) {
+  const field = FIELD_OF.test(text) ? fieldNamed(text.replace(FIELD_OF, ''), session) : undefined;
+  if (field !== undefined) {
     return field;
   }
   return ofEvaluated(text, evaluateText(text, session, options.frameId), session, options);
@@ -57,22 +59,28 @@ const PREFIXES: Readonly<Record<string, (text: string, session: Session, options
     }
     return { kind: 'port', port, lengthBytes: bytes };
   },
-  vmcs(text) {
-    const field = fieldNamed(text);
-    if (field === undefined) {
-      throw new UserError('The VMCS has no such field', { expected: "a field by the manual's name", found: text });
-    }
-    return field;
-  },
+  vmcs: ofStructure,
+  vmcb: ofStructure,
   pte(text, session, { frameId }) {
     const { result, context } = evaluateText(text, session, frameId);
     return { kind: 'page-table-entry', linear: result.value, vcpu: context.vcpu.index };
   },
 };
 
-function fieldNamed(text: string): DataTarget | undefined {
+function ofStructure(text: string, session: Session): DataTarget {
+  const field = fieldNamed(text, session);
+  if (field === undefined) {
+    const found = text.trim();
+    const what = `The ${structureOf(session)} has no such field`;
+    throw new UserError(what, { expected: "a field by the manual's name", found });
+  }
+  return field;
+}
+
+function fieldNamed(text: string, session: Session): DataTarget | undefined {
   const plain = plainFieldName(text.trim());
-  const field = vmcsFields.find(({ name }) => plainFieldName(name) === plain);
+  const fields: readonly { readonly name: string }[] = structureOf(session) === 'VMCB' ? vmcbFields : vmcsFields;
+  const field = fields.find(({ name }) => plainFieldName(name) === plain);
   return field === undefined ? undefined : { kind: 'vmcs-field', name: field.name };
 }
 

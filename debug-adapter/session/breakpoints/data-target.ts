@@ -63,6 +63,10 @@ export function parseDataId(text: string): DataTarget | undefined {
   }
 }
 
+/** What the processor keeps of its guests. */
+export const structureOf = (session: Session): 'VMCS' | 'VMCB' =>
+  session.vcpu().mode().virtualization === 'AMD-V' ? 'VMCB' : 'VMCS';
+
 export function describeTarget(target: DataTarget, session: Session): string {
   switch (target.kind) {
     case 'range':
@@ -76,7 +80,7 @@ export function describeTarget(target: DataTarget, session: Session): string {
     case 'msr':
       return session.vcpu().findMsr(target.index)?.name ?? `MSR ${hex(BigInt(target.index))}`;
     case 'vmcs-field':
-      return `${target.name} of the VMCS`;
+      return `${target.name} of the ${structureOf(session)}`;
     case 'port':
       return `port ${hex(BigInt(target.port))}${target.lengthBytes > 1 ? ` (${target.lengthBytes} ports)` : ''}`;
   }

@@ -1,8 +1,10 @@
 /**
- * Watches on RAM, and on VMCS fields where they lie in RAM. Their pages miss the fast TLB; who writes to them in another
+ * Watches on RAM, and on fields of VMCS and VMCB where they lie in RAM. Their pages miss the fast TLB; who writes to them in another
  * way tells physical memory. So nothing is lost elsewhere.
  */
 import { PAGE_BYTES } from '../../cpu/memory-map.ts';
+import { findVmcbField } from '../../inspect/vmcb.ts';
+import { isVmcb } from '../../inspect/vmrun-check.ts';
 import { Access } from '../../mmu/access.ts';
 import { type VmcsFieldName, widthBitsOf } from '../../vmx/fields.ts';
 import { fieldByName, offsetOf, SHADOW_VMCS, VMCS_BYTES } from '../../vmx/vmcs.ts';
@@ -56,9 +58,10 @@ export class MemoryWatches {
     this.#arm();
   }
 
-  /** The current VMCS, and the shadow VMCS that it links to. */
+  /** The current VMCS, and the shadow VMCS that it links to; or the VMCB of the last VMRUN. */
   #vmcss(): number[] {
-    const { state, physical, vmx } = this.#host;
+    const { state, physical, vmx, svm, hasSvm } = this.#host;
+    if (hasSvm) return this.#hasFields && isVmcb(svm.parts, state.vmcb) ? [state.vmcb] : [];
     if (!this.#hasFields || !state.currentVmcsValid || !physical.isRam(state.currentVmcs, VMCS_BYTES)) return [];
     const link = vmx.parts.vmcs.number(LINK);
     const isShadow = physical.isRam(link, VMCS_BYTES) && (physical.peekU32(link) & SHADOW_VMCS) !== 0;
@@ -78,13 +81,10 @@ export class MemoryWatches {
       return [{ watch, address: Number(target.address), lengthBytes: target.lengthBytes }];
     }
     if (target.kind !== 'vmcs-field') return [];
-    const encoding = fieldByName(target.name)?.encoding ?? 0;
-    const lengthBytes = widthBitsOf(encoding) / 8;
-    return this.#followed.map((vmcs) => ({
-      watch,
-      address: vmcs + offsetOf(target.name as VmcsFieldName),
-      lengthBytes,
-    }));
+    const place = this.#host.hasSvm ? vmcbPlace(target.name) : vmcsPlace(target.name);
+    if (!place) return [];
+    const { offset, lengthBytes } = place;
+    return this.#followed.map((address) => ({ watch, address: address + offset, lengthBytes }));
   }
 
   #accessed(physical: number, lengthBytes: number, access: 'read' | 'write', isExplicit: boolean): void {
@@ -103,6 +103,18 @@ export class MemoryWatches {
     const bytes = this.#host.physical.peek(address, lengthBytes);
     return bytes?.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
   }
+}
+
+/** Where a field lies in its structure. */
+type FieldPlace = { readonly offset: number; readonly lengthBytes: number } | undefined;
+
+function vmcsPlace(name: string): FieldPlace {
+  const field = fieldByName(name);
+  return field && { offset: offsetOf(name as VmcsFieldName), lengthBytes: widthBitsOf(field.encoding) / 8 };
+}
+function vmcbPlace(name: string): FieldPlace {
+  const field = findVmcbField(name);
+  return field && { offset: field.offset, lengthBytes: field.bytes };
 }
 
 /** What is watched of each page. */

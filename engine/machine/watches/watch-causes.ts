@@ -4,6 +4,8 @@ import { type GuestFault, VmExit } from '../../cpu/events.ts';
 import { linearOfRip } from '../../cpu/modes.ts';
 import { linearAt } from '../../exec/block.ts';
 import { peekVmcsField } from '../../inspect/vmcs.ts';
+import { exitCodeName } from '../../svm/exit-codes.ts';
+import { svmExitInfo } from '../../svm/exit-info.ts';
 import { exitReason } from '../../vmx/exit-reasons.ts';
 import { fieldByName } from '../../vmx/vmcs.ts';
 import { exceptionName, hex } from '../event-descriptions.ts';
@@ -26,6 +28,8 @@ const EXIT_REASON = fieldByName('Exit reason');
 
 const describeExit = (reason: number): string =>
   `VM exit ${reason & 0xffff} (${exitReason(reason)?.name ?? 'unknown reason'})`;
+
+const describeVmexit = (code: number): string => `#VMEXIT ${exitCodeName(code)}`;
 
 export class WatchCauses {
   readonly #host: Host;
@@ -67,13 +71,16 @@ export class WatchCauses {
   }
 
   describeEvent(event: unknown): string {
-    if (event instanceof VmExit) return describeExit(event.reason);
+    if (event instanceof VmExit) {
+      return this.#host.hasSvm ? describeVmexit(event.reason) : describeExit(event.reason);
+    }
     const { vector } = event as GuestFault;
     return `delivery of ${exceptionName(vector)}`;
   }
 
   #lastExit(): string | undefined {
-    const { state, physical } = this.#host;
+    const { state, physical, svm, hasSvm } = this.#host;
+    if (hasSvm) return describeVmexit(svmExitInfo(svm.parts).code);
     if (!state.currentVmcsValid || !EXIT_REASON) return undefined;
     return describeExit(Number(peekVmcsField(physical, state.currentVmcs, EXIT_REASON)));
   }
