@@ -96,6 +96,18 @@ const vmxInstruction = (does: string) => ({
   does,
 });
 
+const svmInstruction = (does: string) => ({
+  ...rings(
+    'On a processor with AMD-V it executes if EFER.SVME = 1; else it raises #UD.',
+    'It raises #GP(0) if EFER.SVME = 1; else #UD.',
+    'ring-0',
+  ),
+  ...noExit,
+  nonRoot: 'On an Intel processor it raises #UD. In guest mode of AMD-V it exits if the VMCB intercepts it.',
+  sensitive: true,
+  does,
+});
+
 /** Task switches are not possible in VMX non-root operation (SDM volume 3, "Task Switches"). */
 const taskSwitch: NonRoot = {
   nonRoot: 'No VM exit, unless it would switch tasks: that always causes one.',
@@ -759,18 +771,39 @@ const rows: readonly Row[] = [
     sensitive: true,
     does: 'Reads or writes a list of model-specific registers.',
   },
+  // AMD-V
   {
-    keys: 'Vmrun,Vmload,Vmsave,Stgi,Clgi,Skinit,Invlpga',
-    ...rings(
-      'On a processor with AMD-V it executes if EFER.SVME = 1; else it raises #UD.',
-      'It raises #GP(0) if EFER.SVME = 1; else #UD.',
-      'ring-0',
+    keys: 'Vmrun',
+    ...svmInstruction(
+      'Enters the guest of the VMCB that rAX names, after its consistency checks; #VMEXIT comes back behind it.',
     ),
-    ...noExit,
-    nonRoot: 'On an Intel processor it raises #UD. In guest mode of AMD-V it exits if the VMCB intercepts it.',
-    sensitive: true,
-    does: 'Part of AMD’s virtualization, SVM.',
+    nonRoot:
+      'On an Intel processor it raises #UD. In guest mode of AMD-V it always exits: VMRUN demands that intercept.',
   },
+  {
+    keys: 'Vmmcall',
+    ...rings('Outside guest mode it raises #UD.', 'Outside guest mode it raises #UD.'),
+    ...noExit,
+    nonRoot:
+      'On an Intel processor it raises #UD. In guest mode of AMD-V it exits, in any ring, if the VMCB intercepts it; else it raises #UD.',
+    sensitive: true,
+    does: 'Calls the hypervisor from a guest of AMD-V.',
+  },
+  {
+    keys: 'Vmload',
+    ...svmInstruction('Loads FS, GS, TR, LDTR and the MSRs of system calls from the VMCB that rAX names.'),
+  },
+  {
+    keys: 'Vmsave',
+    ...svmInstruction('Saves FS, GS, TR, LDTR and the MSRs of system calls to the VMCB that rAX names.'),
+  },
+  {
+    keys: 'Stgi',
+    ...svmInstruction('Sets the global interrupt flag: interrupts, NMIs and INITs that were held are taken.'),
+  },
+  { keys: 'Clgi', ...svmInstruction('Clears the global interrupt flag: interrupts, NMIs and INITs are held.') },
+  { keys: 'Invlpga', ...svmInstruction('Drops the translation of the linear address rAX for the ASID in ECX.') },
+  { keys: 'Skinit', ...svmInstruction('Starts a secure loader, measured, at the address in EAX.') },
   // VMX
   {
     keys: 'Vmxon',

@@ -4,6 +4,8 @@ import { modeNames } from '../cpu/modes.ts';
 import { describeMsrIntercept } from '../inspect/msr-bitmap.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
 import { type Classification, classify } from '../isa/sensitivity.ts';
+import { ExitCode, exitCode, interceptOf } from '../svm/exit-codes.ts';
+import { isIntercepted } from '../svm/svm-parts.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent, StopFilter } from './machine-api.ts';
 
@@ -122,12 +124,25 @@ export function instructionEvent(instruction: DecodedInstruction, host: Host): M
 const RCX = 1;
 
 /** What the instruction does in the guest of a hypervisor, and what the bitmap says where that depends on one. */
-function nonRootSentences(name: string, { nonRoot }: Classification, { state, physical }: Host): string[] {
+function nonRootSentences(name: string, { nonRoot }: Classification, host: Host): string[] {
+  const { state, physical } = host;
+  if (host.hasSvm) return [guestModeSentence(name, host)];
   const general = `In non-root operation: ${nonRoot}`;
   const isMsrAccess = name === 'RDMSR' || name === 'WRMSR';
   if (!isMsrAccess || !state.currentVmcsValid) return [general];
   const access = name === 'RDMSR' ? 'read' : 'write';
   return [general, describeMsrIntercept(physical, state.currentVmcs, state.gpr32(RCX), access)];
+}
+
+/** Whether the VMCB intercepts the instruction, and by which bit. */
+function guestModeSentence(name: string, { svm }: Host): string {
+  const code = interceptOf(name);
+  const place = code === undefined ? undefined : exitCode(code)?.intercept;
+  if (code === undefined || !place) return 'In guest mode: it exits if the VMCB intercepts what it does.';
+  const isSet = isIntercepted(svm.parts.vmcb, code);
+  const map =
+    isSet && (code === ExitCode.IOIO || code === ExitCode.MSR) ? ' if its bit in the permissions map is 1' : '';
+  return `In guest mode: it ${isSet ? 'exits' : 'does not exit'}${map}; bit ${place.bit} of “${place.field}” of the VMCB is ${isSet ? 1 : 0}.`;
 }
 
 export function ringEvent(from: number, to: number, host: Host): MachineEvent {

@@ -155,3 +155,32 @@ const byCode = new Map(exitCodeTable.map((info): [number, ExitCodeInfo] => [info
 /** The row of an exit code, a signed number. */
 export const exitCode = (code: number): ExitCodeInfo | undefined => byCode.get(code);
 export const exitCodeName = (code: number): string => `VMEXIT_${byCode.get(code)?.name ?? `0x${code.toString(16)}`}`;
+
+/** Instructions whose intercepts have other names, in capitals. */
+const instructionsOf: Readonly<Partial<Record<ExitCodeName, readonly string[]>>> = {
+  IDTR_READ: ['SIDT'],
+  GDTR_READ: ['SGDT'],
+  LDTR_READ: ['SLDT'],
+  TR_READ: ['STR'],
+  IDTR_WRITE: ['LIDT'],
+  GDTR_WRITE: ['LGDT'],
+  LDTR_WRITE: ['LLDT'],
+  TR_WRITE: ['LTR'],
+  PUSHF: ['PUSHFD', 'PUSHFQ'],
+  POPF: ['POPFD', 'POPFQ'],
+  IRET: ['IRETD', 'IRETQ'],
+  SWINT: ['INT'],
+  ICEBP: ['INT1'],
+  IOIO: ['IN', 'OUT', 'INSB', 'INSW', 'INSD', 'OUTSB', 'OUTSW', 'OUTSD'],
+  MSR: ['RDMSR', 'WRMSR'],
+  WBINVD: ['WBNOINVD'],
+};
+const byInstruction = new Map<string, number>([
+  ...named.filter(({ isInstruction }) => isInstruction).map(({ name, code }): [string, number] => [name, code]),
+  ...Object.entries(instructionsOf).flatMap(([name, instructions]) =>
+    instructions.map((instruction): [string, number] => [instruction, ExitCode[name as ExitCodeName]]),
+  ),
+]);
+
+/** The exit code whose intercept decides whether an instruction exits, by its mnemonic in capitals; not all have one. */
+export const interceptOf = (mnemonic: string): number | undefined => byInstruction.get(mnemonic);

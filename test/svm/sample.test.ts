@@ -147,3 +147,13 @@ test('in front of the first VMRUN, the VMCB that it is going to enter can be see
   expect(vcpu.writeVmcs('Guest ASID', 0n)).toBeUndefined();
   expect(vcpu.checkVmEntry().violated.map(({ id }) => id)).toEqual(['asid-zero']);
 });
+
+test('a privileged instruction in the guest says whether the VMCB intercepts it', () => {
+  const { machine, events } = booted();
+  machine.setFilter('privileged-instruction', true, ({ values }) => values.non_root === 1n);
+  machine.run();
+  const words = events.at(-1)?.explanation.join(' ') ?? '';
+  expect(words).toMatch(
+    /In guest mode: it (exits|does not exit).* bit \d+ of “Intercept vector [34]” of the VMCB is [01]\./,
+  );
+});
