@@ -82,4 +82,26 @@ describe('checking VM entry now', () => {
       expect(m.state.nonRoot).toBe(0);
     }
   });
+
+  const AREA = 0x1_8000;
+  it.each<[string, number, number, string]>([
+    ['FS base', 0xc000_0100, 0, 'the area may not name MSR 0xc0000100'],
+    ['none that there is', 0x1234, 0, 'there is no MSR 0x1234'],
+    ['one that is read only', 0x480, 0, 'MSR 0x480 cannot be written'],
+    ['reserved bits', 0xc000_0082, 1, 'its bits 63:32 are reserved'],
+  ])('tells which entry of the MSR-load area cannot be loaded, as VM entry then finds: %s', (_, index, high, words) => {
+    const m = new VmxMachine().ready({ 'VM-entry MSR-load count': 2, 'VM-entry MSR-load address': AREA });
+    for (const [at, value] of [0xc000_0082, 0, 0, 0, index, high].entries()) m.u32(AREA + at * 4, value);
+    const { isPossible, outcome } = entryCheckView(m.vmx);
+    expect([isPossible, outcome]).toEqual([false, expect.stringContaining(`cannot be loaded: ${words}`)]);
+    expect(outcome).toContain('Entry 2 of the VM-entry MSR-load area');
+    m.step(insn.vmlaunch);
+    expect(m.exitReason & 0xffff).toBe(34);
+  });
+  it('passes an area whose MSRs there are', () => {
+    const m = new VmxMachine().ready({ 'VM-entry MSR-load count': 1, 'VM-entry MSR-load address': AREA });
+    m.u32(AREA, 0xc000_0082);
+    m.u32(AREA + 4, 0);
+    expect(entryCheckView(m.vmx)).toMatchObject({ isPossible: true, outcome: expect.stringContaining('names MSRs') });
+  });
 });
