@@ -9,6 +9,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const TIME_LIMIT_MS = 30_000;
+/** Bochs's CPU, unless another one is asked for. */
+const BOCHS_MODEL = 'corei7_sandy_bridge_2600k';
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 
 export interface JudgedRun {
@@ -45,10 +47,10 @@ export async function runImageUnderQemu(options: readonly string[]): Promise<Jud
 }
 
 /** Puts a multiboot image into a ROM and runs it under Bochs with an Intel CPU model; `folder` takes what that needs. */
-export async function runImageUnderBochs(image: string, folder: string): Promise<JudgedRun> {
+export async function runImageUnderBochs(image: string, folder: string, model = BOCHS_MODEL): Promise<JudgedRun> {
   assemble(path.join(HERE, 'bochs-rom.asm'), path.join(folder, 'rom'), `-DIMAGE="${image}"`);
   writeFileSync(path.join(folder, 'vgarom'), new Uint8Array(32 * 1024));
-  writeFileSync(path.join(folder, 'bochsrc'), bochsConfiguration(folder));
+  writeFileSync(path.join(folder, 'bochsrc'), bochsConfiguration(folder, model));
   writeFileSync(path.join(folder, 'commands'), 'continue\n');
   const options = ['-q', '-f', path.join(folder, 'bochsrc'), '-rc', path.join(folder, 'commands')];
   // Bochs has no debug-exit port, but logs a write to one that is missing.
@@ -61,23 +63,23 @@ export async function runImageUnderBochs(image: string, folder: string): Promise
 }
 
 /** Assembles a multiboot guest with the real NASM and runs it under a judge, whose console is the debug console. */
-export function runSourceUnder(judge: 'qemu' | 'bochs', source: string): Promise<JudgedRun> {
+export function runSourceUnder(judge: 'qemu' | 'bochs', source: string, bochsModel?: string): Promise<JudgedRun> {
   return inTemporaryFolder(async (folder) => {
     const image = path.join(folder, 'image');
     assemble(source, image);
-    if (judge === 'bochs') return await runImageUnderBochs(image, folder);
+    if (judge === 'bochs') return await runImageUnderBochs(image, folder, bochsModel);
     return await runImageUnderQemu([...DEBUG_CONSOLE, '-kernel', image]);
   });
 }
 
 /** The smallest machine, with the remote display, for want of one that shows nothing. */
-function bochsConfiguration(folder: string): string {
+function bochsConfiguration(folder: string, model: string): string {
   return `
 plugin_ctrl: biosdev=0, gameport=0, serial=0, parallel=0, extfpuirq=0, speaker=0
 memory: guest=64, host=64
 romimage: file=${folder}/rom
 vgaromimage: file=${folder}/vgarom
-cpu: model=corei7_sandy_bridge_2600k, ips=1000000, reset_on_triple_fault=0
+cpu: model=${model}, ips=1000000, reset_on_triple_fault=0
 port_e9_hack: enabled=1
 display_library: rfb, options="timeout=0"
 sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy

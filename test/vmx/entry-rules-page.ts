@@ -3,6 +3,8 @@ import { type ControlGroup, controlGroups } from '../../engine/vmx/controls.ts';
 import type { EntryRule } from '../../engine/vmx/entry-checks/entry-rule.ts';
 import { controlRules, entryRules, guestRules, hostRules } from '../../engine/vmx/entry-checks/rules.ts';
 import { type Violation, violations } from './entry-rule-violations.ts';
+import { cases } from './judged/cases.ts';
+import { differences } from './judged/differences.ts';
 import { type NearestState, nearestState } from './nearest-states.ts';
 
 const hex = (value: bigint | number): string => `${BigInt.asUintN(64, BigInt(value)).toString(16).toUpperCase()}H`;
@@ -46,6 +48,29 @@ function controlTable(): string[] {
   });
 }
 
+/** What Bochs says of them. */
+function judgementSection(): string[] {
+  const unasked = cases.filter(({ built }) => built.reason !== undefined);
+  const reasonOf = ({ name, built }: (typeof cases)[number]): string => `| ${name} | ${built.reason} |`;
+  return [
+    '## Judged by Bochs',
+    '',
+    'A bare guest (`test/vmx/judged`) brings about the broken and the nearest state of each rule and prints what VMLAUNCH does. Bochs 2.7',
+    '(`corei7_skylake_x`) and Ringside print the same (`judged-entry-rules`), with these differences, where Ringside keeps to the manual:',
+    '',
+    '| state | of Bochs |',
+    '|---|---|',
+    ...Object.entries(differences).map(([name, reason]) => `| ${name} | ${reason} |`),
+    '',
+    'Not asked, as a guest cannot, or would not come back:',
+    '',
+    '| state | why |',
+    '|---|---|',
+    ...unasked.map(reasonOf),
+    '',
+  ];
+}
+
 /** The whole page. */
 export function entryRulesPage(): string {
   return [
@@ -71,6 +96,7 @@ export function entryRulesPage(): string {
     'which is the smallest that does it, VM entry passes all checks (`entry-rules`), as valid VMCSs of several kinds do.',
     '',
     ...sections([...controlRules, ...hostRules, ...guestRules]),
+    ...judgementSection(),
   ]
     .join('\n')
     .replace(/\n+$/, '\n');
