@@ -70,6 +70,7 @@ const VARIANTS: Readonly<Record<string, (operands: Operands, request: MatchReque
   loopz: counterVariants,
   loopne: counterVariants,
   loopnz: counterVariants,
+  invlpga: implicitAddress,
   blendvps: implicitXmm0,
   blendvpd: implicitXmm0,
   pblendvb: implicitXmm0,
@@ -126,6 +127,13 @@ function counterVariants(operands: Operands): Variant[] {
   const register = registerOf(counter);
   if (!target || register?.number !== 1) return [];
   return [{ operands: [target], first: false, addressSize: register.sizeBits as Bits }];
+}
+
+/** `invlpga rax, ecx` names what it takes anyway; the accumulator is as wide as an address. */
+function implicitAddress(operands: Operands): Variant[] {
+  const [address, asid] = operands.map(registerOf);
+  if (operands.length !== 2 || asid?.name !== 'ecx' || address?.number !== 0 || !/^[re]?ax$/.test(address.name)) return [];
+  return [{ operands: [], first: true, addressSize: address.sizeBits as Bits }];
 }
 
 /** The result is zero-extended anyway, so NASM encodes a 64-bit register as its lower half. */
