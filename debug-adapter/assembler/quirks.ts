@@ -132,7 +132,8 @@ function counterVariants(operands: Operands): Variant[] {
 /** `invlpga rax, ecx` names what it takes anyway; the accumulator is as wide as an address. */
 function implicitAddress(operands: Operands): Variant[] {
   const [address, asid] = operands.map(registerOf);
-  if (operands.length !== 2 || asid?.name !== 'ecx' || address?.number !== 0 || !/^[re]?ax$/.test(address.name)) return [];
+  if (operands.length !== 2 || asid?.name !== 'ecx' || address?.number !== 0 || !/^[re]?ax$/.test(address.name))
+    return [];
   return [{ operands: [], first: true, addressSize: address.sizeBits as Bits }];
 }
 

@@ -256,7 +256,7 @@ export class Machine implements MachineControl {
   }
 
   setWatches(watches: readonly Watch[]): void {
-    this.watches.set(watches, this.platform.pc.portBus);
+    this.watches.set(watches, this.platform);
     this.#observers.changed();
   }
 

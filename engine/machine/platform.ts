@@ -109,6 +109,9 @@ export class MachinePlatform {
     this.#parts.accessed();
   }
 
+  /** Told of each access to a device in memory of a bare machine: after a read, before a write. */
+  onMemoryAccess: ((address: number, sizeBytes: number, access: 'read' | 'write', value: number) => void) | undefined;
+
   /** What answers for physical addresses outside of RAM. */
   get memoryBus(): MmioBus {
     const bus = this.apics ?? this.pc.mmioBus;
@@ -116,11 +119,13 @@ export class MachinePlatform {
     return {
       read: (address, sizeBytes) => {
         const value = bus.read(address, sizeBytes);
+        this.onMemoryAccess?.(address, sizeBytes, 'read', value);
         accessed();
         return value;
       },
       peek: (address, sizeBytes) => bus.peek(address, sizeBytes),
       write: (address, sizeBytes, value) => {
+        this.onMemoryAccess?.(address, sizeBytes, 'write', value);
         bus.write(address, sizeBytes, value);
         accessed();
       },

@@ -31,9 +31,9 @@ async function reverse(dap: Client): Promise<StoppedBody> {
 
 const write = { accessType: 'write' } as const;
 
-async function inTiny(): Promise<Client> {
+async function inTiny(virtualization: 'none' | 'hardware' = 'none'): Promise<Client> {
   const dap = new Client();
-  await dap.launchStopped({ program: tiny, virtualization: 'none' });
+  await dap.launchStopped({ program: tiny, virtualization });
   return dap;
 }
 
@@ -115,8 +115,14 @@ describe('a data breakpoint by expression', () => {
     const info = await dap.request('dataBreakpointInfo', { name });
     expect(info).toMatchObject({ dataId: null, description: expect.stringContaining(problem) });
   });
-  it('not on memory that is no RAM', async () => {
+  it('on a device of a bare machine that lies in memory', async () => {
     const dap = await inTiny();
+    const dataId = 'host-physical:0xfee00000/4@0';
+    const { breakpoints } = await dap.request('setDataBreakpoints', { breakpoints: [{ dataId }] });
+    expect(breakpoints).toMatchObject([{ verified: true }]);
+  });
+  it('not on memory that is no RAM, where the built-in hypervisor runs the guest', async () => {
+    const dap = await inTiny('hardware');
     const dataId = 'host-physical:0xfee00000/4@0';
     const { breakpoints } = await dap.request('setDataBreakpoints', { breakpoints: [{ dataId }] });
     expect(breakpoints).toMatchObject([{ verified: false, message: expect.stringContaining('without RAM') }]);

@@ -96,6 +96,28 @@ exit_area: dd ${LSTAR}, 0
   });
 });
 
+describe('a device in memory', () => {
+  // The task-priority register of the local APIC; the guest's tables map it by a page of 2 MiB at 1 GiB.
+  const setUp = `mov rax, cr3
+ mov rbx, [rax]
+ and rbx, -4096
+ mov qword [rbx + 8], 0x205003
+ mov dword [0x205000], 0xfee00083
+ mov dword [0x205004], 0
+ mov edi, 0x40000080
+ mov dword [rdi], 0x30
+ mov eax, [rdi]
+ mov eax, [rdi + 0x10]`;
+  const target: WatchTarget = { kind: 'memory', address: 0xfee0_0080n, lengthBytes: 4 };
+  test('is told of reads and writes, with what went over the bus', async () => {
+    expect(await told({ setUp, guest: '' }, target, 'readWrite')).toEqual([
+      'write by MOV: ? → 30',
+      'read by MOV: ? → 30',
+    ]);
+    expect(await told({ setUp, guest: '' }, target, 'read')).toEqual(['read by MOV: ? → 30']);
+  });
+});
+
 describe('a control register', () => {
   test('CR0: MOV, CLTS, VM entry and exit; LMSW', async () => {
     const program: BareHypervisor = {

@@ -109,7 +109,8 @@ export function watchTargets(target: DataTarget, session: Session): WatchTarget[
       const isRam = ranges.every(
         ({ address }) => session.vcpu(target.vcpu).peek('host-physical', address, 1).length > 0,
       );
-      if (!isRam) {
+      // Devices of a bare machine answer at physical addresses; a guest of the built-in hypervisor exits there.
+      if (!isRam && session.debuggee.configuration.virtualization !== 'none') {
         throw new UserError(`${describeRange(target, session)} cannot be watched`, {
           expected: 'RAM, or port:NUMBER for an I/O port',
           found: 'an address without RAM behind it',

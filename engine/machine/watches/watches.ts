@@ -2,10 +2,10 @@
  * Data watches of all kinds. Accesses are noted while an instruction, event or device is at work, and judged at the next
  * boundary, where the run stops if some count. While nothing is watched, nobody calls here.
  */
-import type { PortBus } from '../../devices/bus.ts';
 import type { DecodedInstruction } from '../../isa/decode.ts';
 import type { Host } from '../host.ts';
 import type { Stop, Watch } from '../machine-api.ts';
+import type { MachinePlatform } from '../platform.ts';
 import { MemoryWatches } from './memory-watches.ts';
 import { RegisterWatches } from './register-watches.ts';
 import { type Cause, WatchCauses } from './watch-causes.ts';
@@ -19,6 +19,7 @@ export class Watches {
   readonly #registers: RegisterWatches;
   readonly #request: (stop: Stop) => void;
   #ports: readonly Watch[] = [];
+  #ranges: readonly Watch[] = [];
   #isArmed = false;
   #inInstruction = false;
   readonly #isQuiet: () => boolean;
@@ -36,10 +37,13 @@ export class Watches {
     this.#registers = new RegisterWatches(host, this.#notes, this.#causes);
   }
 
-  set(watches: readonly Watch[], ports: PortBus): void {
+  set(watches: readonly Watch[], platform: MachinePlatform): void {
+    const ports = platform.pc.portBus;
     this.#isArmed = watches.length > 0;
     this.#ports = watches.filter(({ target }) => target.kind === 'port');
     ports.onAccess = this.#ports.length > 0 ? (...access) => this.#portAccessed(...access) : undefined;
+    this.#ranges = watches.filter(({ target }) => target.kind === 'memory');
+    platform.onMemoryAccess = this.#ranges.length > 0 ? (...access) => this.#deviceAccessed(...access) : undefined;
     this.#registers.set(watches);
     this.#memory.set(watches);
   }
@@ -135,9 +139,23 @@ export class Watches {
       const { target } = watch;
       if (target.kind !== 'port' || !watch[access]) continue;
       if (port >= target.port + target.lengthBytes || port + lengthBytes <= target.port) continue;
-      const after = () => BigInt(value >>> 0);
-      const cause = this.#causes.current;
-      this.#notes.add({ watch, access, address: port, before: undefined, after, isExplicit: true, cause });
+      this.#noteDevice(watch, port, access, value);
     }
+  }
+  /** Where there is a device in place of RAM. */
+  #deviceAccessed(address: number, lengthBytes: number, access: 'read' | 'write', value: number): void {
+    for (const watch of this.#ranges) {
+      const { target } = watch;
+      if (target.kind !== 'memory' || !watch[access]) continue;
+      const first = Number(target.address);
+      if (address >= first + target.lengthBytes || address + lengthBytes <= first) continue;
+      this.#noteDevice(watch, address, access, value);
+    }
+  }
+  /** What a register held before nobody may ask: reading it may change it. */
+  #noteDevice(watch: Watch, address: number, access: 'read' | 'write', value: number): void {
+    const after = () => BigInt(value >>> 0);
+    const cause = this.#causes.current;
+    this.#notes.add({ watch, access, address, before: undefined, after, isExplicit: true, cause });
   }
 }
