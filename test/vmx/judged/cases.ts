@@ -7,7 +7,9 @@ import { allowedSettings, type ControlGroupName, controlGroups } from '../../../
 import { entryRules } from '../../../engine/vmx/entry-checks/rules.ts';
 import { type VmcsFieldName, vmcsFields, widthBitsOf } from '../../../engine/vmx/fields.ts';
 import { VMCS_REVISION } from '../../../engine/vmx/vmcs.ts';
+import { Random } from '../../machine/hostile/random.ts';
 import { type Violation, violations } from '../entry-rule-violations.ts';
+import { breakRules } from '../fuzz/random-vmcs.ts';
 import { OTHER_VMCS, VMCS_REGION, VmxMachine, validVmcs } from '../machine.ts';
 import { type NearestState, nearestState } from '../nearest-states.ts';
 
@@ -127,19 +129,22 @@ function fieldLines(before: Fields, after: Fields, isBroken: boolean): string[] 
 const stateOf = ({ state }: VmxMachine): Buffer => Buffer.from(state.bytes.slice());
 const lowMemory = ({ physical }: VmxMachine): Uint8Array => physical.peek(0, END_OF_LOW_MEMORY) ?? new Uint8Array();
 
-function build(...changes: readonly (Violation | NearestState)[]): Built {
+/** The lines that make of a valid VMCS what `change` makes of it. */
+function build(change: (machine: VmxMachine) => void, isBroken: boolean): Built {
   const machine = new VmxMachine().ready();
   const [fields, memory, state] = [fieldsOf(machine), lowMemory(machine), stateOf(machine)];
-  for (const { values = {} } of changes) machine.write(values);
-  for (const { prepare } of changes) prepare?.(machine);
+  change(machine);
   const injected = machine.read('VM-entry interruption-information field');
   if (injected >> 31n === 1n && ((injected >> 8n) & 7n) === 7n)
     return { lines: [], reason: 'Bochs injects no MTF exits' };
   if (!stateOf(machine).equals(state)) return { lines: [], reason: 'the host would have to be in another mode' };
-  return {
-    lines: [...fieldLines(fields, fieldsOf(machine), changes.length === 1), ...memoryLines(memory, lowMemory(machine))],
-  };
+  return { lines: [...fieldLines(fields, fieldsOf(machine), isBroken), ...memoryLines(memory, lowMemory(machine))] };
 }
+
+const apply = (machine: VmxMachine, ...changes: readonly (Violation | NearestState)[]): void => {
+  for (const { values = {} } of changes) machine.write(values);
+  for (const { prepare } of changes) prepare?.(machine);
+};
 
 /** Changed fields of the host that it could not come back with. */
 const VITAL = /^Host (CR0|CR3|CR4|RIP|IA32_EFER|CS selector|SS selector|TR selector|FS base|GS base)/;
@@ -159,7 +164,7 @@ function nearest(id: string): Built {
   if (machine.read('Guest activity state') !== 0n) return { lines: [], reason: waits };
   const isVital = Object.keys(state.values ?? {}).some((name) => VITAL.test(name));
   if (isVital) return { lines: [], reason: 'the host could not come back' };
-  return build(violations[id] as Violation, state);
+  return build((m) => apply(m, violations[id] as Violation, state), false);
 }
 
 export interface Case {
@@ -169,12 +174,27 @@ export interface Case {
 }
 
 export const cases: readonly Case[] = entryRules.flatMap(({ id }) => [
-  { name: `${id}, broken`, built: build(violations[id] as Violation) },
+  { name: `${id}, broken`, built: build((m) => apply(m, violations[id] as Violation), true) },
   { name: `${id}, nearest`, built: nearest(id) },
 ]);
 
+const RANDOM_STATES = 600;
+
+/** Random states that break some rules, and which. */
+export const randomCases: readonly (Case & { readonly violated: readonly string[] })[] = Array.from(
+  { length: RANDOM_STATES },
+  (_, seed) => {
+    let violated: readonly string[] = [];
+    const built = build((machine) => {
+      breakRules(new Random(seed + 1), machine);
+      violated = machine.vmx.violatedRules().map(({ id }) => id);
+    }, true);
+    return { name: `seed ${seed + 1}`, violated, built };
+  },
+).filter(({ violated }) => violated.length > 0);
+
 /** The file that the guest includes. */
-export function casesInclude(): string {
+export function casesInclude(cases: readonly Case[]): string {
   const asked = cases.filter(({ built }) => built.reason === undefined && built.lines.length > 0);
   return [
     '; Made by cases.ts: the valid VMCS, and the changes of each case.',

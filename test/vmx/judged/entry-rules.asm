@@ -1,9 +1,13 @@
-; VM entry, judged: a VMCS that is valid, changed by each case of entry-rules-cases.inc in turn, and what VMLAUNCH does with it.
+; VM entry, judged: a VMCS that is valid, changed by each case of entry-rules-cases.inc (or other CASES) in turn, and what VMLAUNCH does with it.
 ; The guest's first instruction is CPUID, which exits: a guest that is entered comes back, be it by a triple fault.
 ;
 ; SDM volume 3, "VM Entries".
 
 %include "../../system/guests/kit-64.inc"
+
+%ifndef CASES
+%define CASES "entry-rules-cases.inc"
+%endif
 
 ; Where the cases have them.
 VMXON_REGION    equ 10000h
@@ -122,7 +126,7 @@ allowed_controls:
         ret
 
 write_valid:
-%include "entry-rules-cases.inc"
+%include CASES
 
 apply_changes:
         lodsd
