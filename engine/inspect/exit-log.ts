@@ -27,13 +27,14 @@ export function exitLogView(
   log: ExitLog,
   structure: ExitLogView['structure'],
   { limit = DEFAULT_LIMIT, before, reasons }: ExitQuery = {},
+  levelsOf: LevelsOf = () => undefined,
 ): ExitLogView {
   const words = structure === 'VMCB' ? svmWords : vmxWords;
   const exits: VmExitView[] = [];
   let next = Math.min(before ?? log.total, log.total) - 1;
   for (; next >= log.first && exits.length < limit; next--) {
     const row = log.row(next) as LoggedExit;
-    if (!reasons || reasons.includes(words.reasonOf(row.reason & 0xffff))) exits.push(exitView(row, words));
+    if (!reasons || reasons.includes(words.reasonOf(row.reason & 0xffff))) exits.push(exitView(row, words, levelsOf));
   }
   return {
     structure,
@@ -93,9 +94,13 @@ const svmWords: ExitWords = {
   },
 };
 
-function exitView(row: LoggedExit, words: ExitWords): VmExitView {
+/** Whose exit it is where the built-in hypervisor runs guests, by number and VMCS. */
+type LevelsOf = (number: number, vmcs: number) => VmExitView['levels'];
+
+function exitView(row: LoggedExit, words: ExitWords, levelsOf: LevelsOf): VmExitView {
   const rip = wide(row.ripHigh, row.ripLow);
   const { instructions, idleNs } = row;
+  const levels = levelsOf(row.number, row.vmcs);
   return {
     number: row.number,
     vcpu: row.vcpu,
@@ -104,6 +109,7 @@ function exitView(row: LoggedExit, words: ExitWords): VmExitView {
     // Outside of 64-bit code addresses wrap around at 4 GBytes; a base of 0 may be either.
     instructionAddress: row.codeBase === 0 ? rip : BigInt.asUintN(32, rip + BigInt(row.codeBase)),
     vmcs: BigInt(row.vmcs),
+    ...(levels && { levels }),
     instructions,
     timeNs: instructions + idleNs,
     ...(row.roundTripInstructions < 0

@@ -102,6 +102,8 @@ export interface VmExitView {
   readonly instructionAddress: bigint;
   /** Host-physical address of the VMCS or VMCB. */
   readonly vmcs: bigint;
+  /** Under the built-in hypervisor (L0): whether its guest (L1) was left, or a guest of that (L2), and who handles the exit. */
+  readonly levels?: { readonly from: 'L1' | 'L2'; readonly to: 'L0' | 'L1' };
   /** Instructions retired by all vCPUs before it. */
   readonly instructions: number;
   /** Virtual time, which the TSC counts as well. */

@@ -274,7 +274,9 @@ export class Virtualizer {
   }
   exitLog(query?: ExitQuery): ExitLogView {
     const { exitLog, hasSvm } = this.#host;
-    return exitLogView(exitLog, hasSvm ? 'VMCB' : 'VMCS', query);
+    return exitLogView(exitLog, hasSvm ? 'VMCB' : 'VMCS', query, (number, vmcs) =>
+      this.#hypervisor?.levelsOfExit(number, vmcs),
+    );
   }
   /** The VM exit that the current VMCS or VMCB tells of; its registers may have changed since. */
   lastExit(): MachineEvent | undefined {

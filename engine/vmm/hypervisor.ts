@@ -25,6 +25,7 @@ import { block, canWake, interruptExit, prepareInjection, unblock } from './kern
 import { usesEpt } from './kernel/nested/nested-entry.ts';
 import { enteredL2, failEntryOfL2 } from './kernel/nested/nested-exit.ts';
 import { NestedVmx } from './kernel/nested/nested-state.ts';
+import { ReflectedExits } from './kernel/nested/reflected-exits.ts';
 import { nestedHandler } from './kernel/nested/routing.ts';
 import { type KernelParts, VirtualCpu } from './kernel/virtual-cpu.ts';
 import { controlFields, type FieldValues, guestFields, hostFields } from './kernel/vmcs-setup.ts';
@@ -113,6 +114,7 @@ export class Hypervisor {
         acknowledge: () => platform.acknowledge(),
       },
       userHalf: new UserHalf(platform),
+      reflected: new ReflectedExits(() => vmx.exitLog.total),
       stop: parts.stop,
       unimplemented: parts.unimplemented,
       retired: parts.retired,
@@ -331,14 +333,16 @@ export class Hypervisor {
   }
   /** What is not in memory. */
   saveState() {
-    return { nextPage: this.#memory.next, vcpus: this.#vcpus.map((vcpu) => vcpu.saveState()) };
+    const reflected = this.#kernel.reflected.saveState();
+    return { nextPage: this.#memory.next, reflected, vcpus: this.#vcpus.map((vcpu) => vcpu.saveState()) };
   }
   /** `with` loads a vCPU for some work. */
   restoreState(
-    { nextPage, vcpus }: ReturnType<Hypervisor['saveState']>,
+    { nextPage, reflected, vcpus }: ReturnType<Hypervisor['saveState']>,
     withVcpu: (index: number, work: () => void) => void,
   ): void {
     this.#memory.next = nextPage;
+    this.#kernel.reflected.restoreState(reflected);
     for (const [index, vcpu] of this.#vcpus.entries()) {
       const saved = vcpus[index];
       if (saved) vcpu.restoreState(saved);
@@ -364,6 +368,12 @@ export class Hypervisor {
 
   levels(): readonly VirtualizationLevel[] {
     return levelsOf(this.#current);
+  }
+
+  /** Whose exit one of the log is, and who handles it: the merged VMCS is that of L2. */
+  levelsOfExit(number: number, vmcs: number): { readonly from: 'L1' | 'L2'; readonly to: 'L0' | 'L1' } {
+    const isL2 = this.#vcpus.some(({ nested }) => nested.vmcs02 === vmcs);
+    return { from: isL2 ? 'L2' : 'L1', to: this.#kernel.reflected.has(number) ? 'L1' : 'L0' };
   }
 
   /** Host-physical address of a linear one of the guest, whatever EPT maps so far. No side effects. */

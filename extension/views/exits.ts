@@ -42,7 +42,7 @@ function exitRows(log: ExitLogResponse, reasons: readonly number[], ask: Ask): R
 
 function exitRow(exit: WireVmExit, { canGoBack, structure }: ExitLogResponse): Row {
   const { number, name, subject, source } = exit;
-  const facts = [subject, place(exit), cost(exit)].filter((fact) => fact !== '');
+  const facts = [levels(exit), subject, place(exit), cost(exit)].filter((fact) => fact !== '');
   return {
     id: `exit/${number}`,
     label: `#${number} ${name}`,
@@ -68,6 +68,9 @@ function cost({ roundTrip }: WireVmExit): string {
   return `${counted(roundTrip.instructions, 'instruction')}${waited}`;
 }
 
+/** Of a guest's guest: who has it. Others are told by their VMCS. */
+const levels = ({ levels }: WireVmExit): string => (levels?.from === 'L2' ? `L2 → ${levels.to}` : '');
+
 type Structure = ExitLogResponse['structure'];
 
 /** Exit codes of AMD-V are written in hexadecimal. */
@@ -82,6 +85,9 @@ function facts(exit: WireVmExit, structure: Structure): [string, string][] {
     ['Guest RIP', hex(exit.rip)],
     ['Instruction at', place(exit)],
     ...(source ? [['Source', `${source.path.replace(/^.*[\\/]/, '')}:${source.line}`] as [string, string]] : []),
+    ...(exit.levels ? [['Left', exit.levels.from] as const, ['Handled by', exit.levels.to] as const] : []).map(
+      ([label, value]): [string, string] => [label, value],
+    ),
     ['Instructions before it', String(instructions)],
     ['Time', `${timeNs} ns`],
     ['Until the next VM entry', cost(exit)],

@@ -53,6 +53,26 @@ describe('the run of a hypervisor and its guest', () => {
   const levels = ({ machine }: GuestRun) =>
     machine.vcpus[0]?.mode().levels.map(({ level, isRunning }) => (isRunning ? level : -1));
 
+  test('the exit log tells exits of L1 and L2 apart, and which of them L1 handles', async () => {
+    const [nested, bare] = [await file(program, 'hardware'), await file(program, 'none')];
+    nested.machine.history.checkpoint();
+    for (const { machine } of [nested, bare]) machine.run();
+    const exits = () => nested.machine.exitLog({ limit: 10_000 }).exits;
+    const kinds = new Set(exits().map(({ levels }) => `${levels?.from} to ${levels?.to}`));
+    expect([...kinds].sort()).toEqual(['L1 to L0', 'L2 to L0', 'L2 to L1']);
+    // What L1 handles is what it handles on the bare machine.
+    const names = (list: readonly { readonly name: string }[]) => list.map(({ name }) => name).reverse();
+    const handled = names(exits().filter(({ levels }) => levels?.to === 'L1'));
+    expect(handled).toEqual(names(bare.machine.exitLog({ limit: 10_000 }).exits));
+    expect(bare.machine.exitLog().exits[0]?.levels).toBeUndefined();
+    const before = exits();
+    const { number = 0 } = before.find(({ levels }) => levels?.to === 'L1') ?? {};
+    nested.machine.history.goToExit(number);
+    nested.machine.run();
+    const earlier = (list: typeof before) => list.filter((exit) => exit.number < before.length - 1);
+    expect(earlier(exits())).toEqual(earlier(before));
+  });
+
   test.each([1, 7, 100])('is the same, cut into slices of %i instructions', async (slice) => {
     const [whole, cut] = [await file(program, 'hardware'), await file(program, 'hardware')];
     runToEnd(whole);

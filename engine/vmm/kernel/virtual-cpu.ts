@@ -10,6 +10,7 @@ import type { Guest } from './guest.ts';
 import type { GuestMemory } from './guest-memory.ts';
 import type { HostStructures } from './host-structures.ts';
 import type { NestedVmx } from './nested/nested-state.ts';
+import type { ReflectedExits } from './nested/reflected-exits.ts';
 import type { VmxOperation } from './vmx-operation.ts';
 
 /** Beyond those of the guests. */
@@ -34,6 +35,7 @@ export interface KernelParts {
   readonly ept: EptTables;
   readonly interrupts: InterruptSource;
   readonly userHalf: UserHalf;
+  readonly reflected: ReflectedExits;
   /** The guest cannot go on: the run stops and says why. */
   readonly stop: (explanation: string) => void;
   /** The hypervisor cannot do what the guest asks for: the run stops with its name. */

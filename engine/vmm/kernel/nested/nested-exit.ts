@@ -45,6 +45,7 @@ const savedBy: Partial<Record<VmcsFieldName, number>> = {
 /** The exit of L2 under way becomes one of L1's. `changes` say what L1 is to see differently from what the CPU tells. */
 export function exitToL1(vcpu: VirtualCpu, changes: Partial<Record<VmcsFieldName, bigint | number>> = {}): void {
   const { vmcs12 } = vcpu.nested;
+  vcpu.parts.reflected.reflected();
   saveGuestState(vcpu, vmcs12);
   for (const name of informationFields) vmcs12.set(name, changes[name] ?? vcpu.guest.field(name));
   const injected = vmcs12.u32('VM-entry interruption-information field');
