@@ -54,6 +54,8 @@ const WINDOWS = [2_000, 32_000, 512_000];
 /** After these the machine does not come further. */
 const ends: ReadonlySet<Stop['kind']> = new Set<Stop['kind']>(['exited', 'halted', 'shutdown', 'unimplemented']);
 
+const isSame = (a: Position, b: Position): boolean =>
+  a.units === b.units && a.idleNs === b.idleNs && a.stage === b.stage;
 const isBefore = (a: Position, b: Position): boolean => {
   if (a.units !== b.units) return a.units < b.units;
   return a.idleNs !== b.idleNs ? a.idleNs < b.idleNs : orderOf(a.stage) < orderOf(b.stage);
@@ -186,14 +188,19 @@ export class History<S> implements MachineHistory {
   #toExit(number: number, start: Position): boolean {
     const machine = this.#machine;
     this.#quietly(() => {
-      while (machine.exits <= number && isBefore(machine.position, start)) {
-        const { units, idleNs } = machine.position;
-        machine.stepQuietly();
-        if (machine.position.units === units && machine.position.idleNs === idleNs) break;
-      }
+      while (machine.exits <= number && isBefore(machine.position, start) && this.#comesOn());
       this.replay();
     });
     return machine.exits > number;
+  }
+
+  /** A stage further, or a unit where no exit is being handled or its handling waits; false if there is no way on. */
+  #comesOn(): boolean {
+    const machine = this.#machine;
+    const before = machine.position;
+    if (before.stage >= 0) machine.advanceQuietly();
+    if (isSame(before, machine.position)) machine.stepQuietly();
+    return !isSame(before, machine.position);
   }
 
   stepBack(): boolean {
