@@ -63,6 +63,8 @@ export function matchBreakpoints(
   lengthBytes: number,
 ): number {
   let bits = 0;
+  // AMD-V discards them while GIF is 0; it is 1 on all other processors.
+  if (!state.globalInterruptFlag) return bits;
   for (const breakpoint of enabledBreakpoints(state)) {
     const end = plus(breakpoint.address, breakpoint.lengthBytes);
     const overlaps = address < end && breakpoint.address < plus(address, lengthBytes);

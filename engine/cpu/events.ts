@@ -7,7 +7,7 @@ import type { LinearAddress } from '../isa/linear-address.ts';
 /** Exception and interrupt vectors (SDM volume 3, "Exception and Interrupt Reference"). */
 export const Vector = {
   DE: 0, DB: 1, NMI: 2, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14,
-  MF: 16, AC: 17, MC: 18, XM: 19, VE: 20, CP: 21,
+  MF: 16, AC: 17, MC: 18, XM: 19, VE: 20, CP: 21, SX: 30,
 } as const; // biome-ignore format: one table
 export type VectorName = keyof typeof Vector;
 

@@ -7,7 +7,7 @@ import { GP } from './events.ts';
 import { refreshMode } from './modes.ts';
 import { mtrrMsrs } from './mtrrs.ts';
 import type { Processor } from './processor.ts';
-import { APIC_BASE, CR0, EFER, hasBit, MISC_ENABLE } from './register-bits.ts';
+import { APIC_BASE, CR0, EFER, hasBit, MISC_ENABLE, VM_CR } from './register-bits.ts';
 import { type CpuState, FS, GS } from './state.ts';
 import { type FieldName, fieldTable } from './state-layout.ts';
 
@@ -90,6 +90,7 @@ export function eferWritable({ model }: Pick<Processor, 'model'>): bigint {
 export function writeEfer(processor: Processor, value: bigint): void {
   const { state } = processor;
   checkReserved(value, eferWritable(processor));
+  if (state.vmCr & VM_CR.SVMDIS && Number(value) & EFER.SVME) throw GP(0);
   const next = (Number(value) & ~EFER.LMA) | (state.efer & EFER.LMA);
   if (hasBit(next ^ state.efer, EFER.LME) && hasBit(state.cr0, CR0.PG)) throw GP(0);
   processor.tlb.writeEfer(next);

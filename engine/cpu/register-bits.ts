@@ -54,3 +54,6 @@ export const BLOCKING = { STI: 1 << 0, MOV_SS: 1 << 1, SMI: 1 << 2, NMI: 1 << 3 
 export const ACTIVITY = { ACTIVE: 0, HLT: 1, SHUTDOWN: 2, WAIT_FOR_SIPI: 3 } as const;
 
 export const hasBit = (value: number, bit: number): boolean => (value & bit) !== 0;
+
+/** VM_CR of AMD-V (AMD64 APM volume 2, "VM_CR MSR"). */
+export const VM_CR = { DPD: 1 << 0, R_INIT: 1 << 1, DIS_A20M: 1 << 2, LOCK: 1 << 3, SVMDIS: 1 << 4 } as const;

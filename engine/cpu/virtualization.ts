@@ -4,8 +4,8 @@ import type { VmExit } from './events.ts';
 /** What became of a pending interrupt. */
 export type InterruptOutcome = 'blocked' | 'delivered' | 'vm-exit';
 
-/** What INIT does now; `kept`: there was an exit, and INIT stays pending. */
-export type InitOutcome = 'blocked' | 'reset' | 'vm-exit' | 'kept';
+/** What INIT does now; `kept`: there was an exit, and INIT stays pending; `exception`: it became one. */
+export type InitOutcome = 'blocked' | 'reset' | 'vm-exit' | 'kept' | 'exception';
 
 export interface HardwareVirtualization {
   /** VM exits by their code since the machine was made: basic exit reason, or index of the exit code. */

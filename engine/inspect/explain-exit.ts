@@ -33,7 +33,7 @@ const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 const exceptionNames: Readonly<Record<number, string>> = {
   0: '#DE', 1: '#DB', 2: 'NMI', 3: '#BP', 4: '#OF', 5: '#BR', 6: '#UD', 7: '#NM', 8: '#DF', 10: '#TS', 11: '#NP',
-  12: '#SS', 13: '#GP', 14: '#PF', 16: '#MF', 17: '#AC', 18: '#MC', 19: '#XM',
+  12: '#SS', 13: '#GP', 14: '#PF', 16: '#MF', 17: '#AC', 18: '#MC', 19: '#XM', 30: '#SX',
 }; // biome-ignore format: one table
 
 const isValid = (information: number): boolean => (information & 0x8000_0000) !== 0;

@@ -193,7 +193,16 @@ function eventSentence({ code, info1, info2 }: SvmExitInfo): string {
   const cr2 = vector === Vector.PF ? ` and ${hex(info2)} (EXITINFO2) to CR2` : '';
   return `The guest has not seen the exception, and RIP is as it found it. To let the guest handle it: write ${hex(injected)} to EVENTINJ${cr2}. If the cause is removed instead, VMRUN goes on at RIP: a fault’s instruction starts over.`;
 }
-const errorCodeVectors = [Vector.DF, Vector.TS, Vector.NP, Vector.SS, Vector.GP, Vector.PF, Vector.AC] as const;
+const errorCodeVectors = [
+  Vector.DF,
+  Vector.TS,
+  Vector.NP,
+  Vector.SS,
+  Vector.GP,
+  Vector.PF,
+  Vector.AC,
+  Vector.SX,
+] as const;
 
 /** An event was being delivered when the exit came: it is lost unless it is injected again. */
 function reinjectionSentences({ intInfo }: SvmExitInfo): string[] {

@@ -44,6 +44,7 @@ const exceptionTitles: Readonly<Record<number, readonly [string, string]>> = {
   [Vector.XM]: ['#XM', 'SIMD Floating-Point'],
   [Vector.VE]: ['#VE', 'Virtualization Exception'],
   [Vector.CP]: ['#CP', 'Control Protection'],
+  [Vector.SX]: ['#SX', 'Security Exception'],
 };
 
 /** `#PF`, or what else is known of a vector. */

@@ -33,7 +33,7 @@ function ioParts(value: bigint): InformationPart[] {
 }
 
 const isRange = (code: number, first: number, count: number): boolean => code >= first && code < first + count;
-const hasErrorCode: readonly number[] = [Vector.DF, Vector.TS, Vector.NP, Vector.SS, Vector.GP, Vector.AC];
+const hasErrorCode: readonly number[] = [Vector.DF, Vector.TS, Vector.NP, Vector.SS, Vector.GP, Vector.AC, Vector.SX];
 
 function first(code: number, value: bigint): InformationPart[] {
   switch (code) {

@@ -2,10 +2,10 @@
 import { PHYSICAL_ADDRESS_BITS } from '../cpu/cpuid.ts';
 import { GP } from '../cpu/events.ts';
 import { checkReserved, type Msr, msrsOf } from '../cpu/msrs.ts';
-import { unimplemented } from '../cpu/processor.ts';
+import { EFER, hasBit, VM_CR } from '../cpu/register-bits.ts';
 
-const VM_CR = { DPD: 1n, R_INIT: 2n, DIS_A20M: 4n, LOCK: 8n, SVMDIS: 16n } as const;
-const VM_CR_DEFINED = VM_CR.DPD | VM_CR.R_INIT | VM_CR.DIS_A20M | VM_CR.LOCK | VM_CR.SVMDIS;
+const VM_CR_DEFINED = BigInt(VM_CR.DPD | VM_CR.R_INIT | VM_CR.DIS_A20M | VM_CR.LOCK | VM_CR.SVMDIS);
+const LOCKED = VM_CR.LOCK | VM_CR.SVMDIS;
 const HSAVE_WRITABLE = ((1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n) & ~0xfffn;
 
 export const svmMsrs: readonly Msr[] = msrsOf('SVM', [
@@ -13,10 +13,13 @@ export const svmMsrs: readonly Msr[] = msrsOf('SVM', [
     index: 0xc001_0114,
     name: 'VM_CR',
     read: ({ state }) => BigInt(state.vmCr),
-    write: (_processor, value) => {
+    // Without SVM_KEY the lock is for good. There is no debug port, and A20 is never masked.
+    write: ({ state }, value) => {
       checkReserved(value, VM_CR_DEFINED);
-      // Firmware has left it unlocked, and SVM enabled; nothing here asks for more.
-      if (value !== 0n) unimplemented(`VM_CR = 0x${value.toString(16)}`);
+      const next = Number(value);
+      if (next & VM_CR.SVMDIS && hasBit(state.efer, EFER.SVME)) throw GP(0);
+      const kept = state.vmCr & VM_CR.LOCK ? LOCKED : 0;
+      state.vmCr = (next & ~kept) | (state.vmCr & kept);
     },
   },
   {

@@ -1,9 +1,9 @@
 /** AMD-V of the loaded vCPU, as the run loop sees it: instructions, exits, interrupts in the guest, and who is told. */
-import { GP, GuestFault, VmExit } from '../cpu/events.ts';
+import { GP, GuestFault, Vector, VmExit } from '../cpu/events.ts';
 import type { SystemInstruction } from '../cpu/instruction.ts';
 import { deliverExternalInterrupt, deliverNmi, raiseFault } from '../cpu/interrupts.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { ACTIVITY, BLOCKING, RFLAGS } from '../cpu/register-bits.ts';
+import { ACTIVITY, BLOCKING, RFLAGS, VM_CR } from '../cpu/register-bits.ts';
 import type { HardwareVirtualization, InitOutcome } from '../cpu/virtualization.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
@@ -31,6 +31,8 @@ export interface VmrunInfo {
 }
 
 const RAX = vmcbOffset('RAX');
+/** Error code of #SX: redirected INIT. */
+const SX_INIT = 1;
 
 export class Svm implements HardwareVirtualization {
   readonly instructions: Readonly<Record<string, SystemInstruction>>;
@@ -203,15 +205,22 @@ export class Svm implements HardwareVirtualization {
     return (state.flagsOther & RFLAGS.IF) !== 0 || state.svmGuest !== 0;
   }
 
-  /** INIT waits for GIF, and while an exit tells of it; else it resets the processor, out of guest mode too. */
+  /** INIT waits for GIF, and while an exit tells of it; else it resets the processor, out of guest mode too, or is redirected. */
   onInit(): InitOutcome {
     const { state } = this.parts;
     if (!state.globalInterruptFlag) return 'blocked';
     if (this.#exitIfIntercepted(ExitCode.INIT)) return 'kept';
+    if (state.vmCr & VM_CR.R_INIT) return this.#redirectInit();
     state.svmGuest = 0;
     state.nonRoot = 0;
     this.parts.processor.intercepts = undefined;
     return 'reset';
+  }
+  /** VM_CR.R_INIT has #SX in place of INIT; the error code names INIT. */
+  #redirectInit(): InitOutcome {
+    this.parts.state.activityState = ACTIVITY.ACTIVE;
+    this.#deliver(() => raiseFault(this.parts.processor, new GuestFault(Vector.SX, SX_INIT)), 0);
+    return 'exception';
   }
   onStartUp(): boolean {
     return false;
