@@ -103,12 +103,14 @@ export interface SetVmcsFieldResponse {
 export type WirePagingTable = Wire<PagingTable>;
 export type WirePagingNode = Wire<PagingNode>;
 export interface PageTablesArguments extends VcpuArguments {
-  /** The guest's tables (of CR3), or EPT's. */
+  /** The guest's tables (of CR3), or EPT's (with AMD-V, those of nested paging). */
   readonly kind: 'guest' | 'ept';
   /** The table whose entries are wanted, as an earlier answer gave it; absent for the root. */
   readonly table?: WirePagingTable;
 }
 export interface PageTablesResponse {
+  /** What the tables are of. */
+  readonly tree: 'Guest paging' | 'EPT' | 'Nested paging';
   /** The table that was read; absent if there is none: no paging, no EPT. */
   readonly table?: WirePagingTable;
   readonly nodes: readonly WirePagingNode[];

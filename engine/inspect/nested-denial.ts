@@ -17,7 +17,9 @@ const describe = (step: EptStep): string =>
 export function nestedDenial(steps: readonly EptStep[], rights: number): string | undefined {
   const missing = steps.find(({ present }) => !present);
   if (missing) return `${nameOf(missing)} is not present`;
-  const first = (name: string, value: number) => steps.find(({ entry }) => flagOf(entry, name) === value);
+  // The PDPTEs of PAE paging, where walks begin with them, have no rights.
+  const rated = steps[0]?.level === 'PDPTE' ? steps.slice(1) : steps;
+  const first = (name: string, value: number) => rated.find(({ entry }) => flagOf(entry, name) === value);
   const supervisor = first('U/S', 0);
   if (supervisor) return `${nameOf(supervisor)} denies the guest all accesses (U/S = 0)`;
   const readOnly = rights & EptRight.Write ? first('R/W', 0) : undefined;

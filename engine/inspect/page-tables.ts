@@ -4,19 +4,29 @@ import { difference, type LinearAddress, plus } from '../isa/linear-address.ts';
 import { EptRight } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { type EntryFormat, type LevelName, PagingMode, PDPTE_REGISTER } from '../mmu/paging-structures.ts';
-import { type AddressSpace, Outcome, Walk } from '../mmu/walk.ts';
-import { type DecodedEntry, decodeEntry, entryMaps, isPresent, type Structure } from './paging-entry.ts';
+import { type AddressSpace, type EptContext, Outcome, Walk } from '../mmu/walk.ts';
+import {
+  type DecodeContext,
+  type DecodedEntry,
+  decodeEntry,
+  entryMaps,
+  isPresent,
+  type Structure,
+} from './paging-entry.ts';
+
+/** Whose a tree is: the guest's, EPT's, or the host's with nested paging of AMD-V. */
+export type Tree = Structure | 'nested';
 
 /** A paging structure, enough to read it: keep it and ask for its children when it is opened. */
 export interface PagingTable {
-  readonly structure: Structure;
+  readonly structure: Tree;
   /** Level of its entries. */
   readonly level: LevelName;
   /** Position of the level in its format; -1 for the PDPTE registers of PAE paging. */
   readonly depth: number;
-  /** Address of the structure: guest-physical for the guest's, host-physical for EPT's. Meaningless for registers. */
+  /** Address of the structure: guest-physical for the guest's, host-physical for the others'. Meaningless for registers. */
   readonly address: number;
-  /** First address that it translates: linear (signed), or guest-physical for EPT. */
+  /** First address that it translates: linear (signed), or guest-physical where it is not the guest's. */
   readonly first: number;
 }
 
@@ -45,31 +55,35 @@ function canonical(address: number, mode: PagingMode): number {
   return address >= end ? address - 2 * end : address;
 }
 
+/** The roots of the trees that translate now. */
+export interface PagingRoots {
+  readonly guest: PagingTable | undefined;
+  /** EPT's, or those of the host with nested paging. */
+  readonly ept: PagingTable | undefined;
+  /** Those of the guest that VMRUN has entered last, while its host runs. */
+  readonly nestedOfGuest?: PagingTable;
+}
+
 /** The roots of the trees of an address space. `guest` is undefined without paging, `ept` without EPT. */
-export function pagingRoots(
-  mmu: Mmu,
-  space: AddressSpace = mmu.currentSpace(),
-): { readonly guest: PagingTable | undefined; readonly ept: PagingTable | undefined } {
-  const isPae = space.mode === PagingMode.PAE;
-  const level = isPae ? PDPTE_REGISTER : mmu.walker.formats[space.mode]?.levels[0];
+export function pagingRoots(mmu: Mmu, space: AddressSpace = mmu.currentSpace()): PagingRoots {
+  const hasRegisters = space.mode === PagingMode.PAE;
+  const level = hasRegisters ? PDPTE_REGISTER : mmu.walker.formats[space.mode]?.levels[0];
   const guest: PagingTable | undefined = level && {
     structure: 'guest',
     level: level.name,
-    depth: isPae ? -1 : 0,
+    depth: hasRegisters ? -1 : 0,
     address: space.root,
     first: 0,
   };
-  const ept: PagingTable | undefined =
-    space.ept && !space.ept.nested
-      ? {
-          structure: 'EPT',
-          level: mmu.walker.ept.formatOf(space.ept).levels[0]?.name ?? 'PML4E',
-          depth: 0,
-          address: space.ept.root,
-          first: 0,
-        }
-      : undefined;
-  return { guest, ept };
+  return { guest, ept: space.ept && nestedRoot(mmu, space.ept) };
+}
+
+/** The root of the tables that translate guest-physical addresses. */
+export function nestedRoot(mmu: Mmu, context: EptContext): PagingTable {
+  const { nested, root } = context;
+  const format = nested ? mmu.walker.ept.nested?.formatOf(nested) : mmu.walker.ept.formatOf(context);
+  const level = format?.levels[0]?.name ?? 'PML4E';
+  return { structure: nested ? 'nested' : 'EPT', level, depth: 0, address: root, first: 0 };
 }
 
 /** The entries of a structure, runs of empty ones as one node. */
@@ -88,6 +102,13 @@ export function pagingChildren(mmu: Mmu, table: PagingTable, space: AddressSpace
   return nodes;
 }
 
+function levelsOf({ walker }: Mmu, tree: Tree, space: AddressSpace): readonly EntryFormat[] {
+  if (tree === 'guest') return walker.formats[space.mode]?.levels ?? [];
+  const { ept } = space;
+  if (tree === 'EPT') return walker.ept.formatOf(ept ?? { levels: 4 }).levels;
+  return (ept?.nested && walker.ept.nested?.formatOf(ept.nested).levels) ?? [];
+}
+
 /** Reads the entries of one table. */
 class TableReader {
   readonly format: EntryFormat;
@@ -102,9 +123,7 @@ class TableReader {
     this.#mmu = mmu;
     this.#table = table;
     this.#space = space;
-    const ept = mmu.walker.ept.formatOf(space.ept ?? { levels: 4 });
-    const format = table.structure === 'EPT' ? ept : mmu.walker.formats[space.mode];
-    this.#levels = format?.levels ?? [];
+    this.#levels = levelsOf(mmu, table.structure, space);
     const level = table.depth < 0 ? PDPTE_REGISTER : this.#levels[table.depth];
     if (!level) throw new Error(`expected a level of ${table.structure} paging, found depth ${table.depth}`);
     this.format = level;
@@ -114,7 +133,7 @@ class TableReader {
   #hostAddress(): number | undefined {
     if (this.#table.depth < 0) return -1;
     const { ept } = this.#space;
-    if (this.#table.structure === 'EPT' || !ept) return this.#table.address;
+    if (this.#table.structure !== 'guest' || !ept) return this.#table.address;
     const walk = new Walk(false);
     return this.#mmu.walker.ept.walk(ept, this.#table.address, EptRight.Read, walk) && walk.outcome === Outcome.Mapped
       ? walk.eptPhysical
@@ -131,8 +150,18 @@ class TableReader {
     return { low: physical.peekU32(at), high: this.format.entryBytes === 8 ? physical.peekU32(at + 4) : 0 };
   }
 
+  get #decoding(): DecodeContext {
+    const { structure } = this.#table;
+    const { pageSizeExtensions, ept } = this.#space;
+    return {
+      structure: structure === 'EPT' ? 'EPT' : 'guest',
+      addressMaskHigh: this.#mmu.walker.formats[PagingMode.Level4]?.addressMaskHigh ?? 0,
+      pageSizeExtensions: structure === 'nested' ? (ept?.nested?.pageSizeExtensions ?? false) : pageSizeExtensions,
+    };
+  }
+
   isPresent(index: number): boolean {
-    return isPresent(this.#table.structure, this.#read(index).low);
+    return isPresent(this.#decoding.structure, this.#read(index).low);
   }
 
   #firstAddress(index: number): number {
@@ -167,7 +196,8 @@ class TableReader {
   }
 
   unreadable(): PagingNode {
-    const reason = `EPT does not map the guest-physical address 0x${this.#table.address.toString(16)} of this table`;
+    const who = this.#space.ept?.nested ? 'The nested page table' : 'EPT';
+    const reason = `${who} does not map the guest-physical address 0x${this.#table.address.toString(16)} of this table`;
     const place = this.#place(0, this.format.entries - 1);
     return { kind: 'unreadable', ...place, entry: undefined, table: undefined, reason };
   }
@@ -175,11 +205,7 @@ class TableReader {
   entryNode(index: number): PagingNode {
     const { low, high } = this.#read(index);
     const isRegister = this.#table.depth < 0;
-    const context = {
-      structure: this.#table.structure,
-      addressMaskHigh: (this.#mmu.walker.formats[PagingMode.Level4]?.addressMaskHigh ?? 0) as number,
-      pageSizeExtensions: this.#space.pageSizeExtensions,
-    };
+    const context = this.#decoding;
     const entry = decodeEntry(context, this.format, low, high);
     const place = this.#place(index, index);
     const isTable = isRegister || entryMaps(context, this.format, low) === 'table';
@@ -225,14 +251,17 @@ export function mappedRanges(
     }
     for (const node of pagingChildren(mmu, table, space)) {
       if (!node.entry) continue;
-      const here = table.depth < 0 ? rights : rights.map((right, i) => right && allows(node.entry, i));
+      const here = hasNoRights(table) ? rights : rights.map((right, i) => right && allows(node.entry, i));
       if (node.table) visit(node.table, here);
       else if (node.entry.target !== undefined) append(ranges, node, node.entry.target, here);
     }
   };
-  visit(root, [true, true, true, root.structure === 'guest']);
+  visit(root, [true, true, true, root.structure !== 'EPT']);
   return { ranges, complete };
 }
+
+/** PDPTEs of PAE paging, registers or not. */
+const hasNoRights = ({ depth, level }: PagingTable): boolean => depth < 0 || (depth === 0 && level === 'PDPTE');
 
 const LETTERS = 'RWXU';
 

@@ -5,7 +5,7 @@
 
 import type { CpuConfig } from '../cpu/cpu-models.ts';
 import type { VirtioDeviceView } from '../devices/index.ts';
-import type { PagingNode, PagingTable } from '../inspect/page-tables.ts';
+import type { PagingNode, PagingRoots, PagingTable } from '../inspect/page-tables.ts';
 import type { TlbEntryView } from '../inspect/tlb.ts';
 import type { TranslationView } from '../inspect/translation.ts';
 import type {
@@ -204,7 +204,7 @@ export interface Vcpu {
   translate(linear: bigint, access?: 'read' | 'write' | 'execute'): TranslationView;
   tlb(): readonly TlbEntryView[];
   /** Roots of the guest's paging structures and of EPT. */
-  pagingRoots(): { readonly guest: PagingTable | undefined; readonly ept: PagingTable | undefined };
+  pagingRoots(): PagingRoots;
   pagingChildren(table: PagingTable): readonly PagingNode[];
   /** Names that readRegister knows. */
   registerNames(): readonly string[];

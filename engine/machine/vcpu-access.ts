@@ -2,7 +2,14 @@
 
 import { linearOfRip } from '../cpu/modes.ts';
 import { cpuMode } from '../inspect/cpu-mode.ts';
-import { type PagingNode, type PagingTable, pagingChildren, pagingRoots } from '../inspect/page-tables.ts';
+import {
+  nestedRoot,
+  type PagingNode,
+  type PagingRoots,
+  type PagingTable,
+  pagingChildren,
+  pagingRoots,
+} from '../inspect/page-tables.ts';
 import { readRegister, registerGroups, registerNames, writeRegister } from '../inspect/registers.ts';
 import { type TlbEntryView, tlbEntries } from '../inspect/tlb.ts';
 import { explainTranslation, type TranslationView } from '../inspect/translation.ts';
@@ -181,10 +188,22 @@ export class VcpuAccess implements Vcpu {
   tlb(): readonly TlbEntryView[] {
     return this.#with(() => tlbEntries(this.#host.mmu));
   }
-  pagingRoots(): { readonly guest: PagingTable | undefined; readonly ept: PagingTable | undefined } {
-    return this.#with(() => pagingRoots(this.#host.mmu));
+  pagingRoots(): PagingRoots {
+    return this.#with(() => {
+      const { mmu, svm, hasSvm } = this.#host;
+      const roots = pagingRoots(mmu);
+      // Of the last VMCB's guest, while its host runs.
+      const context = hasSvm && !roots.ept ? svm.nestedPaging : undefined;
+      return context ? { ...roots, nestedOfGuest: nestedRoot(mmu, context) } : roots;
+    });
   }
   pagingChildren(table: PagingTable): readonly PagingNode[] {
-    return this.#with(() => pagingChildren(this.#host.mmu, table));
+    return this.#with(() => {
+      const { mmu, svm } = this.#host;
+      const space = mmu.currentSpace();
+      if (table.structure !== 'nested' || space.ept?.nested) return pagingChildren(mmu, table, space);
+      const { nestedPaging } = svm;
+      return nestedPaging ? pagingChildren(mmu, table, { ...space, ept: nestedPaging }) : [];
+    });
   }
 }

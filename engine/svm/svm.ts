@@ -68,7 +68,7 @@ export class Svm implements HardwareVirtualization {
 
   /** The nested paging of the last VMCB, in host mode. */
   get nestedPaging(): EptContext | undefined {
-    return nestedPaging(this.parts);
+    return this.parts.state.vmcb === 0 ? undefined : nestedPaging(this.parts);
   }
 
   exitName(index: number): string {

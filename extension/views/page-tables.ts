@@ -11,11 +11,11 @@ export const pageTablesView: View = async (ask) => {
     ask('ringside/pageTables', { kind: 'guest' }),
     ask('ringside/pageTables', { kind: 'ept' }),
   ]);
-  return { rows: [rootRow(ask, 'guest', 'Guest paging', guest), rootRow(ask, 'ept', 'EPT', ept)] };
+  return { rows: [rootRow(ask, 'guest', guest), rootRow(ask, 'ept', ept)] };
 };
 
-function rootRow(ask: Ask, kind: Kind, label: string, { table, nodes, reason }: PageTablesResponse): Row {
-  const common = { id: kind, label, icon: 'list-tree' };
+function rootRow(ask: Ask, kind: Kind, { tree, table, nodes, reason }: PageTablesResponse): Row {
+  const common = { id: kind, label: tree, icon: 'list-tree' };
   if (!table) return { ...common, description: reason ?? 'none', color: colors.off };
   const place = table.depth < 0 ? 'PDPTE registers' : hex(table.address);
   return {
@@ -29,7 +29,7 @@ function rootRow(ask: Ask, kind: Kind, label: string, { table, nodes, reason }: 
 }
 
 function memoryOf({ structure, depth, address }: WirePagingTable): Partial<Row> {
-  return depth < 0 ? {} : { memory: `${structure === 'EPT' ? 'hpa' : 'gpa'}:${hex(address)}` };
+  return depth < 0 ? {} : { memory: `${structure === 'guest' ? 'gpa' : 'hpa'}:${hex(address)}` };
 }
 
 function nodeRow(ask: Ask, kind: Kind, parent: string, node: WirePagingNode): Row {

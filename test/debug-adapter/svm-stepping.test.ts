@@ -67,11 +67,15 @@ it('VMCB fields can be watched by name, in hover and in expressions', async () =
   expect(stopped.text ?? stopped.description).toContain('#VMEXIT VMEXIT_');
 });
 
-it('the views: exits by code, the list of VMCBs, the check of VMRUN', async () => {
+it('the views: exits by code, the list of VMCBs, the check of VMRUN, the nested tables', async () => {
   const dap = await stoppedAt(BEHIND);
   const log = await dap.request('ringside/exitLog', {});
   expect(log).toMatchObject({ structure: 'VMCB', total: 1, exits: [{ name: 'VMEXIT_CPUID' }] });
   expect((await dap.request('ringside/vmcsList', {})).vmcss).toMatchObject([{ structure: 'VMCB', currentOn: [0] }]);
+  const nested = await dap.request('ringside/pageTables', { kind: 'ept' });
+  expect(nested).toMatchObject({ tree: 'Nested paging', reason: 'of the guest, by the VMCB' });
+  expect(nested.table).toMatchObject({ structure: 'nested', level: 'PML4E' });
+  expect(nested.nodes.length).toBeGreaterThan(0);
   const checked = await dap.request('ringside/checkVmEntry', {});
   expect(checked).toMatchObject({ instruction: 'VMRUN', isPossible: true });
 });

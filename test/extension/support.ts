@@ -32,8 +32,9 @@ export function askingMmu({ mmu }: Bench): Ask {
     'ringside/tlb': () => ({ entries: wire(tlbEntries(mmu)) }),
     'ringside/pageTables': ({ kind, table }) => {
       const root = table ? (table as PagingTable) : pagingRoots(mmu)[kind];
-      if (!root) return { nodes: [], reason: `no ${kind}` };
-      return { table: wire(root), nodes: wire(pagingChildren(mmu, root)) };
+      const tree = kind === 'ept' ? 'EPT' : 'Guest paging';
+      if (!root) return { tree, nodes: [], reason: `no ${kind}` };
+      return { tree, table: wire(root), nodes: wire(pagingChildren(mmu, root)) };
     },
   });
 }

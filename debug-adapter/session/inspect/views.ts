@@ -11,6 +11,7 @@ const TABLE_ADDRESS = 0xf_ffff_ffff_f000n;
 
 /** In root operation no EPT is in use; a hypervisor's handler works on the guest's, which the current VMCS names. */
 function eptOfGuest(vcpu: Vcpu): PagingTable | undefined {
+  if (vcpu.mode().virtualization === 'AMD-V') return undefined;
   const bit = (field: string, index: bigint) => (((vcpu.readVmcs(field) ?? 0n) >> index) & 1n) === 1n;
   const isEnabled =
     bit('Primary processor-based VM-execution controls', ACTIVATE_SECONDARY_CONTROLS) &&
@@ -20,6 +21,8 @@ function eptOfGuest(vcpu: Vcpu): PagingTable | undefined {
     ? undefined
     : { structure: 'EPT', level: 'PML4E', depth: 0, address: Number(pointer & TABLE_ADDRESS), first: 0 };
 }
+
+const tablesOfGuest = (vcpu: Vcpu): PagingTable | undefined => vcpu.pagingRoots().nestedOfGuest ?? eptOfGuest(vcpu);
 
 /** The custom requests of the editor's views. */
 export const views: Handlers = {
@@ -32,14 +35,17 @@ export const views: Handlers = {
     const target = session.vcpu(vcpu);
     // A table's properties are numbers and strings, which travel as they are.
     const inUse = (table as PagingTable | undefined) ?? target.pagingRoots()[kind];
-    const read = inUse ?? (kind === 'ept' ? eptOfGuest(target) : undefined);
+    const read = inUse ?? (kind === 'ept' ? tablesOfGuest(target) : undefined);
+    const isSvm = target.mode().virtualization === 'AMD-V';
+    const tree = kind === 'guest' ? 'Guest paging' : isSvm ? 'Nested paging' : 'EPT';
     if (read === undefined) {
-      return { nodes: [], reason: kind === 'ept' ? 'EPT is not in use' : 'Paging is off (CR0.PG = 0)' };
+      return { tree, nodes: [], reason: kind === 'ept' ? `${tree} is not in use` : 'Paging is off (CR0.PG = 0)' };
     }
     return {
+      tree,
       table: toWire(read),
       nodes: target.pagingChildren(read).map((node) => toWire(node)),
-      ...(inUse === undefined ? { reason: 'of the guest, by the current VMCS' } : {}),
+      ...(inUse === undefined ? { reason: `of the guest, by the ${isSvm ? 'VMCB' : 'current VMCS'}` } : {}),
     };
   },
 
