@@ -48,6 +48,12 @@ const FEATURES_SKYLAKE = [
   ...['XSAVEOPT', 'XSAVEC', 'XGETBV1', 'XSAVES'],
 ];
 
+/** What is not there: AVX-512. */
+const FEATURES_ICE_LAKE = [
+  ...FEATURES_SKYLAKE,
+  ...['UMIP', 'PKU', 'LA57', 'RDPID', 'SHA', 'CLWB', 'VAES', 'VPCLMULQDQ'],
+];
+
 /** AMD-V, and what builds on it. */
 const FEATURES_SVM = [
   'SVM',
@@ -108,6 +114,15 @@ export const cpuModels: readonly CpuModelSpec[] = [
     maxBasicLeaf: 0x16,
     maxExtendedLeaf: 0x8000_0008,
     features: FEATURES_SKYLAKE,
+  },
+  {
+    name: 'icelake',
+    doc: 'a third-generation Xeon (Ice Lake) without AVX-512: 5-level paging, UMIP, protection keys, SHA, VAES',
+    // Family 6, model 106, stepping 6.
+    signature: 0x0006_06a6,
+    maxBasicLeaf: 0x16,
+    maxExtendedLeaf: 0x8000_0008,
+    features: FEATURES_ICE_LAKE,
   },
   {
     name: 'epyc',

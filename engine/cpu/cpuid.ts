@@ -151,7 +151,7 @@ export const cpuidFeatures: readonly Feature[] = [
   row(7, 'ecx', 3, 'PKU', true, 'Protection keys for user-mode pages'),
   row(7, 'ecx', 9, 'VAES', true, 'AES instructions of 256 bits'),
   row(7, 'ecx', 10, 'VPCLMULQDQ', true, 'PCLMULQDQ of 256 bits'),
-  row(7, 'ecx', 16, 'LA57', false, '57-bit linear addresses'),
+  row(7, 'ecx', 16, 'LA57', true, '57-bit linear addresses'),
   row(7, 'ecx', 22, 'RDPID', true, 'RDPID'),
   row(7, 'ecx', 31, 'PKS', true, 'Protection keys for supervisor-mode pages'),
   row(0xd, 'eax', 0, 'XSAVEOPT', true, 'XSAVEOPT'),

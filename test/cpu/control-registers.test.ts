@@ -117,7 +117,6 @@ describe('MOV to CR3', () => {
 
 describe('MOV to CR4', () => {
   test.each([
-    { value: 0x1000, why: 'LA57, which CPUID does not announce' },
     { value: 0x8000_0000, why: 'a reserved bit' },
     { value: PCIDE, why: 'PCIDE outside IA-32e mode' },
   ])('$why faults with GP(0)', ({ value }) => {

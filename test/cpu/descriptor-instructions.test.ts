@@ -75,7 +75,7 @@ describe('LGDT, LIDT, SGDT, SIDT', () => {
     m.u64(0x6002, 0xffff_8000_0000_0000n);
     m.run('0f 01 1c 25 00 60 00 00');
     expect(m.state.idtrBase).toBe(-0x8000_0000_0000);
-    m.u64(0x6002, 0x0000_8000_0000_0000n);
+    m.u64(0x6002, 1n << 56n);
     expect(m.faultOf('0f 01 1c 25 00 60 00 00')).toBe('GP(0)');
   });
 

@@ -131,7 +131,7 @@ describe('SWAPGS and the base instructions', () => {
     expect(m.state.segment(FS).base).toBe(-0x8000_0000_0000);
     m.run('f3 48 0f ae c3');
     expect(m.state.gpr(3)).toBe(0xffff_8000_0000_0000n);
-    m.state.setGpr(0, 0x8000_0000_0000n);
+    m.state.setGpr(0, 1n << 56n);
     expect(m.faultOf('f3 48 0f ae d0')).toBe('GP(0)');
   });
 });

@@ -152,7 +152,7 @@ describe('time and MSRs', () => {
   }
 
   test.each([
-    { index: 0xc000_0082, value: 0x8000_0000_0000n, why: 'IA32_LSTAR that is not canonical' },
+    { index: 0xc000_0082, value: 1n << 56n, why: 'IA32_LSTAR that is not canonical' },
     { index: 0xc000_0080, value: 2n, why: 'a reserved bit of IA32_EFER' },
     { index: 0x277, value: 0x0007_0406_0007_0402n, why: 'memory type 2 in IA32_PAT' },
     { index: 0x2ff, value: 0xc07n, why: 'memory type 7 in IA32_MTRR_DEF_TYPE' },
@@ -238,8 +238,8 @@ describe('CPUID', () => {
     expect(((cpuid(0x8000_0001)[3] ?? 0) >> 29) & 1).toBe(1);
   });
 
-  test('addresses have 39 physical and 48 linear bits', () => {
-    expect(cpuid(0x8000_0008)[0]).toBe(39 | (48 << 8));
+  test('addresses have 39 physical and 57 linear bits', () => {
+    expect(cpuid(0x8000_0008)[0]).toBe(39 | (57 << 8));
   });
 
   test('a leaf out of range gives the highest basic leaf', () => {

@@ -2,13 +2,16 @@
  * System behaviour of the CPU in bare guests, as Bochs shows it; QEMU's TCG, where Bochs lacks a feature. Of the others it is
  * no judge: it knows neither segment limits nor RF nor the enhancements of virtual-8086 mode.
  */
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { describe } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type Judge, testJudgedGuest } from '../support/judged-guests.ts';
+import { bootSourceFile } from '../support/source-guests.ts';
 
 const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
   ['alignment', ['bochs']],
   ['debug', ['bochs']],
+  ['five-level-paging', ['qemu']],
   ['protection-keys', ['qemu']],
   ['real-mode', ['bochs']],
   ['long-mode', ['bochs']],
@@ -19,8 +22,17 @@ const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
   ['virtual-8086-extensions', ['bochs']],
 ];
 
+/** The same under the built-in hypervisor, where the guest's address space is the hypervisor's to leave alone. */
+const alsoUnderHypervisor: readonly string[] = ['five-level-paging'];
+
 for (const [name, judges] of guests) {
   describe(name, () => {
-    testJudgedGuest({ source: fileURLToPath(new URL(`guests/${name}.asm`, import.meta.url)), judges });
+    const source = fileURLToPath(new URL(`guests/${name}.asm`, import.meta.url));
+    testJudgedGuest({ source, judges });
+    test.runIf(alsoUnderHypervisor.includes(name))('under the built-in hypervisor', () => {
+      const { machine, output } = bootSourceFile(source, { mode: 'protected', virtualization: 'hardware' });
+      expect(machine.run({ instructions: 20_000_000 })).toMatchObject({ kind: 'exited', code: 0 });
+      expect(output()).toBe(readFileSync(source.replace(/asm$/, 'txt'), 'latin1'));
+    });
   });
 }

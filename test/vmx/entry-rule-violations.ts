@@ -15,7 +15,7 @@ export interface Violation {
 /** Address of the last page-directory-pointer-table entry of a guest with PAE paging and without EPT. */
 export const PDPTE3 = 0x5_8018;
 const BEYOND = 1n << 39n;
-const NOT_CANONICAL = 0x8000_0000_0000n;
+const NOT_CANONICAL = 1n << 56n;
 const WIDE = 0x1_0000_0000n;
 const UNUSABLE = 0x1_0000;
 const CODE_64 = 0xa09b;
@@ -264,7 +264,7 @@ const guestRegisterViolations: Record<string, Violation> = {
   'guest-gdtr-limit': { values: { 'Guest GDTR limit': 0x1_0000 } },
   'guest-idtr-limit': { values: { 'Guest IDTR limit': 0x1_0000 } },
   'guest-rip-32-bit': { values: { 'Guest CS access rights': 0xc09b, 'Guest RIP': WIDE } },
-  'guest-rip-canonical': { values: { 'Guest RIP': 0x1_0000_0000_0000n } },
+  'guest-rip-canonical': { values: { 'Guest RIP': 1n << 57n } },
   'guest-rflags-reserved': { values: { [RFLAGS]: 0x8002 } },
   'guest-rflags-vm-mode': { values: { ...v86, [ENTRY]: controls('entry', 'IA-32e mode guest') } },
   'guest-rflags-if-injection': { values: { [INJECT]: EXTERNAL } },

@@ -245,7 +245,7 @@ describe('INVEPT and INVVPID', () => {
     [2n, 0n, 0n, 'ok'],
     [3n, 1n, 0n, 'ok'],
     [4n, 1n, 0n, 28],
-    [0n, 1n, 0x8000_0000_0000n, 28],
+    [0n, 1n, 1n << 56n, 28],
     [1n, 0n, 0n, 28],
     [3n, 0x1_0000n, 0n, 28],
   ])('INVVPID type %i, VPID %i, address %i: %s', (type, vpid, linear, expected) => {

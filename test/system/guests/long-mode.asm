@@ -8,6 +8,8 @@ GATE            equ FREE_SELECTOR       ; 16 bytes, filled by each attempt
 NARROW          equ FREE_SELECTOR + 16  ; 64-bit code with D = 1
 ABSENT          equ FREE_SELECTOR + 24
 
+NEVER_CANONICAL equ 8000_0000_0000_0000h ; with 57 bits neither, which the judge does not have
+
 IA32_STAR       equ 0C0000081h
 IA32_LSTAR      equ 0C0000082h
 IA32_FMASK      equ 0C0000084h
@@ -206,7 +208,7 @@ next:   attempt "SYSCALL without IA32_EFER.SCE"
         syscall
 next:   wrmsr_value IA32_EFER, 1 << 8 | 1
         attempt "IA32_LSTAR that is not canonical"
-        wrmsr_value IA32_LSTAR, NOT_CANONICAL
+        wrmsr_value IA32_LSTAR, NEVER_CANONICAL
 next:   attempt "CR4 without PAE"
         xor     eax, eax
         mov     cr4, rax
@@ -283,7 +285,7 @@ next:   attempt "FS with a base"
         mov     rbx, [fs:0]
         int     20h
 next:   attempt "a base that is not canonical"
-        wrmsr_value IA32_FS_BASE, NOT_CANONICAL
+        wrmsr_value IA32_FS_BASE, NEVER_CANONICAL
 next:   attempt "loading FS clears the upper half of its base"
         wrmsr_value IA32_FS_BASE, -1
         mov     eax, DATA

@@ -29,7 +29,7 @@ const CR0_DEFINED =
   (CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.ET | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG) >>> 0;
 /** Changes of these end cached translations. */
 const CR0_TRANSLATION = (CR0.PG | CR0.WP) >>> 0;
-const CR4_TRANSLATION = CR4.PAE | CR4.PSE | CR4.PGE | CR4.PCIDE | CR4.SMEP | CR4.SMAP;
+const CR4_TRANSLATION = CR4.LA57 | CR4.PAE | CR4.PSE | CR4.PGE | CR4.PCIDE | CR4.SMEP | CR4.SMAP;
 const LMSW_BITS = CR0.PE | CR0.MP | CR0.EM | CR0.TS;
 
 /** Bits that are in force whatever the guest writes. */
@@ -122,9 +122,9 @@ export function setGuestEfer(vcpu: VirtualCpu, efer: number): void {
 function writeCr4(vcpu: VirtualCpu, value: number): void {
   const { guest, processor } = vcpu.parts;
   const long = hasBit(guest.efer, EFER.LMA);
-  if (hasBit(value, ~cr4Allowed(processor) | CR4.LA57)) throw refuse();
+  if (hasBit(value, ~cr4Allowed(processor))) throw refuse();
   if (vcpu.nested.isOn && !hasBit(value, CR4.VMXE)) throw refuse();
-  if (long && !hasBit(value, CR4.PAE)) throw refuse();
+  if (long && (!hasBit(value, CR4.PAE) || hasBit(guest.cr4 ^ value, CR4.LA57))) throw refuse();
   const enablesPcid = hasBit(value & ~guest.cr4, CR4.PCIDE);
   if (enablesPcid && (!long || guest.cr3 % 4096 !== 0)) throw refuse();
   const changed = guest.cr4 ^ value;

@@ -9,12 +9,6 @@ const RDX = 2;
 const RBX = 3;
 
 const FEATURES = 1;
-const EXTENDED_FEATURES = 7;
-/** The hypervisor's guests have 4-level paging. */
-const LA57 = 1 << 16;
-const ADDRESS_WIDTHS = 0x8000_0008;
-const LINEAR_WIDTH = 0xff00;
-const LINEAR_WIDTH_4_LEVELS = 48 << 8;
 /** MONITOR and MWAIT exit, and do nothing. */
 const MONITOR = 1 << 3;
 const OSXSAVE = 1 << 27;
@@ -40,8 +34,6 @@ function guestCpuid(vcpu: VirtualCpu, leaf: number, subleaf: number): CpuidResul
   if (leaf === HYPERVISOR_LEAF) return { eax: HYPERVISOR_LEAF, ...SIGNATURE };
   if (leaf > HYPERVISOR_LEAF && leaf < HYPERVISOR_LEAVES_END) return { eax: 0, ebx: 0, ecx: 0, edx: 0 };
   const result = processor.model.cpuid(state, leaf, subleaf);
-  if (leaf === EXTENDED_FEATURES) return { ...result, ecx: (result.ecx & ~LA57) >>> 0 };
-  if (leaf === ADDRESS_WIDTHS) return { ...result, eax: (result.eax & ~LINEAR_WIDTH) | LINEAR_WIDTH_4_LEVELS };
   if (leaf !== FEATURES) return result;
   const osxsave = hasBit(guest.cr4, CR4.OSXSAVE) ? OSXSAVE : 0;
   return { ...result, ecx: ((result.ecx & ~(MONITOR | OSXSAVE)) | HYPERVISOR | osxsave) >>> 0 };
