@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { preinitialized } from './preinitialize-wasm.mjs';
 
 /** iced-x86's published file reads its WebAssembly from disk; each edit names what it expects to find there. */
 const edits = [
@@ -18,6 +20,21 @@ function withoutFileSystem(source, path) {
   }, source);
 }
 
+/** The decoder's WebAssembly with the tables that the first `Decoder` unpacks, code that takes V8 a quarter of a second. */
+export async function decoderWithTables(path) {
+  const bytes = await readFile(path);
+  const imports = { __wbindgen_placeholder__: createRequire(import.meta.url)('iced-x86') };
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+  const { memory, decoder_new, __wbg_decoder_free, __wbindgen_malloc, __wbindgen_add_to_stack_pointer } = exports;
+  const before = new Uint8Array(memory.buffer.slice(0));
+  const result = __wbindgen_add_to_stack_pointer(-16);
+  decoder_new(result, 64, __wbindgen_malloc(1, 1), 1, 0);
+  __wbg_decoder_free(new Int32Array(memory.buffer)[result / 4]);
+  __wbindgen_add_to_stack_pointer(16);
+  return preinitialized(bytes, before, new Uint8Array(memory.buffer));
+}
+let tables;
+
 /**
  * esbuild plugin: the decoder's WebAssembly goes into the bundle, so that one file runs in Node, in a page and in a
  * web worker. Unbundled (vitest) the same import takes the package as it is.
@@ -29,5 +46,9 @@ export const icedX86Plugin = {
       contents: withoutFileSystem(await readFile(path, 'utf8'), path),
       loader: 'js',
     }));
+    build.onLoad({ filter: /[\\/]iced_x86_bg\.wasm$/ }, async ({ path }) => {
+      tables ??= decoderWithTables(path);
+      return { contents: await tables, loader: 'binary' };
+    });
   },
 };
