@@ -32,12 +32,16 @@ export const SlowStatus = {
 } as const;
 
 /** Added to the size of a slow access: it is, or goes on to be, a write. */
-export const FOR_WRITE = 32;
+export const FOR_WRITE = 64;
 /** Added to the size of a slow access that must be carried out: there is no fast path to go back to. */
-export const WITHOUT_RETRY = 64;
+export const WITHOUT_RETRY = 128;
 /** Added to the size of a slow write that is not to be made: it only faults as the write would. */
-export const PROBE = 128;
-export const SIZE_MASK = 31;
+export const PROBE = 256;
+/** Added to the size of a slow access that is to the stack, whatever the instruction's memory operand is. */
+export const ON_STACK = 512;
+/** Added to the size of a slow access that is the first half of one of twice the size. */
+export const FIRST_HALF = 1024;
+export const SIZE_MASK = 63;
 
 /** Instructions after which interpreted code comes back to the run loop, which so learns what is hot. */
 export const INTERPRETED_STRETCH = 30_000;

@@ -4,7 +4,7 @@ import { fieldAddress, gprAddress, segmentAddress, vectorAddress } from '../cpu/
 import type { InstructionForm } from '../isa/form.ts';
 import { HALF_BYTES } from '../isa/halves.ts';
 import type { OperandWidth } from '../isa/operand.ts';
-import type { AddressRef, RegisterRef, SegmentRef } from '../isa/operation.ts';
+import type { AddressRef, Operation, RegisterRef, SegmentRef } from '../isa/operation.ts';
 import { FunctionBody, memoryOp, op } from '../wasm/encoder.ts';
 import { Exit } from './exits.ts';
 import type { AddressingForm } from './operand-emitter.ts';
@@ -146,8 +146,8 @@ class HandlerEmitter extends OperationEmitter {
   }
 
   /** Outside of 64-bit code, #GP(0) also for a branch that is taken beyond the limit of CS. */
-  protected override checkBranch(condition: number | undefined): void {
-    super.checkBranch(condition);
+  protected override checkBranch(condition: number | undefined, operation: Operation): void {
+    super.checkBranch(condition, operation);
     if (this.form.segmentation === 'long') return;
     this.#emitBranchTarget(true);
     this.emitIsBeyondLimit();

@@ -4,6 +4,7 @@
  */
 import { Vector } from '../cpu/events.ts';
 import { SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
+import { SS } from '../cpu/state.ts';
 import { fieldAddress, segmentLayout } from '../cpu/state-layout.ts';
 import type { Expr } from '../expr/expr.ts';
 import type { OperandWidth } from '../isa/operand.ts';
@@ -17,7 +18,7 @@ import type {
   StoreStatement,
 } from '../isa/operation.ts';
 import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
-import { FOR_WRITE, PROBE, SlowStatus, WITHOUT_RETRY } from './exits.ts';
+import { FIRST_HALF, FOR_WRITE, ON_STACK, PROBE, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { emitFastTlbLookup, emitHostAddress, emitTlbBase } from './fast-tlb-emitter.ts';
 import { FlagsEmitter } from './flags-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
@@ -63,7 +64,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     body.block().block();
     this.emitHostLookup(linear, width, forWrite);
     body.branchIf(0);
-    this.#slowAccess(SharedFunction.slowRead, linear, width / 8 + (forWrite ? FOR_WRITE : 0));
+    this.#slowAccess(SharedFunction.slowRead, linear, sizeOf(statement) + (forWrite ? FOR_WRITE : 0));
     body.i32(SCRATCH_ADDRESS);
     loadValue(body, width);
     body.set(value);
@@ -78,19 +79,28 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   }
 
   /** Finds the place of a store to come, or faults as it would. Where no fast store is possible, the host address is 0. */
-  #emitProbe({ address, width, alignment }: ProbeStatement): void {
+  #emitProbe(statement: ProbeStatement): void {
     const { body } = this;
+    const { address, width, alignment } = statement;
     const linear = this.emitLinear(address, width, true);
     this.emitAlignmentCheck(linear, alignment);
     const host = body.local(I32);
     body.block().block();
     this.emitHostLookup(linear, width, true);
     body.branchIf(0);
-    this.#slowAccess(SharedFunction.slowWrite, linear, width / 8 + PROBE);
+    this.#slowAccess(SharedFunction.slowWrite, linear, sizeOf(statement) + PROBE);
     body.i32(0).set(host).branch(1).end();
     this.emitHostAddress(linear);
     body.set(host).end();
     this.linears.set(addressKey(address), { linear, host });
+  }
+
+  /** Faults as stores to come would; they look their addresses up anew. */
+  protected emitStoreFaults(stores: readonly StoreStatement[]): void {
+    for (const { address, width, alignment } of stores) {
+      this.#emitProbe({ kind: 'probe', address, width, alignment });
+      this.linears.delete(addressKey(address));
+    }
   }
 
   /** #GP(0) for a linear address that is not a multiple of `alignment` bytes. */
@@ -120,7 +130,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     body.branchIf(0);
     body.i32(SCRATCH_ADDRESS).get(value);
     storeValue(body, width);
-    this.#slowAccess(SharedFunction.slowWrite, linear, width / 8, read === undefined);
+    this.#slowAccess(SharedFunction.slowWrite, linear, sizeOf(statement), read === undefined);
     body.branch(1).end();
     if (read) body.get(host);
     else this.emitHostAddress(linear);
@@ -159,7 +169,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
 
   #checkSegment(address: AddressRef, offset: number, width: OperandWidth, forWrite: boolean): void {
     const { body } = this;
-    const bytes = width / 8;
+    const bytes = extentOf(address) ?? width / 8;
     body.get(offset);
     if (bytes > 1) body.i64(BigInt(bytes - 1)).emit(op.i64Add);
     this.emitSegmentAddress(address);
@@ -257,6 +267,15 @@ function expressionId(expr: Expr | undefined): number {
 }
 
 /** Same key, same address: a store to what was read for writing needs no second look-up. */
+const extentOf = (address: AddressRef): number | undefined =>
+  address.kind === 'operand' ? address.extentBytes : undefined;
+
+/** The size of a slow access in bytes, with what else has to be known of it. */
+function sizeOf({ address, width }: Pick<LoadStatement, 'address' | 'width'>): number {
+  const isOnStack = address.kind === 'computed' && address.segment.kind === 'fixed' && address.segment.index === SS;
+  return width / 8 + (isOnStack ? ON_STACK : 0) + (extentOf(address) === undefined ? 0 : FIRST_HALF);
+}
+
 export function addressKey(address: AddressRef): string {
   return address.kind === 'operand'
     ? `operand${address.position}+${expressionId(address.plus)}`

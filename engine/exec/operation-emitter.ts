@@ -29,9 +29,9 @@ export abstract class OperationEmitter extends MemoryEmitter {
       if (condition && locals.condition !== undefined) this.#evaluateInto(condition, locals.condition);
       if (target && locals.target !== undefined) {
         this.#evaluateInto(target, locals.target);
-        this.#checkTarget(locals.target);
+        this.#checkTarget(locals.target, operation);
       }
-      if (transfer?.kind === 'direct') this.checkBranch(locals.condition);
+      if (transfer?.kind === 'direct') this.checkBranch(locals.condition, operation);
       for (const store of operation.stores) this.emitStore(store);
       this.#commit(operation);
     };
@@ -41,14 +41,17 @@ export abstract class OperationEmitter extends MemoryEmitter {
   }
 
   /** #GP(0) for an indirect transfer beyond the code segment's limit, or to an address that is not canonical. */
-  #checkTarget(target: number): void {
+  #checkTarget(target: number, operation: Operation): void {
     const { body } = this;
-    const fault = () => this.emitFault(Vector.GP, 0);
-    if (this.form.segmentation === 'long') return emitUnlessCanonical(body, target, fault);
+    const faultAfterStores = () => {
+      this.#tryStores(operation);
+      this.emitFault(Vector.GP, 0);
+    };
+    if (this.form.segmentation === 'long') return emitUnlessCanonical(body, target, faultAfterStores);
     body.get(target);
     this.emitIsBeyondLimit();
     body.if();
-    fault();
+    this.emitFault(Vector.GP, 0);
     body.end();
   }
   /** Makes of an i64 in CS's segment whether it is beyond its limit. */
@@ -57,7 +60,7 @@ export abstract class OperationEmitter extends MemoryEmitter {
   }
 
   /** #GP(0) for a direct branch that is taken to an address that is not canonical: at the branch, as on silicon. */
-  protected checkBranch(condition: number | undefined): void {
+  protected checkBranch(condition: number | undefined, operation: Operation): void {
     const { branchesAstray } = this.form;
     if (!branchesAstray) return;
     const { body } = this;
@@ -65,8 +68,14 @@ export abstract class OperationEmitter extends MemoryEmitter {
     else body.get(condition);
     if (branchesAstray === 'wide') emitHas57Bits(body).emit(op.i32Eqz, op.i32And);
     body.if();
+    this.#tryStores(operation);
     this.emitFault(Vector.GP, 0);
     body.end();
+  }
+
+  /** In 64-bit mode, CALL checks its stack before its target (SDM volume 2, "CALL", Operation). */
+  #tryStores({ stores }: Operation): void {
+    if (stores.length > 0) this.scoped(() => this.emitStoreFaults(stores));
   }
 
   #guarded(guard: Expr<1>, emitAll: () => void): void {

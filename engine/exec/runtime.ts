@@ -21,7 +21,7 @@ import { Access } from '../mmu/access.ts';
 import { FillResult, type Mmu } from '../mmu/mmu.ts';
 import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
 import type { CodeCache } from './code-cache.ts';
-import { Exit, FOR_WRITE, PROBE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
+import { Exit, FIRST_HALF, FOR_WRITE, ON_STACK, PROBE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { callFunction } from './pure-functions.ts';
 import { record } from './record.ts';
 
@@ -132,13 +132,13 @@ export class Runtime {
       this.#checkSegment(offset, segment, size);
       return 0;
     } catch (event) {
-      this.#fail(event, recordAddress);
+      this.#fail(event, recordAddress, size);
       return 1;
     }
   }
 
-  #fail(event: unknown, recordAddress: number): void {
-    this.pendingEvent = this.#isStackFault(event, recordAddress) ? SS_(0) : event;
+  #fail(event: unknown, recordAddress: number, size: number): void {
+    this.pendingEvent = this.#isStackFault(event, recordAddress, size) ? SS_(0) : event;
   }
 
   /** The instruction joined with the state, and its function; kept, as it is asked for at each execution. */
@@ -171,6 +171,10 @@ export class Runtime {
   /** A RAM page enters the fast TLB and the access is made there; what cannot be there is carried out here. */
   #access(linear: LinearAddress, size: number, recordAddress: number, store: boolean): number {
     const bytes = size & SIZE_MASK;
+    if (size & FIRST_HALF && !this.#parts.mmu.isCanonical(plus(linear, 2 * bytes - 1))) {
+      this.#fail(GP(0), recordAddress, size);
+      return SlowStatus.Event;
+    }
     if ((size & WITHOUT_RETRY) === 0 && offsetInPage(linear) + bytes <= PAGE_BYTES) {
       const { mmu } = this.#parts;
       this.currentRecord = recordAddress;
@@ -178,7 +182,7 @@ export class Runtime {
       this.currentRecord = 0;
       if (filled === FillResult.Filled && !this.stopRequested) return SlowStatus.Retry;
       if (filled === FillResult.Failed) {
-        this.#fail(mmu.takeFailure(), recordAddress);
+        this.#fail(mmu.takeFailure(), recordAddress, size);
         return SlowStatus.Event;
       }
     }
@@ -191,7 +195,7 @@ export class Runtime {
       if (store) this.#write(linear, size);
       else this.#read(linear, size);
     } catch (event) {
-      this.#fail(event, recordAddress);
+      this.#fail(event, recordAddress, size);
       return SlowStatus.Event;
     } finally {
       this.currentRecord = 0;
@@ -200,10 +204,10 @@ export class Runtime {
   }
 
   /** The MMU reports non-canonical addresses as #GP(0); those of stack accesses are #SS(0). */
-  #isStackFault(event: unknown, recordAddress: number): boolean {
+  #isStackFault(event: unknown, recordAddress: number, size: number): boolean {
     if (!(event instanceof GuestFault) || event.vector !== Vector.GP) return false;
     const { codeSize, memory } = (this.codeCache as CodeCache).instructionOf(recordAddress);
-    return codeSize === 64 && (memory ? memory.segment === SS : true);
+    return codeSize === 64 && ((size & ON_STACK) !== 0 || memory?.segment === SS);
   }
 
   #read(linear: LinearAddress, size: number): void {

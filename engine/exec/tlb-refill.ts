@@ -100,6 +100,8 @@ const wideOf = {
 } as const;
 /** Numbers hold the addresses that are sign-extended from bit 52 (isa/linear-address.ts). */
 const NUMBER_SHIFT = 11n;
+/** In bytes: nearer to the end of the canonical addresses, an operand accessed by halves may reach beyond it. */
+const LARGEST_OPERAND = 32n;
 
 /**
  * (linear, size, record) → what says that the fast TLB has the page now, if the refill could do it; that an event ended
@@ -112,6 +114,12 @@ function slowAccess(slowly: keyof typeof wideOf): Uint8Array {
   f.block();
   f.get(size).i32(WITHOUT_RETRY).emit(op.i32And).branchIf(0);
   emitUnlessCanonical(f, linear, () => f.branch(2));
+  const last = f.local(I64);
+  f.get(linear)
+    .i64(LARGEST_OPERAND - 1n)
+    .emit(op.i64Add)
+    .set(last);
+  emitUnlessCanonical(f, last, () => f.branch(2));
   f.get(linear)
     .emit(op.i32WrapI64)
     .i32(PAGE_BYTES - 1)

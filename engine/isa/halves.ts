@@ -8,6 +8,7 @@ export const HALF_BYTES = 16;
 
 export const halvesOf = ({ halves }: Operand): readonly Half[] => (halves === 2 ? [0, 1] : [0]);
 
-export function halfAddress({ position }: Operand, half: Half): AddressRef {
-  return half === 0 ? { kind: 'operand', position } : { kind: 'operand', position, plus: constant(64, HALF_BYTES) };
+export function halfAddress({ position, halves }: Operand, half: Half): AddressRef {
+  if (half === 1) return { kind: 'operand', position, plus: constant(64, HALF_BYTES) };
+  return halves === 2 ? { kind: 'operand', position, extentBytes: 2 * HALF_BYTES } : { kind: 'operand', position };
 }

@@ -34,9 +34,12 @@ export type RegisterRef =
 /** Segment of an access: that of the instruction's memory operand (override applied), or a fixed one (0 = ES …). */
 export type SegmentRef = { readonly kind: 'operand' } | { readonly kind: 'fixed'; readonly index: number };
 
-/** An address: a memory operand, moved by `plus` if given; or a segment and an offset already cut to address size. */
+/**
+ * An address: a memory operand, moved by `plus` if given; or a segment and an offset already cut to address size. Where an
+ * operand is accessed in parts, its first one faults for all `extentBytes` if these are not all in the segment, or canonical.
+ */
 export type AddressRef =
-  | { readonly kind: 'operand'; readonly position: number; readonly plus?: Expr<64> }
+  | { readonly kind: 'operand'; readonly position: number; readonly plus?: Expr<64>; readonly extentBytes?: number }
   | { readonly kind: 'computed'; readonly segment: SegmentRef; readonly offset: Expr<64> };
 
 /** Where a temp's value comes from. */

@@ -14,6 +14,7 @@ import type {
   FlagsCommit,
   LoadStatement,
   Operation,
+  ProbeStatement,
   RaiseStatement,
   ReadStatement,
   RegisterRef,
@@ -28,6 +29,8 @@ export interface OracleAccess {
   readonly segment: number;
   readonly offset: bigint;
   readonly bytes: number;
+  /** Of the whole operand that begins here, if that is more. */
+  readonly extentBytes?: number | undefined;
   /** A store, or the load of something that will be stored to. */
   readonly forWrite: boolean;
   /** #GP(0) unless the linear address is a multiple of so many bytes. */
@@ -136,8 +139,12 @@ class Execution {
   #read(statement: ReadStatement): void {
     const machine = this.#machine;
     if (statement.kind === 'load') this.#loads.set(statement, machine.read(this.#access(statement)));
-    else if (statement.kind === 'probe') machine.probe(this.#access({ ...statement, forWrite: true }));
+    else if (statement.kind === 'probe') this.#probe(statement);
     else if (this.#value(statement.condition)) this.#raise(statement);
+  }
+
+  #probe(place: Pick<ProbeStatement, 'address' | 'width' | 'alignment'>): void {
+    this.#machine.probe(this.#access({ ...place, forWrite: true }));
   }
 
   #raise({ vector, errorCode, leaves = [], instead }: RaiseStatement): never {
@@ -251,7 +258,7 @@ class Execution {
     const named = this.#instruction.memory?.segment ?? 0;
     if (address.kind === 'operand') {
       const offset = this.#effectiveAddress(address.plus ? this.#value(address.plus) : 0n);
-      return { segment: named, offset, bytes, forWrite, alignment };
+      return { segment: named, offset, bytes, forWrite, alignment, extentBytes: address.extentBytes };
     }
     const segment = address.segment.kind === 'fixed' ? address.segment.index : named;
     return { segment, offset: this.#value(address.offset), bytes, forWrite, alignment };
@@ -289,12 +296,14 @@ class Execution {
   }
 
   #checked(target: bigint): bigint {
-    const inside =
-      this.#instruction.codeSize === 64
-        ? isSignExtended(linearAddressOf(target), this.#machine.fiveLevelPaging ?? false)
-        : target <= this.#machine.codeSegmentLimit;
-    if (!inside) throw new OracleException(GENERAL_PROTECTION, 0);
-    return target;
+    const isLong = this.#instruction.codeSize === 64;
+    const inside = isLong
+      ? isSignExtended(linearAddressOf(target), this.#machine.fiveLevelPaging ?? false)
+      : target <= this.#machine.codeSegmentLimit;
+    if (inside) return target;
+    // In 64-bit mode, CALL checks its stack before its target.
+    if (isLong) for (const store of this.#operation.stores) this.#probe(store);
+    throw new OracleException(GENERAL_PROTECTION, 0);
   }
 }
 

@@ -43,6 +43,21 @@ const rows: Row[] = [
     mode: 64,
     row: 'code 666666666666666666666666f001c0 666666666666666666666666f001c0\n f=202 > rip=100800 exc=6',
   },
+  {
+    name: 'an operand of 256 bits faults as a whole for the limit of its segment, before its page',
+    mode: 32,
+    row: 'code c4e1fdd441e4 c4e1fdd441e4\n ecx=0 f=202 > rip=100800 exc=13,0',
+  },
+  {
+    name: 'POP to memory from a stack that is not canonical is #SS',
+    mode: 64,
+    row: 'code 4df25c8f4364 4df25c8f4364\n f=202 > rsp=e042a40567c92b8c rip=100803 exc=12,0',
+  },
+  {
+    name: 'CALL faults for its stack before it does for a target that is not canonical',
+    mode: 64,
+    row: 'code 4094f3f367ff11 4094f3f367ff11\n rcx=300200 f=202 > rax=300800 rsp=a4a5a6a7 rip=100802 exc=14,6,a4a5a69f',
+  },
 ];
 
 test.each(rows)('$name', ({ mode, row }) => {

@@ -71,7 +71,7 @@ class Definedness {
   before(instruction: Instruction, mode: Mode, gpr: readonly bigint[], input: FuzzCase['input']): void {
     const mnemonic = Mnemonic[instruction.mnemonic] as string;
     this.executed.push(mnemonic);
-    const reason = reasonNotHeld(instruction, mode);
+    const reason = reasonNotHeld(instruction, mode, gpr);
     this.notHeld ??= reason;
     this.tellsOfTheMachine ||= reason === TELLS_OF_THE_MACHINE;
     this.changesMore = reason !== undefined && CHANGES_MORE.has(reason);

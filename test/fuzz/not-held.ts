@@ -1,5 +1,14 @@
 /** What the fuzzer does not hold against the real CPU, and why: CPUs differ, or the operating system has a say. */
-import { Code, CpuidFeature, DecoderOptions, type Instruction, Mnemonic, OpKind, Register } from 'iced-x86';
+import {
+  Code,
+  CpuidFeature,
+  DecoderOptions,
+  type Instruction,
+  Mnemonic,
+  OpKind,
+  Register,
+  RegisterExt,
+} from 'iced-x86';
 import { isPrefix } from '../../engine/isa/prefixes.ts';
 import type { Mode } from '../vectors/layout.ts';
 import { withInstruction } from './fuzz-case.ts';
@@ -21,23 +30,28 @@ const MNEMONICS: readonly (readonly [RegExp, string])[] = [
     /^(Fn?(stenv|save)|Fldenv|Frstor|Fxsave(64)?|Fxrstor(64)?|Xsave.*|Xrstor.*)$/,
     'AMD processors save the pointers of the x87 only sometimes',
   ],
-  [/^Bs[fr]$/, 'a source of zero leaves more or less of the destination'],
-  [/^Enter/, 'what is stored before a fault differs'],
-  [/^Reservednop|^Prefetch/, 'AMD processors have no form with a register'],
   [/^Popf[dq]?$/, 'may set TF and AC'],
-  [/^Sha/, 'AMD processors do not ask for alignment'],
+  [/^Vmcall$/, 'the hypervisor below answers'],
 ];
 const STRING = /^(Movs|Stos|Lods|Scas|Cmps)[bwdq]$/;
 /** Present in AMD processors only. */
-const AMD_ONLY = /^(SSE4A|SVM|SKINIT|SEV.*|SNP|INVLPGB|CET.*|PKU|OSPKE|MONITORX)$/;
+const AMD_ONLY = /^(SSE4A|SVM|SKINIT.*|SEV.*|SNP|INVLPGB|CET.*|PKU|OSPKE|MONITORX)$/;
 
-/** Undefined if the result may be held against another processor's. */
-export function reasonNotHeld(instruction: Instruction, mode: Mode): string | undefined {
+/** Outside of 64-bit mode VEX.W is ignored (SDM volume 2, "PEXTRB/PEXTRD/PEXTRQ"). */
+const MAY_HAVE_W = /^VEX_Vp(extr|insr)d_/;
+
+/** Undefined if the result may be held against another processor's; `gpr` are the registers before the instruction. */
+export function reasonNotHeld(instruction: Instruction, mode: Mode, gpr: readonly bigint[]): string | undefined {
   const mnemonic = Mnemonic[instruction.mnemonic] as string;
   const form = Code[instruction.code] as string;
   const byName = MNEMONICS.find(([pattern]) => pattern.test(mnemonic));
   if (byName) return byName[1];
   if (form === 'Bswap_r16') return 'the result is undefined';
+  if (/^Bs[fr]$/.test(mnemonic) && mayBeZero(instruction, gpr))
+    return 'a source of zero leaves more or less of the destination';
+  if (/^Reservednop|^Prefetch/.test(mnemonic) && hasRegister(instruction))
+    return 'AMD processors have no form with a register';
+  if (mode === 32 && MAY_HAVE_W.test(form)) return 'AMD processors do not ignore VEX.W';
   // Tried: REPNE LOOPE goes round as LOOPNE does.
   if (/^Loopn?e$/.test(mnemonic) && (instruction.hasRepnePrefix || instruction.hasRepePrefix))
     return 'AMD processors take the condition from the prefix';
@@ -57,6 +71,15 @@ export function reasonNotHeld(instruction: Instruction, mode: Mode): string | un
   return undefined;
 }
 
+const hasRegister = ({ op0Kind, op1Kind, opCount }: Instruction): boolean =>
+  op0Kind === OpKind.Register && (opCount < 2 || op1Kind === OpKind.Register);
+
+function mayBeZero({ op1Kind, op1Register }: Instruction, gpr: readonly bigint[]): boolean {
+  if (op1Kind !== OpKind.Register) return true;
+  const bits = 8 * RegisterExt.size(op1Register);
+  return BigInt.asUintN(bits, gpr[RegisterExt.number(op1Register)] ?? 0n) === 0n;
+}
+
 const SMALL = new Set([OpKind.MemorySegESI, OpKind.MemoryESEDI]);
 const hasSmallAddresses = (instruction: Instruction): boolean =>
   SMALL.has(instruction.op0Kind) || SMALL.has(instruction.op1Kind);
@@ -70,11 +93,19 @@ const features = (instruction: Instruction): string[] =>
 /** Whether AMD's processors decode the bytes in another way. */
 export const decodesOtherwise = (bytes: Uint8Array, mode: Mode): boolean =>
   withInstruction(bytes, mode, identity) !== withInstruction(bytes, mode, identity, DecoderOptions.AMD) ||
-  mayBeXop(bytes, mode);
+  mayBeXop(bytes, mode) ||
+  isLockedVerw(bytes, mode);
 /** 8F with such a second byte begins XOP forms there, which are longer than the POP of an undefined form. */
 function mayBeXop(bytes: Uint8Array, mode: Mode): boolean {
   const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
   return bytes[opcode] === 0x8f && ((bytes[opcode + 1] ?? 0) & 0x1f) >= 8;
+}
+/** LOCK VERW with memory was found to be executed there. */
+function isLockedVerw(bytes: Uint8Array, mode: Mode): boolean {
+  const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
+  const [first, group, modrm = 0xff] = bytes.subarray(opcode);
+  const isVerw = first === 0x0f && group === 0 && (modrm & 0x38) === 0x28 && modrm < 0xc0;
+  return isVerw && bytes.subarray(0, opcode).includes(0xf0);
 }
 const identity = ({ code, length, isInvalid }: Instruction): string => `${code} ${length} ${isInvalid}`;
 

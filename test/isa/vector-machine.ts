@@ -79,10 +79,10 @@ export class VectorMachine implements OracleMachine {
   }
 
   /** The linear addresses of an access, after all its checks. */
-  #linear({ segment, offset, bytes, forWrite, alignment }: OracleAccess): number[] {
+  #linear({ segment, offset, bytes, extentBytes = bytes, forWrite, alignment }: OracleAccess): number[] {
     const { mode, input } = this.#vector;
     const violation = segment === SS ? 12 : 13;
-    const end = offset + BigInt(bytes - 1);
+    const end = offset + BigInt(extentBytes - 1);
     const last = mode === 64 ? BigInt.asUintN(64, end) : end;
     if (mode === 16 && last > 0xffffn) throw new OracleException(violation);
     if (mode === 32 && last > 0xffff_ffffn) throw new OracleException(violation, 0);

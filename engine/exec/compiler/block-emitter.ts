@@ -315,6 +315,8 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
   protected override emitFault(): void {
     this.leaveToInterpreter(this.#current);
   }
+  /** What faults is left to the interpreter as it is. */
+  protected override emitStoreFaults(): void {}
   protected override emitSlowSegmentCheck(): void {
     this.leaveToInterpreter(this.#current);
   }

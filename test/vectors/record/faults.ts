@@ -96,6 +96,14 @@ const ROWS_64: Row[] = [
   ['StackFault_non_canonical_through_rsp', '48 8b 04 24', { sp: NON_CANONICAL }],
   ['StackFault_push_non_canonical', '50', { sp: NON_CANONICAL + 0x100n }],
   ['StackFault_pop_non_canonical', '58', { sp: NON_CANONICAL + 0x100n }],
+  ['StackFault_pop_to_memory_from_non_canonical', '8f 03', { bx: BigInt(DATA_ADDRESS), sp: NON_CANONICAL + 0x100n }],
+  ['StackFault_push_memory_to_non_canonical', 'ff 33', { bx: BigInt(DATA_ADDRESS), sp: NON_CANONICAL + 0x100n }],
+  ['GeneralProtection_push_non_canonical_memory', 'ff 33', { bx: NON_CANONICAL }],
+  ['GeneralProtection_call_to_non_canonical', 'ff d3', { bx: NON_CANONICAL }],
+  ['PageFault_call_to_non_canonical_pushes_first', 'ff d3', { bx: NON_CANONICAL, sp: UNMAPPED }],
+  ['StackFault_call_to_non_canonical_pushes_first', 'ff d3', { bx: NON_CANONICAL, sp: NON_CANONICAL + 0x100n }],
+  ['GeneralProtection_32_bytes_end_non_canonical', 'c5 fd d4 03', { bx: NON_CANONICAL - 28n }],
+  ['GeneralProtection_32_bytes_written_end_non_canonical', 'c5 fc 11 03', { bx: NON_CANONICAL - 28n }],
   ['GeneralProtection_cmpxchg16b_not_aligned', '48 0f c7 0b', { bx: BigInt(DATA_ADDRESS + 8) }],
   ['InvalidOpcode_cmpxchg16b_of_a_register', '48 0f c7 c9'],
   ...'06 07 0e 16 17 1e 1f 27 2f 37 3f 60 61 ce d6'
@@ -109,6 +117,11 @@ const ROWS_64: Row[] = [
   ['NoFault_rex_before_a_prefix_is_ignored', '48 66 01 c8'],
   ['NoFault_repeated_rex', '48 40 01 c8'],
   ['NoFault_address_size_truncates', '67 8b 03', { bx: 0xdead_beef_0000_0000n + BigInt(DATA_ADDRESS) }],
+];
+
+const ROWS_32: Row[] = [
+  ['GeneralProtection_32_bytes_end_beyond_the_limit', 'c5 fd d4 03', { bx: 0xffff_ffe4n }],
+  ['GeneralProtection_32_bytes_written_end_beyond_the_limit', 'c5 fc 11 03', { bx: 0xffff_ffe4n }],
 ];
 
 const PRIVILEGED: Row[] = [
@@ -173,7 +186,7 @@ const ROWS_16: Row[] = [
 export function faultGroups(mode: Mode): Map<string, FaultCase[]> {
   const cases = (rows: Row[]) => rows.map((row) => toCase(mode, row));
   if (mode === 16) return new Map([['faults', cases(ROWS_16)]]);
-  if (mode === 32) return new Map([['faults', cases(FLAT_ROWS)]]);
+  if (mode === 32) return new Map([['faults', cases([...FLAT_ROWS, ...ROWS_32])]]);
   return new Map([
     ['faults', cases([...FLAT_ROWS, ...ROWS_64])],
     ['privileged', cases(PRIVILEGED)],
