@@ -7,8 +7,8 @@ import { systemInstructions } from '../../engine/cpu/system-table.ts';
 import { featuresOf } from '../../engine/isa/availability.ts';
 import { instructionSet } from '../../engine/isa/instruction-set.ts';
 import { firstDifference } from '../lockstep/compare.ts';
-import { guestFromSource } from '../lockstep/guest.ts';
-import { DEPARTURES, GUESTS, readRecorded } from '../lockstep/traces.ts';
+import { departuresOf, recordedGuest } from '../lockstep/named-guests.ts';
+import { GUESTS, readRecorded } from '../lockstep/traces.ts';
 import { vectorGroups, vectorText } from '../vectors/read-vectors.ts';
 
 const MODES = [16, 32, 64] as const;
@@ -89,8 +89,8 @@ export function steppedForms(): ReadonlySet<string> {
   const forms = new Set<string>();
   const onInstruction = (mode: Mode, code: number): void => void forms.add(`${mode} ${Code[code]}`);
   for (const [name, judge] of Object.entries(GUESTS)) {
-    const departures = DEPARTURES[judge];
-    const difference = firstDifference(guestFromSource(name), readRecorded(name), { departures, onInstruction });
+    const departures = departuresOf(name, judge);
+    const difference = firstDifference(recordedGuest(name), readRecorded(name), { departures, onInstruction });
     if (difference !== undefined) throw new Error(difference);
   }
   return forms;

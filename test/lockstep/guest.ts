@@ -24,8 +24,14 @@ export function guestFromSource(name: string): Guest {
 export function guestFromImage(name: string, image: Uint8Array, origin = ENTRY): Guest {
   const ram = new Uint8Array(RAM_BYTES);
   ram.set(image, origin);
-  return { name, ram, start: realMode() };
+  return guestFromRam(name, ram, ENTRY);
 }
+
+export const guestFromRam = (name: string, ram: Uint8Array, entry: number): Guest => ({
+  name,
+  ram,
+  start: { ...realMode(), rip: BigInt(entry) },
+});
 
 const attributesOf = (name: string): bigint => ({ cs: ACCESSED_CODE, ldtr: LDT, tr: BUSY_TSS })[name] ?? ACCESSED_DATA;
 

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { firstDifference } from './compare.ts';
-import { guestFromSource } from './guest.ts';
+import { departuresOf, recordedGuest } from './named-guests.ts';
 import { readTrace, writeTrace } from './trace.ts';
-import { DEPARTURES, GUESTS, readRecorded } from './traces.ts';
+import { GUESTS, readRecorded } from './traces.ts';
 
 describe.each(Object.entries(GUESTS))('the guest %s, as it was stepped under %s', (name, judge) => {
-  const departures = DEPARTURES[judge];
-  const guest = guestFromSource(name);
+  const departures = departuresOf(name, judge);
+  const guest = recordedGuest(name);
 
   it('was recorded from the start to the end', () => {
     const steps = readRecorded(name);

@@ -14,6 +14,9 @@ export const GUESTS: Readonly<Record<string, Judge>> = {
   protected: 'kvm',
   rings: 'qemu',
   long: 'qemu',
+  'random-16': 'qemu',
+  'random-32': 'qemu',
+  'random-64': 'qemu',
 };
 
 /** What they do not show. */
@@ -23,6 +26,6 @@ const fileOf = (name: string): string => path.resolve(`test/lockstep/data/${name
 
 export const readRecorded = (name: string): Step[] => readTrace(gunzipSync(readFileSync(fileOf(name))).toString());
 
-export function record(name: string, steps: readonly Step[]): void {
+export function recordTrace(name: string, steps: readonly Step[]): void {
   writeFileSync(fileOf(name), gzipSync(writeTrace(steps), { level: 9 }));
 }

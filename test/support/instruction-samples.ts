@@ -15,13 +15,13 @@ const FIRST_REGISTER_MODRMS = Array.from({ length: 8 }, (_, reg) => 0xc0 | (8 * 
 const ALL_REGISTER_MODRMS = Array.from({ length: 64 }, (_, n) => 0xc0 | n);
 const TAIL = [0x91, ...new Array<number>(9).fill(0)];
 
-/** The first encoding that each form has in a mode. */
-export function instructionSamples(mode: Mode): InstructionSample[] {
+/** The first encoding that each form has in a mode, with registers or with memory if it can have both. */
+export function instructionSamples(mode: Mode, operand: 'register' | 'memory' = 'register'): InstructionSample[] {
   const found = new Map<Code, InstructionSample>();
   const instruction = new Instruction();
   try {
     for (const { head, modrms } of opcodes(mode)) {
-      for (const modrm of modrms) {
+      for (const modrm of operand === 'memory' ? [...modrms].reverse() : modrms) {
         const bytes = Uint8Array.from([...head, modrm, ...TAIL]);
         const length = decodeInto(instruction, bytes, mode);
         const { code } = instruction;

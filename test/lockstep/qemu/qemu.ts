@@ -13,6 +13,8 @@ const RAM_BYTES = 0x10_0000;
 const STEP_LIMIT_MS = 20_000;
 const HLT = 'f4';
 const STOPPED = /^T05/;
+/** A triple fault ends it. */
+const EXITED = /^W/;
 
 /** Why a guest cannot be stepped under QEMU here; undefined if it can. */
 export const whyNoQemu = (): string | undefined =>
@@ -79,6 +81,10 @@ class Stepper {
           break;
         }
         const stopped = await within(this.#gdb.request('s'), before);
+        if (EXITED.test(stopped)) {
+          steps.push({ state: before.state, changes: [], end: 'shut down' });
+          break;
+        }
         if (!STOPPED.test(stopped)) throw new Error(`${this.#guest.name}: expected a step, found ${stopped}`);
         steps.push({ ...(await this.#state()), changes: this.#changes() });
       }
