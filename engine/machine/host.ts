@@ -35,7 +35,7 @@ import { availabilityOf } from '../isa/availability.ts';
 import { writeLinearAddress } from '../isa/linear-address.ts';
 import { Mmu } from '../mmu/mmu.ts';
 import { PhysicalMemory } from '../mmu/physical-memory.ts';
-import { type SavedTranslations, TranslationContext } from '../mmu/translation.ts';
+import { type SavedTranslations, TranslationContext } from '../mmu/translation-context.ts';
 import { Svm } from '../svm/svm.ts';
 import { svmMsrs } from '../svm/svm-msrs.ts';
 import { vmxCapabilityMsrs } from '../vmx/capability-msrs.ts';

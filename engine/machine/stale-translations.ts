@@ -5,7 +5,7 @@
 import type { LinearAddress } from '../isa/linear-address.ts';
 import { Access, type Privilege } from '../mmu/access.ts';
 import type { EntryFormat } from '../mmu/paging-structures.ts';
-import type { TranslationAudit } from '../mmu/translation.ts';
+import type { TranslationAudit } from '../mmu/translation-context.ts';
 import { Outcome, Walk, type WalkTrace } from '../mmu/walk.ts';
 import { common, hex } from './event-descriptions.ts';
 import type { Host } from './host.ts';

@@ -16,7 +16,7 @@ import { Access, Privilege } from './access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
 import { WATCH } from './physical-memory.ts';
 import { SUB_PAGE_BYTES } from './sub-page-permissions.ts';
-import type { ApicAccessPage, SavedTranslations, TranslationAudit } from './translation.ts';
+import type { ApicAccessPage, SavedTranslations, TranslationAudit } from './translation-context.ts';
 import { TranslationControl } from './translation-control.ts';
 import { EptOption, Outcome } from './walk.ts';
 

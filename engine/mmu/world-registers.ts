@@ -4,7 +4,7 @@ import { readSigned, writeInteger } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import type { World } from './fast-tlb.ts';
 import { PagingMode, pagingMode } from './paging-structures.ts';
-import type { TranslationContext } from './translation.ts';
+import type { TranslationContext } from './translation-context.ts';
 
 /**
  * Everything that fast translations depend on but the privilege, as it was. The control registers are kept where compiled

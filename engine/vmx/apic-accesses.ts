@@ -2,7 +2,7 @@
 import { VmExit } from '../cpu/events.ts';
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { Access } from '../mmu/access.ts';
-import type { ApicAccessPage } from '../mmu/translation.ts';
+import type { ApicAccessPage } from '../mmu/translation-context.ts';
 import { SECONDARY } from './controls.ts';
 import { ExitReason } from './exit-reasons.ts';
 import { VIRTUAL_APIC, type VirtualApic } from './virtual-apic.ts';

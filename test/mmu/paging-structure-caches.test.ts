@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { tlbEntries } from '../../engine/inspect/tlb.ts';
 import { Access } from '../../engine/mmu/access.ts';
 import { PagingMode } from '../../engine/mmu/paging-structures.ts';
-import { TranslationContext } from '../../engine/mmu/translation.ts';
+import { TranslationContext } from '../../engine/mmu/translation-context.ts';
 import { InveptType, InvpcidType, InvvpidType } from '../../engine/mmu/translation-control.ts';
 import { bootSource } from '../support/source-guests.ts';
 import {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Access, MappingFlag, Privilege } from '../../engine/mmu/access.ts';
 import { Cr4, PagingMode } from '../../engine/mmu/paging-structures.ts';
 import { NO_EPT } from '../../engine/mmu/tlb.ts';
-import { TranslationContext } from '../../engine/mmu/translation.ts';
+import { TranslationContext } from '../../engine/mmu/translation-context.ts';
 import {
   bench,
   CR3,
