@@ -88,6 +88,9 @@ function farther(value: bigint): bigint {
   return value < BEYOND && BEYOND - value < 0x1000n ? value + END_OF_ADDRESSES : value;
 }
 
+/** The last canonical address, of those processors too that have no linear addresses of 57 bits. */
+const nearer = (value: bigint): bigint => (value === (1n << 56n) - 1n ? (1n << 47n) - 1n : value);
+
 const lineOf = (kind: string, number: number | bigint, value: bigint): string =>
   `        dd ${kind}, ${hex(number)}\n        dq ${hex(value)}`;
 
@@ -121,7 +124,7 @@ function fieldLines(before: Fields, after: Fields, isBroken: boolean): string[] 
   return vmcsFields.flatMap(({ name, encoding }) => {
     const [was = 0n, is = 0n] = [before.get(name), after.get(name)];
     if (was === is || name === 'Host RSP') return [];
-    const wide = isBroken && widthBitsOf(encoding) === 64 ? farther(is) : is;
+    const wide = widthBitsOf(encoding) < 64 ? is : isBroken ? farther(is) : nearer(is);
     return [byBits.has(name) ? lineOf('CHANGE_BITS', encoding, was ^ wide) : lineOf('CHANGE_FIELD', encoding, wide)];
   });
 }
