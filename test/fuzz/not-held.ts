@@ -31,6 +31,7 @@ const MNEMONICS: readonly (readonly [RegExp, string])[] = [
     'AMD processors save the pointers of the x87 only sometimes',
   ],
   [/^Popf[dq]?$/, 'may set TF and AC'],
+  [/^Sha/, 'AMD processors do not ask for alignment'],
   [/^Vmcall$/, 'the hypervisor below answers'],
 ];
 const STRING = /^(Movs|Stos|Lods|Scas|Cmps)[bwdq]$/;
