@@ -66,8 +66,8 @@ export interface PagingRoots {
 
 /** The roots of the trees of an address space. `guest` is undefined without paging, `ept` without EPT. */
 export function pagingRoots(mmu: Mmu, space: AddressSpace = mmu.currentSpace()): PagingRoots {
-  const hasRegisters = space.mode === PagingMode.PAE;
-  const level = hasRegisters ? PDPTE_REGISTER : mmu.walker.formats[space.mode]?.levels[0];
+  const hasRegisters = space.mode === PagingMode.PAE && !space.ept?.nested;
+  const level = hasRegisters ? PDPTE_REGISTER : mmu.walker.formatOf(space).levels[0];
   const guest: PagingTable | undefined = level && {
     structure: 'guest',
     level: level.name,
@@ -103,7 +103,7 @@ export function pagingChildren(mmu: Mmu, table: PagingTable, space: AddressSpace
 }
 
 function levelsOf({ walker }: Mmu, tree: Tree, space: AddressSpace): readonly EntryFormat[] {
-  if (tree === 'guest') return walker.formats[space.mode]?.levels ?? [];
+  if (tree === 'guest') return walker.formatOf(space).levels;
   const { ept } = space;
   if (tree === 'EPT') return walker.ept.formatOf(ept ?? { levels: 4 }).levels;
   return (ept?.nested && walker.ept.nested?.formatOf(ept.nested).levels) ?? [];

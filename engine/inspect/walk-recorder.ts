@@ -72,7 +72,7 @@ export class WalkRecorder implements WalkTrace {
   eptEntry(format: EntryFormat, index: number, address: number, low: number, high: number): void {
     if (format.shift === this.#firstShift) this.#beginEptTranslation();
     const entry = decodeEntry(this.#ept, format, low, high);
-    this.#eptRights &= this.#ept.structure === 'EPT' ? low : nestedRights(entry, low);
+    this.#eptRights &= this.#ept.structure === 'EPT' ? low : nestedRights(format, entry, low);
     this.#pending.push({
       table: 'EPT',
       level: format.name,
@@ -100,7 +100,7 @@ export class WalkRecorder implements WalkTrace {
     const entry = decodeEntry(this.#guest, format, low, high);
     const present = isPresent('guest', low);
     if (!present) this.#guestRights = 0;
-    else if (!isRegister) this.#guestRights &= rightsOf(entry, low);
+    else if (format.hasRights) this.#guestRights &= rightsOf(entry, low);
     this.steps.push({
       table: 'guest',
       level: format.name,
@@ -149,7 +149,8 @@ export class WalkRecorder implements WalkTrace {
 }
 
 /** What an entry of the host's tables allows a guest, in EptRight bits. */
-function nestedRights(entry: DecodedEntry, low: number): number {
+function nestedRights({ hasRights }: EntryFormat, entry: DecodedEntry, low: number): number {
+  if (!hasRights && low & Entry.P) return EptRight.All;
   if (!(low & Entry.P) || !(low & Entry.US)) return 0;
   const write = low & Entry.RW ? EptRight.Write : 0;
   return EptRight.Read | write | (flagOf(entry, 'XD') ? 0 : EptRight.Execute);

@@ -68,6 +68,14 @@ export class GuestWalker {
   }
 
   /**
+   * The levels of an address space. With nested paging, PAE paging has no PDPTE registers: the PDPTEs are read as other
+   * entries are (AMD64 APM volume 2, "Legacy PAE Mode").
+   */
+  formatOf({ mode, ept }: Pick<AddressSpace, 'mode' | 'ept'>): PagingFormat {
+    return ept?.nested && this.ept.nested ? this.ept.nested.formatOf({ mode }) : (this.formats[mode] as PagingFormat);
+  }
+
+  /**
    * Walks for an access to a linear address; `policy` are Policy bits. The results are in `walk`, whose `outcome` is
    * Mapped exactly if this returns true.
    */
@@ -90,12 +98,12 @@ export class GuestWalker {
       return this.#finish(space, linear, access, true, walk, cache);
     }
     let table = space.root;
-    if (space.mode === PagingMode.PAE) {
+    if (space.mode === PagingMode.PAE && !space.ept?.nested) {
       table = fromPdpteRegister(space, linear, walk);
       if (table < 0) return pageFault(walk, access, policy, 0);
     }
     if (!structures && this.#walkOrdinary(space, table, linear, access, policy, walk)) return true;
-    const format = this.formats[space.mode] as PagingFormat;
+    const format = this.formatOf(space);
     const nxReserved = space.executeDisable ? 0 : XD_HIGH;
     const { levels } = format;
     const known = structures?.caches.find(linear, structures.tag);
@@ -117,9 +125,10 @@ export class GuestWalker {
       if (hasReserved(level, mapsPage, low, high, nxReserved)) {
         return pageFault(walk, access, policy, PageFaultCode.P | PageFaultCode.RSVD);
       }
-      walk.flags &= rightsOf(low, high);
+      if (level.hasRights) walk.flags &= rightsOf(low, high);
       if (mapsPage) return this.#mapsPage(space, level, linear, access, policy, walk, cache, host, entry, low, high);
-      if (!(low & Entry.A) && !this.#setFlags(space, entry, host, low, Entry.A, walk, cache)) return false;
+      const isNew = level.hasRights && !(low & Entry.A);
+      if (isNew && !this.#setFlags(space, entry, host, low, Entry.A, walk, cache)) return false;
       table = (high & format.addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
       if (structures && walk.effects) remember(structures, level, depth, linear, table, walk.flags);
     }

@@ -27,8 +27,8 @@ export class NestedWalker {
     this.#formats = formats;
   }
 
-  /** The levels of the tables that N_CR3 points to. */
-  formatOf({ mode }: NestedPaging): PagingFormat {
+  /** The levels of tables in a mode, be they the host’s that N_CR3 points to or the guest’s. */
+  formatOf({ mode }: Pick<NestedPaging, 'mode'>): PagingFormat {
     return this.#formats[mode] as PagingFormat;
   }
 
@@ -52,9 +52,9 @@ export class NestedWalker {
       if (hasReserved(level, mapsPage, low, high, nxReserved)) {
         return fault(nested, rights, walk, PageFaultCode.P | PageFaultCode.RSVD);
       }
-      allowed &= rightsOf(low, high);
+      if (level.hasRights) allowed &= rightsOf(low, high);
       if (mapsPage) return this.#mapped(nested, level, guestPhysical, rights, walk, address, low, high, allowed);
-      setEntryFlags(this.#physical, walk, address, low, Entry.A);
+      if (level.hasRights) setEntryFlags(this.#physical, walk, address, low, Entry.A);
       table = (high & addressMaskHigh) * 0x1_0000_0000 + ((low & 0xffff_f000) >>> 0);
     }
     throw new Error('nested walk ran past the last level');

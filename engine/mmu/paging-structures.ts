@@ -48,6 +48,8 @@ export interface EntryFormat {
   readonly mayMapPage: boolean;
   /** Whether the entry always maps a page. */
   readonly isLast: boolean;
+  /** Whether the entry has rights and an accessed flag: the PDPTEs of PAE paging have none. */
+  readonly hasRights: boolean;
   readonly tableReservedLow: number;
   readonly tableReservedHigh: number;
   readonly pageReservedLow: number;
@@ -90,6 +92,7 @@ function entryFormat(spec: FormatSpec): EntryFormat {
     entryBytes,
     mayMapPage,
     isLast,
+    hasRights: true,
     tableReservedLow: tableReserved[0],
     tableReservedHigh: tableReserved[1],
     pageReservedLow: pageReserved[0],
@@ -174,6 +177,7 @@ export const PDPTE_REGISTER: EntryFormat = {
     pageReserved: [0, 0],
   }),
   entries: 4,
+  hasRights: false,
 };
 
 /** Formats by PagingMode. `physicalAddressBits` is MAXPHYADDR, 36 to 48. */
@@ -188,7 +192,7 @@ export function guestFormats(physicalAddressBits: number, pages1GB = true): read
   ];
 }
 
-/** The formats of nested paging: with PAE paging, the four PDPTEs are read from memory. */
+/** The formats of nested paging, of host and guest: with PAE paging, the four PDPTEs are read from memory. */
 export function nestedFormats(formats: readonly PagingFormat[], physicalAddressBits: number): readonly PagingFormat[] {
   const reserved = [PDPTE_RESERVED_LOW, pdpteReservedHigh(physicalAddressBits)] as const;
   const pdpte = entryFormat({
@@ -201,7 +205,9 @@ export function nestedFormats(formats: readonly PagingFormat[], physicalAddressB
     pageReserved: reserved,
   });
   return formats.map((format, mode) =>
-    mode === PagingMode.PAE ? { ...format, levels: [{ ...pdpte, entries: 4 }, ...format.levels] } : format,
+    mode === PagingMode.PAE
+      ? { ...format, levels: [{ ...pdpte, entries: 4, hasRights: false }, ...format.levels] }
+      : format,
   );
 }
 

@@ -49,7 +49,7 @@ export class TranslationControl extends PeekableTranslation {
    */
   writeCr3(value: number, noFlush = false): void {
     const { cr0, cr4, efer, vpid } = this.#controls();
-    if (pagingMode(cr0, cr4, efer) === PagingMode.PAE) this.vcpu.pdptes.set(this.readPdptes(value));
+    if (this.#hasPdpteRegisters(cr0, cr4, efer)) this.vcpu.pdptes.set(this.readPdptes(value));
     this.state.cr3 = value;
     // As nothing fast survives, it is emptied before each mapping that goes is looked up there.
     this.spaceChanged();
@@ -103,8 +103,12 @@ export class TranslationControl extends PeekableTranslation {
   }
 
   #loadPdptesFor(cr0: number, cr4: number, efer: number): void {
-    if (pagingMode(cr0, cr4, efer) !== PagingMode.PAE) return;
-    this.vcpu.pdptes.set(this.readPdptes(this.state.cr3));
+    if (this.#hasPdpteRegisters(cr0, cr4, efer)) this.vcpu.pdptes.set(this.readPdptes(this.state.cr3));
+  }
+
+  /** With nested paging, walks read the PDPTEs from memory. */
+  #hasPdpteRegisters(cr0: number, cr4: number, efer: number): boolean {
+    return pagingMode(cr0, cr4, efer) === PagingMode.PAE && !this.vcpu.ept?.nested;
   }
 
   /**

@@ -83,10 +83,10 @@ export function nestedPaging({ state, vmcb }: Pick<SvmParts, 'state' | 'vmcb'>):
   });
 }
 
-/** Under PAE paging the PDPTE registers come from memory. Throws GP(0) or a VM exit. */
+/** Under PAE paging, not nested, the PDPTE registers come from memory. Throws GP(0) or a VM exit. */
 export function loadPdptes({ state, mmu }: SvmParts): void {
   const usesPae = hasBit(state.cr0, CR0.PG) && hasBit(state.cr4, CR4.PAE) && !hasBit(state.efer, EFER.LMA);
-  if (usesPae) mmu.vcpu.pdptes.set(mmu.readPdptes(state.cr3));
+  if (usesPae && !mmu.vcpu.ept) mmu.vcpu.pdptes.set(mmu.readPdptes(state.cr3));
 }
 
 /** Leaves the guest. `state.rip` is its RIP to save. False if the host's state is such that the processor shuts down. */
