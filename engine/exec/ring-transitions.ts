@@ -5,6 +5,7 @@
  * walk is left to that function, with nothing changed. A test holds the two against each other.
  */
 import { STATUS_FLAGS, WRITABLE_FLAGS } from '../cpu/flags.ts';
+import { SET_ASIDE_ADDRESS } from '../cpu/memory-map.ts';
 import { ACCESS, EFER, RFLAGS } from '../cpu/register-bits.ts';
 import { CS, SS } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
@@ -65,7 +66,9 @@ function proceed(t: TransitionEmitter, before: number, flags: number): void {
 export function emitEndOfResumeFlag(f: FunctionBody): void {
   const flags = () => f.i32(fieldAddress.flagsOther).memory(memoryOp.i32Load);
   flags().i32(RFLAGS.RF).emit(op.i32And).if();
-  f.i32(fieldAddress.budget).memory(memoryOp.i64Load).i64(0n).emit(op.i64GtS).if();
+  // A region that has left to the interpreter may go on with the budget that it has set aside.
+  f.i32(fieldAddress.budget).memory(memoryOp.i64Load);
+  f.i32(SET_ASIDE_ADDRESS).memory(memoryOp.i64Load).emit(op.i64Add).i64(0n).emit(op.i64GtS).if();
   f.i32(fieldAddress.flagsOther);
   flags().i32(~RFLAGS.RF).emit(op.i32And).memory(memoryOp.i32Store);
   f.end().end();
