@@ -98,10 +98,10 @@ export class DebugBreakpoints implements DataBreakpoints {
     if (this.isArmed) this.#state.pendingDebug = pendingDebug;
   }
 
-  /** The instruction at `rip` completed, or one iteration of it: RF lasts until a repeated one is done. */
-  completed({ repeat }: DecodedInstruction, rip: LinearAddress): void {
+  /** An instruction completed, or one iteration of it: RF lasts until a repeated one is done. */
+  completed(): void {
     const state = this.#state;
-    if (repeat !== 'none' && state.rip === rip) state.flagsOther |= RFLAGS.RF;
+    if (state.repeating !== 0) state.flagsOther |= RFLAGS.RF;
   }
 
   /** The same, if TF was set before: the trap that this causes also ends the wait of HLT. */
@@ -112,7 +112,7 @@ export class DebugBreakpoints implements DataBreakpoints {
     // TF is cleared on the way to the handler, where no trap is to come.
     if (branched && SOFTWARE_INTERRUPTS.includes(mnemonic)) return;
     if (!branched && state.debugctl & DEBUGCTL.BTF) return;
-    this.completed(instruction, rip);
+    this.completed();
     state.pendingDebug |= DR6.BS;
     endMonitoring(state);
     if (state.activityState === ACTIVITY.HLT) state.activityState = ACTIVITY.ACTIVE;

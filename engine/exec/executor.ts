@@ -251,7 +251,7 @@ export class Executor {
       if (flagsOther & RFLAGS.TF) this.#debug.singleStepped(this.#cache.instructionOf(at), rip);
     }
     if (exit === Exit.Event) this.#debug.failed(pendingDebug);
-    else if (this.#debug.onInstructions) this.#debug.completed(this.#cache.instructionOf(at), rip);
+    else if (this.#debug.onInstructions) this.#debug.completed();
     // What follows a single instruction has to be found out each time.
     if (single) state.linkSite = 0;
     return this.#leave(exit, at);
