@@ -18,4 +18,10 @@ describe('a compiled program stops as an interpreted one does', () => {
     expect(tally.instructions).toBeGreaterThan(2000);
     expect(tally.regions, 'regions were compiled').toBeGreaterThan(2);
   });
+
+  test('also where it comes back to a repeated instruction while DR7 is armed', () => {
+    const tally = emptyTally();
+    tryProgram(61, tally, { instructions: 23_000, stops: 80 });
+    expect(tally.instructions).toBeGreaterThan(20_000);
+  });
 });

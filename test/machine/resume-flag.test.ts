@@ -109,3 +109,31 @@ describe('RF as it is saved', () => {
     expect([always, sometimes]).toEqual([expected, expected]);
   });
 });
+
+test('RF stays clear where a slice ends at a string instruction that the run has come back to', () => {
+  const { machine, label } = bootSource(
+    `bits 64
+org 0x100000
+start:
+  mov rax, 0x200000
+  mov dr0, rax
+  mov eax, 0x401
+  mov dr7, rax
+again:
+  mov ecx, 3
+  mov edi, buffer
+here:
+  rep stosb
+  inc edx
+  jmp again
+buffer: times 8 db 0`,
+    { mode: 'long', internals: { hotSpots: { hotAfter: 1, watchedBlocks: 2 } } },
+  );
+  const { state } = machine.host;
+  while (BigInt(state.rip) !== label('here')) machine.run({ instructions: 1 });
+  // A round is three iterations and the four instructions around them.
+  for (let rounds = 1; rounds < 1000; rounds *= 3) machine.run({ instructions: rounds * 7 });
+  expect([BigInt(state.rip), state.gpr(1), state.flagsOther & Number(RF)]).toEqual([label('here'), 3n, 0]);
+  machine.run({ instructions: 1 });
+  expect([BigInt(state.rip), state.gpr(1), state.flagsOther & Number(RF)]).toEqual([label('here'), 2n, Number(RF)]);
+});
