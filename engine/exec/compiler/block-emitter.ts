@@ -26,7 +26,7 @@ import { operandAddress } from '../record-writer.ts';
 import { loadValue, storeValue } from '../value-types.ts';
 import { emitLowPart } from '../vector-emitter.ts';
 import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
-import { addLeaveFunctions, type LeaveFunctions } from './leave-functions.ts';
+import { addLeaveFunctions, type LeaveFunctions, passedOnLeaving, storeRegister } from './leave-functions.ts';
 import { RegionMemoryEmitter } from './region-memory-emitter.ts';
 import { addressOfRegister, isVectorHalf, regionRegister, typeOfRegister, widthOfRegister } from './region-register.ts';
 import { registerUse } from './register-use.ts';
@@ -50,6 +50,8 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
   readonly #registers = new Map<number, number>();
   /** Numbers of those that it writes. */
   #written: readonly number[] = [];
+  /** Those of them that the functions for leaving take; the others are stored before these are called. */
+  #passed: readonly number[] = [];
   #leave: LeaveFunctions | undefined;
   /** What is left of the budget. */
   protected readonly budget = this.body.local(I64);
@@ -63,7 +65,8 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
     );
     for (const register of used) this.#registers.set(register, this.body.permanentLocal(typeOfRegister(register)));
     this.#written = [...written];
-    this.#leave = addLeaveFunctions(parts, this.#written);
+    this.#passed = passedOnLeaving(this.#written);
+    this.#leave = addLeaveFunctions(parts, this.#passed);
   }
 
   /** Emits all steps but the transfer of the last one, whose locals are returned. */
@@ -148,7 +151,10 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
       .returnCall((this.#leave as LeaveFunctions).toInterpreter);
   }
   #pushState(): void {
-    for (const number of this.#written) this.body.get(this.#local(number));
+    for (const number of this.#written) {
+      if (!this.#passed.includes(number)) storeRegister(this.body, number, this.#local(number));
+    }
+    for (const number of this.#passed) this.body.get(this.#local(number));
     this.pushFlags();
     this.body.get(this.budget);
   }

@@ -10,7 +10,7 @@ import { Exit, INTERPRETED_STRETCH } from '../exits.ts';
 import type { DefinedFunctionList } from '../module-parts.ts';
 import { SharedFunction } from '../shared-functions.ts';
 import { storeValue } from '../value-types.ts';
-import { addressOfRegister, typeOfRegister, widthOfRegister } from './region-register.ts';
+import { addressOfRegister, isVectorHalf, typeOfRegister, widthOfRegister } from './region-register.ts';
 
 /** Indices of the functions. Both take the registers written, then kind, a and b of the flags, the budget, and … */
 export interface LeaveFunctions {
@@ -24,7 +24,24 @@ export interface LeaveFunctions {
 const STATE_TYPES: readonly ValueType[] = [I32, I64, I64, I64];
 const OWN_TYPES: readonly ValueType[] = [I32, I64];
 
-/** @param written registers that the region writes, as region-register.ts numbers them, in the order of the parameters */
+/**
+ * Vector halves that are passed at most, as many as V8 passes in registers: what its tail calls pass on the stack beside
+ * these, 16 bytes wide, may be overwritten by another parameter.
+ */
+const PASSED_VECTOR_HALVES = 6;
+
+/** Of the registers that a region writes, those that it passes to the functions. */
+export function passedOnLeaving(written: readonly number[]): number[] {
+  const halves = written.filter(isVectorHalf).slice(0, PASSED_VECTOR_HALVES);
+  return written.filter((register) => !isVectorHalf(register) || halves.includes(register));
+}
+
+/** Writes a register to the CPU state from a local. */
+export function storeRegister(f: FunctionBody, register: number, local: number): void {
+  storeValue(f.i32(addressOfRegister(register)).get(local), widthOfRegister(register));
+}
+
+/** @param written registers that are passed, as region-register.ts numbers them, in the order of the parameters */
 export function addLeaveFunctions(parts: DefinedFunctionList, written: readonly number[]): LeaveFunctions {
   const parameters = [...written.map(typeOfRegister), ...STATE_TYPES, ...OWN_TYPES];
   const type = parts.addType({ parameters, results: [I32] });
@@ -49,7 +66,7 @@ export function addLeaveFunctions(parts: DefinedFunctionList, written: readonly 
 function emitSpill(parameterCount: number, written: readonly number[]): FunctionBody {
   const f = new FunctionBody(parameterCount);
   for (const [index, register] of written.entries()) {
-    storeValue(f.i32(addressOfRegister(register)).get(index), widthOfRegister(register));
+    storeRegister(f, register, index);
   }
   const kind = written.length;
   const [a, b, budget] = [kind + 1, kind + 2, kind + 3];
