@@ -47,7 +47,7 @@ export class LocalApics implements MmioBus {
   }
 
   #processorOf(vcpu: number, ports: ApicPorts) {
-    const { runtime, state } = this.#host;
+    const { runtime, state, processor } = this.#host;
     return {
       interruptChanged: () => {
         runtime.stopRequested = true;
@@ -60,7 +60,9 @@ export class LocalApics implements MmioBus {
       startUp: (vector: number) => ports.startUp(vcpu, vector),
       // Only a processor itself writes its registers, so it is the loaded one.
       taskPriorityClass: (priorityClass: number) => {
+        const before = state.cr8;
         state.cr8 = priorityClass;
+        processor.hooks.controlRegisterWritten('CR8', before, priorityClass);
       },
       acknowledgeExternal: ports.acknowledgeExternal,
     };

@@ -52,6 +52,14 @@ async function told(program: BareHypervisor, target: WatchTarget, access: 'read'
   return forth.map((text) => text.replace(/ @.*/, ''));
 }
 
+test('CR8 is written by MOV to it and by a store to the task-priority register of the APIC', async () => {
+  const setUp = 'mov eax, 5 \n mov cr8, rax \n mov edi, 0xfee00080 \n mov dword [rdi], 0x34';
+  expect(await told({ setUp, guest: 'nop' }, { kind: 'control-register', name: 'cr8' }, 'write')).toEqual([
+    'write by MOV: 0 → 5',
+    'write by MOV: 5 → 3',
+  ]);
+});
+
 describe('an MSR', () => {
   const areas = `
 align 16
