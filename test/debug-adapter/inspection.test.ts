@@ -257,6 +257,7 @@ describe('the requests of the views', () => {
     expect(current).toBe(0);
     expect(await dap.request('ringside/vmcs', {})).toEqual({ changed: [] });
     expect(await dap.request('ringside/pageTables', { kind: 'guest' })).toEqual({
+      tree: 'Guest paging',
       nodes: [],
       reason: expect.stringContaining('Paging is off'),
     });
