@@ -62,9 +62,7 @@ export function deliverPageFaultFunction(): Uint8Array {
     .emit(op.i32GeU)
     .branchIf(0);
   word(fieldAddress.exitRecord).set(at);
-  f.i32(fieldAddress.rip).i32(fieldAddress.pageBase).memory(memoryOp.i64Load);
-  f.get(at).memory(memoryOp.i64Load32U, record.nextOffset).emit(op.i64Add);
-  f.get(at).memory(memoryOp.i64Load16U, record.length).emit(op.i64Sub).memory(memoryOp.i64Store);
+  emitRipOf(f, at);
   f.i32(Vector.PF).i32(PAGE_FAULT_ADDRESS).memory(memoryOp.i32Load, pageFaultField.errorCode);
   f.i32(EventKind.Fault | EventKind.ErrorCode)
     .call(SharedFunction.deliverEvent)
@@ -76,13 +74,25 @@ export function deliverPageFaultFunction(): Uint8Array {
     .memory(memoryOp.i64Load, pageFaultField.linear)
     .memory(memoryOp.i64Store);
   f.i32(fieldAddress.linkSite).i32(0).memory(memoryOp.i32Store);
-  f.i32(EVENTS_ADDRESS);
-  word(EVENTS_ADDRESS).i32(1).emit(op.i32Add).memory(memoryOp.i32Store);
+  emitTakingPlaceOf(f, at);
+  f.i32(1).emit(op.return).end();
+  return f.i32(0).bytes();
+}
+
+/** RIP becomes that of the instruction of a record (local). */
+export function emitRipOf(f: FunctionBody, at: number): void {
+  f.i32(fieldAddress.rip).i32(fieldAddress.pageBase).memory(memoryOp.i64Load);
+  f.get(at).memory(memoryOp.i64Load32U, record.nextOffset).emit(op.i64Add);
+  f.get(at).memory(memoryOp.i64Load16U, record.length).emit(op.i64Sub).memory(memoryOp.i64Store);
+}
+
+/** An event takes the place of the instruction of a record (local): RunBudget.giveBack. */
+export function emitTakingPlaceOf(f: FunctionBody, at: number): void {
+  f.i32(EVENTS_ADDRESS).i32(EVENTS_ADDRESS).memory(memoryOp.i32Load).i32(1).emit(op.i32Add).memory(memoryOp.i32Store);
   // The event takes one from the budget, and what the block did not execute goes back.
   f.i32(fieldAddress.budget).i32(fieldAddress.budget).memory(memoryOp.i64Load);
   f.get(at).memory(memoryOp.i64Load16U, record.blockCount).emit(op.i64Add).i64(1n).emit(op.i64Sub);
-  f.memory(memoryOp.i64Store).i32(1).emit(op.return).end();
-  return f.i32(0).bytes();
+  f.memory(memoryOp.i64Store);
 }
 
 const VECTOR = 0;

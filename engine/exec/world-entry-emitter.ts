@@ -3,6 +3,7 @@ import { WRITABLE_FLAGS } from '../cpu/flags.ts';
 import { ACCESS, RFLAGS } from '../cpu/register-bits.ts';
 import { SS } from '../cpu/state.ts';
 import { ENTRY } from '../vmx/controls.ts';
+import { INTERRUPTION_VALID } from '../vmx/exit.ts';
 import { exitLogPlace, PENDING } from '../vmx/exit-log-layout.ts';
 import { emitLoadGuest } from '../vmx/state-copies.ts';
 import { LAUNCH_STATE_OFFSET, LaunchState, REVISION_OFFSET, VMCS_REVISION } from '../vmx/vmcs.ts';
@@ -10,7 +11,7 @@ import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
 import { fixedFields } from '../vmx/world-switch-plan.ts';
 import { F64, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { withoutStatus } from './ring-transitions.ts';
-import { addressOfNumber, addressOfWord, VALID, WorldSwitch } from './world-switch-emitter.ts';
+import { addressOfNumber, addressOfWord, WorldSwitch } from './world-switch-emitter.ts';
 
 /** Parameter: instructions that have been taken from the budget, this one and those behind it in its block. */
 const TAKEN = 0;
@@ -57,7 +58,7 @@ class WorldEntry extends WorldSwitch {
     header(REVISION_OFFSET, VMCS_REVISION);
     header(LAUNCH_STATE_OFFSET, LaunchState.launched);
     this.isAsPlanned(fixedFields);
-    this.when(() => this.vmcs('VM-entry interruption-information field').i32(VALID).emit(op.i32And));
+    this.when(() => this.vmcs('VM-entry interruption-information field').i32(INTERRUPTION_VALID).emit(op.i32And));
     const address = f.local(I64);
     for (const name of ['Guest RIP', 'Guest FS base', 'Guest GS base'] as const) {
       this.vmcs64(name).set(address);

@@ -1,21 +1,24 @@
 /** VM exits of ordinary guests, as WebAssembly: what vmx/exit.ts does, where the plan of the last entry still holds. */
+import { DR7_RESET } from '../cpu/debug-registers.ts';
 import { EVENTS_ADDRESS } from '../cpu/memory-map.ts';
 import { ACCESS, CR4, EFER, RFLAGS } from '../cpu/register-bits.ts';
 import { CS } from '../cpu/state.ts';
 import { gprAddress } from '../cpu/state-layout.ts';
 import { EXIT } from '../vmx/controls.ts';
+import { INTERRUPTION_VALID } from '../vmx/exit.ts';
 import { CHUNK_ROWS, exitLogPlace, PENDING } from '../vmx/exit-log-layout.ts';
 import { codeRights } from '../vmx/host-segments.ts';
 import { ResumeFlag } from '../vmx/planned-exit.ts';
 import { emitLoadHost, emitSaveGuest } from '../vmx/state-copies.ts';
 import { offsetOf } from '../vmx/vmcs.ts';
 import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
-import { DR7_RESET, fieldsOfExit, savedSegments } from '../vmx/world-switch-plan.ts';
+import { fieldsOfExit, savedSegments } from '../vmx/world-switch-plan.ts';
 import { F64, type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
+import { emitRipOf, emitTakingPlaceOf } from './event-delivery.ts';
 import { MAX_EVENTS } from './exits.ts';
 import { record } from './record.ts';
 import { SharedFunction } from './shared-functions.ts';
-import { addressOfNumber, addressOfWord, VALID, WorldSwitch } from './world-switch-emitter.ts';
+import { addressOfNumber, addressOfWord, WorldSwitch } from './world-switch-emitter.ts';
 
 /** Parameters of `leaveGuest`. */
 const [
@@ -40,7 +43,6 @@ export const leaveGuestFunction = (): Uint8Array => new WorldExit().leave();
 /** (record, reason) → 1 if the instruction made its VM exit, which tells nothing but the reason and the length. */
 export const exitInstructionFunction = (): Uint8Array => new InstructionExit().emit();
 
-const CODE_64 = ACCESS.L;
 const HOST_EFER_LONG = EFER.LMA | EFER.LME;
 
 class WorldExit extends WorldSwitch {
@@ -110,7 +112,7 @@ class WorldExit extends WorldSwitch {
     this.setVmcs('IDT-vectoring error code', () => f.i32(0));
     this.setVmcs('VM-exit instruction length', () => f.get(LENGTH));
     this.setVmcs('VM-entry interruption-information field', () =>
-      this.vmcs('VM-entry interruption-information field').i32(~VALID).emit(op.i32And),
+      this.vmcs('VM-entry interruption-information field').i32(~INTERRUPTION_VALID).emit(op.i32And),
     );
   }
 
@@ -169,7 +171,7 @@ class WorldExit extends WorldSwitch {
       () => {
         f.i32(0);
         this.vmcs('Guest CS base');
-        this.segment(CS, 'attributes').i32(CODE_64).emit(op.i32And, op.select);
+        this.segment(CS, 'attributes').i32(ACCESS.L).emit(op.i32And, op.select);
       },
       () => f.get(QUALIFICATION).emit(op.i32WrapI64),
       () => f.get(QUALIFICATION).i64(32n).emit(op.i64ShrU, op.i32WrapI64),
@@ -211,20 +213,13 @@ class InstructionExit extends WorldSwitch {
         .emit(op.i32LtU),
     );
     f.get(REC).memory(memoryOp.i32Load16U, record.blockCount).set(taken);
-    this.setField64('rip', () => {
-      this.field64('pageBase').get(REC).memory(memoryOp.i64Load32U, record.nextOffset).emit(op.i64Add);
-      f.get(REC).memory(memoryOp.i64Load16U, record.length).emit(op.i64Sub);
-    });
+    emitRipOf(f, REC);
     this.instructions(taken).set(instructions);
     this.unless(() => {
       f.get(WHY).i64(0n).i64(0n).i64(0n).i32(0).get(REC).memory(memoryOp.i32Load16U, record.length);
       f.i32(0).i32(0).i32(ResumeFlag.cleared).call(SharedFunction.leaveGuest);
     });
-    f.i32(EVENTS_ADDRESS);
-    this.word(EVENTS_ADDRESS).i32(1).emit(op.i32Add).memory(memoryOp.i32Store);
-    this.setField64('budget', () => {
-      this.field64('budget').get(taken).i32(1).emit(op.i32Sub, op.i64ExtendI32U, op.i64Add);
-    });
+    emitTakingPlaceOf(f, REC);
     this.#logNumbers(instructions, WHY);
     return f.i32(1).emit(op.return).end().i32(0).bytes();
   }

@@ -4,6 +4,7 @@
  * was made there (vmx/world-switch-plan.ts): as long as the VMCS is as it was then, but for what a guest changes at every
  * turn, its checks pass and what is derived from it is known. Until a switch is sure to complete it has changed nothing.
  */
+import { DR7_RESET } from '../cpu/debug-registers.ts';
 import {
   EVENTS_ADDRESS,
   FAST_TLB_ADDRESS,
@@ -27,14 +28,10 @@ import type { VmcsFieldName } from '../vmx/fields.ts';
 import { CR0_KEPT, CR0_LOADED } from '../vmx/guest-state.ts';
 import { offsetOf } from '../vmx/vmcs.ts';
 import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
-import { DR7_RESET } from '../vmx/world-switch-plan.ts';
 import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { flatAddress, generationAddress, KEYS_OF_GENERATION } from './code-world.ts';
 import { keyOfExtensions, keyOfSizes } from './jump-cache.ts';
 import { type Push, TransitionEmitter } from './transition-emitter.ts';
-
-/** Bit 31 of the interruption-information fields. */
-export const VALID = 0x8000_0000;
 
 /** From the index of a row in the exit log to the wasm address of its words, and of its numbers. */
 export const addressOfWord = (f: FunctionBody): FunctionBody =>

@@ -3,7 +3,7 @@ import { Vector } from '../cpu/events.ts';
 import type { CpuState } from '../cpu/state.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { decodeEvent } from '../svm/event-information.ts';
-import { ExitCode, exitCode, FirstCode } from '../svm/exit-codes.ts';
+import { ExitCode, exitCode, FirstCode, isExceptionExit } from '../svm/exit-codes.ts';
 import { type SvmStanding, svmHandlerOf, svmStandingAfter } from '../svm/exit-handlers.ts';
 import type { SvmExitInfo } from '../svm/exit-info.ts';
 import { explainExitInformation } from '../svm/exit-information.ts';
@@ -23,12 +23,10 @@ type Registers = Pick<CpuState, 'gpr' | 'gpr32'>;
 type ExitFacts = Pick<SvmExitInfo, 'code' | 'info1' | 'info2'>;
 type Values = Record<string, bigint | string>;
 
-const isException = (code: number): boolean => code >= FirstCode.exception && code < FirstCode.exception + 32;
-
 /** The values that tell what was asked for: MSR, leaf, port, vector … */
 function subjectValues({ code, info1, info2 }: ExitFacts, registers: Registers): Values {
   const low = (register: number): bigint => BigInt(registers.gpr32(register));
-  if (isException(code)) return { vector: BigInt(code - FirstCode.exception) };
+  if (isExceptionExit(code)) return { vector: BigInt(code - FirstCode.exception) };
   switch (code) {
     case ExitCode.CPUID:
       return { leaf: low(0), subleaf: low(RCX) };
@@ -55,7 +53,7 @@ function subjectValues({ code, info1, info2 }: ExitFacts, registers: Registers):
 export function svmExitSubject(facts: ExitFacts, registers: Registers): string {
   const values = subjectValues(facts, registers);
   const shown = (name: string): string => hex(values[name] as bigint);
-  if (isException(facts.code)) return exceptionName(facts.code - FirstCode.exception);
+  if (isExceptionExit(facts.code)) return exceptionName(facts.code - FirstCode.exception);
   switch (facts.code) {
     case ExitCode.CPUID:
       return `leaf ${shown('leaf')}`;

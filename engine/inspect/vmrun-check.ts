@@ -1,7 +1,7 @@
 /** What would become of VMRUN now, by peeks only. */
 import { linearOfRip, usesRealSelectors } from '../cpu/modes.ts';
 import { EFER, hasBit } from '../cpu/register-bits.ts';
-import { Entry, PagingMode, PDPTE_RESERVED_LOW, pagingMode, pdpteReservedHigh } from '../mmu/paging-structures.ts';
+import { isReservedPdpte, PagingMode, pagingMode } from '../mmu/paging-structures.ts';
 import { type ConsistencyRule, violations } from '../svm/consistency-checks.ts';
 import type { Svm } from '../svm/svm.ts';
 import { usesNestedPaging } from '../svm/svm-parts.ts';
@@ -69,10 +69,9 @@ function hasWrongPdptes({ mmu, physical, vmcb }: Svm['parts']): boolean {
   const mode = pagingMode(value('CR0'), value('CR4'), value('EFER'));
   if (mode !== PagingMode.PAE || usesNestedPaging(vmcb)) return false;
   const table = value('CR3') - (value('CR3') % 32);
-  const reservedHigh = pdpteReservedHigh(mmu.physicalAddressBits);
   return [0, 1, 2, 3].some((index) => {
     const [low, high] = [physical.peekU32(table + index * 8), physical.peekU32(table + index * 8 + 4)];
-    return (low & Entry.P) !== 0 && ((low & PDPTE_RESERVED_LOW) !== 0 || (high & reservedHigh) !== 0);
+    return isReservedPdpte(low, high, mmu.physicalAddressBits);
   });
 }
 

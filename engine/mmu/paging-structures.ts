@@ -222,8 +222,10 @@ export function eptFormat(physicalAddressBits: number, walkLength: 4 | 5): Pagin
 }
 
 /** PDPTE register of PAE paging: bits 2:1, 8:5 and those beyond MAXPHYADDR must be 0 if bit 0 is set. */
-export const PDPTE_RESERVED_LOW = bits(2, 1) | bits(8, 5);
-export const pdpteReservedHigh = (physicalAddressBits: number): number => bits(63 - 32, physicalAddressBits - 32);
+const PDPTE_RESERVED_LOW = bits(2, 1) | bits(8, 5);
+const pdpteReservedHigh = (physicalAddressBits: number): number => bits(63 - 32, physicalAddressBits - 32);
+export const isReservedPdpte = (low: number, high: number, physicalAddressBits: number): boolean =>
+  (low & Entry.P) !== 0 && ((low & PDPTE_RESERVED_LOW) !== 0 || (high & pdpteReservedHigh(physicalAddressBits)) !== 0);
 
 /** Memory types of EPT entries that are not a misconfiguration: UC, WC, WT, WP, WB. */
 export const isEptMemoryType = (type: number): boolean => type === 0 || type === 1 || (type >= 4 && type <= 6);

@@ -7,7 +7,7 @@
 import { GP } from '../cpu/events.ts';
 import { type LinearAddress, pageOf } from '../isa/linear-address.ts';
 import { EptRight } from './access.ts';
-import { Cr0, Cr4, Efer, PagingMode, PDPTE_RESERVED_LOW, pagingMode, pdpteReservedHigh } from './paging-structures.ts';
+import { Cr0, Cr4, Efer, isReservedPdpte, PagingMode, pagingMode } from './paging-structures.ts';
 import { PeekableTranslation } from './peekable-translation.ts';
 import type { InvalidationScope } from './tlb.ts';
 import { type EptContext, eptContext } from './walk.ts';
@@ -119,13 +119,12 @@ export class TranslationControl extends PeekableTranslation {
   readPdptes(cr3: number): number[] {
     const low = cr3 % 0x1_0000_0000;
     const table = low - (low % 32);
-    const reservedHigh = pdpteReservedHigh(this.physicalAddressBits);
     const rights = this.vcpu.ept?.accessedDirty ? EptRight.Read | EptRight.Write : EptRight.Read;
     return [0, 1, 2, 3].map((index) => {
       const address = this.translateGuestPhysical(table + index * 8, rights);
       const entryLow = this.physical.readU32(address);
       const entryHigh = this.physical.readU32(address + 4);
-      if (entryLow & 1 && (entryLow & PDPTE_RESERVED_LOW || entryHigh & reservedHigh)) throw GP(0);
+      if (isReservedPdpte(entryLow, entryHigh, this.physicalAddressBits)) throw GP(0);
       return entryHigh * 0x1_0000_0000 + entryLow;
     });
   }

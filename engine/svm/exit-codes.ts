@@ -156,6 +156,10 @@ const byCode = new Map(exitCodeTable.map((info): [number, ExitCodeInfo] => [info
 export const exitCode = (code: number): ExitCodeInfo | undefined => byCode.get(code);
 export const exitCodeName = (code: number): string => `VMEXIT_${byCode.get(code)?.name ?? `0x${code.toString(16)}`}`;
 
+/** Whether an exit is that of an exception; its vector is what the code is above `FirstCode.exception`. */
+export const isExceptionExit = (code: number): boolean =>
+  code >= FirstCode.exception && code < FirstCode.exception + 32;
+
 /** Instructions whose intercepts have other names, in capitals. */
 const instructionsOf: Readonly<Partial<Record<ExitCodeName, readonly string[]>>> = {
   IDTR_READ: ['SIDT'],

@@ -1,5 +1,5 @@
 /** Where the guest stands after a #VMEXIT, and what the handler of each exit code has to do (AMD64 APM volume 2). */
-import { type ExitCodeName, exitCode, FirstCode } from './exit-codes.ts';
+import { type ExitCodeName, exitCode, FirstCode, isExceptionExit } from './exit-codes.ts';
 
 /**
  * `instruction`: in place of an instruction, which the handler completes and skips. `again`: an instruction was begun and
@@ -21,13 +21,11 @@ const standings: Readonly<Partial<Record<ExitCodeName, SvmStanding>>> = {
   INVALID: 'failure',
 };
 
-const isException = (code: number): boolean => code >= FirstCode.exception && code < FirstCode.exception + 32;
-
 /** Where the guest stands after an exit; undefined for a code that there is not. */
 export function svmStandingAfter(code: number): SvmStanding | undefined {
   const row = exitCode(code);
   if (!row) return undefined;
-  if (isException(code)) return 'event';
+  if (isExceptionExit(code)) return 'event';
   return row.isInstruction ? 'instruction' : standings[row.name as ExitCodeName];
 }
 
@@ -98,7 +96,7 @@ const handlers: Readonly<Record<ExitCodeName, string>> = {
 export function svmHandlerOf(code: number): string | undefined {
   const row = exitCode(code);
   if (!row) return undefined;
-  if (isException(code)) return 'Remove the cause, emulate what the exception asks for, or inject it by EVENTINJ.';
+  if (isExceptionExit(code)) return 'Remove the cause, emulate what the exception asks for, or inject it by EVENTINJ.';
   if (code < FirstCode.drRead) {
     return code < FirstCode.crWrite
       ? 'Put what the guest is to see into the register that EXITINFO1 names.'

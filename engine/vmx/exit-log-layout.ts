@@ -2,6 +2,7 @@
  * Where the newest rows of the exit log and its sums lie in wasm memory: VM exits that compiled code makes
  * (exec/world-switch-emitter.ts) are logged there too.
  */
+import { consecutive } from '../cpu/memory-layout.ts';
 import { EXIT_LOG_ADDRESS } from '../cpu/memory-map.ts';
 
 /** What is known of an exit: 32-bit words of the VMCS or VMCB, the vCPU, the guest's registers. */
@@ -65,15 +66,7 @@ const sizes = {
 type Part = keyof typeof sizes;
 
 /** Wasm addresses. */
-export const exitLogPlace = (() => {
-  let next = EXIT_LOG_ADDRESS;
-  const places = Object.entries(sizes).map(([part, bytes]) => {
-    const at = next;
-    next += bytes;
-    return [part, at];
-  });
-  return Object.fromEntries(places) as Readonly<Record<Part, number>>;
-})();
+export const exitLogPlace = consecutive(EXIT_LOG_ADDRESS, sizes);
 
 /** Part of the log as an array. */
 export const exitLogArray = (buffer: ArrayBuffer, part: Part): Float64Array =>

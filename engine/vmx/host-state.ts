@@ -1,4 +1,5 @@
 /** Loading the host state at VM exit (SDM volume 3, "Loading Host State"). */
+import { DR7_RESET } from '../cpu/debug-registers.ts';
 import { writeFlags } from '../cpu/flags.ts';
 import { refreshMode } from '../cpu/modes.ts';
 import { ACTIVITY, CR0, CR4, EFER, hasBit } from '../cpu/register-bits.ts';
@@ -12,8 +13,6 @@ const HOST_CR4 = offsetOf('Host CR4');
 const HOST_EFER = offsetOf('Host IA32_EFER');
 const HOST_PAT = offsetOf('Host IA32_PAT');
 const EXIT_CONTROLS = offsetOf('Primary VM-exit controls');
-
-const DR7_RESET = 0x400;
 
 /**
  * Loads all of the host state but blocking by NMI, which is the caller's. Throws #GP(0) for reserved bits in the PDPTEs

@@ -2,6 +2,7 @@
  * What VM entries and exits in compiled code (exec/world-switch-emitter.ts) go by, in wasm memory: the plan of the last VM
  * entry that was made step by step (world-switch-plan.ts), who wants to be told, and the time for the exit log.
  */
+import { consecutive } from '../cpu/memory-layout.ts';
 import { WORLD_SWITCH_ADDRESS } from '../cpu/memory-map.ts';
 import { EXIT_REASON_COUNT } from './exit-reasons.ts';
 import { VMCS_BYTES } from './vmcs.ts';
@@ -34,15 +35,6 @@ const sizes = {
   /** Index of the loaded vCPU. */
   vcpu: 4,
 } as const;
-type Part = keyof typeof sizes;
 
 /** Wasm addresses. */
-export const worldSwitchPlace = (() => {
-  let next = WORLD_SWITCH_ADDRESS;
-  const places = Object.entries(sizes).map(([part, bytes]) => {
-    const at = next;
-    next += bytes;
-    return [part, at];
-  });
-  return Object.fromEntries(places) as Readonly<Record<Part, number>>;
-})();
+export const worldSwitchPlace = consecutive(WORLD_SWITCH_ADDRESS, sizes);

@@ -3,11 +3,13 @@
  * it, without the checks and derivations of entry.ts and exit.ts. It is a mere copy of what follows from registers and the
  * VMCS, and holds only as long as those are as they were, so that it is no part of the machine's state.
  */
+import { DR7_RESET } from '../cpu/debug-registers.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
 import { LINEAR_TLB_ADDRESS, PLANNED_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { CpuMode } from '../cpu/modes.ts';
 import { CR4, RFLAGS } from '../cpu/register-bits.ts';
 import { ENTRY, EXIT, PIN, PRIMARY, SECONDARY } from './controls.ts';
+import { INTERRUPTION_VALID } from './exit.ts';
 import { type VmcsFieldName, vmcsFields } from './fields.ts';
 import { mergeCr0 } from './guest-state.ts';
 import { fieldExists, offsetOf } from './vmcs.ts';
@@ -47,9 +49,6 @@ export const savedSegments = { from: offsetOf('Guest ES selector'), to: offsetOf
 /** Bytes of the region up to the end of these. */
 const IMAGE_BYTES = Math.max(...fixedFields) + 8;
 
-/** DR7 when nothing is enabled in it, as VM exits leave it. */
-export const DR7_RESET = 0x400;
-
 const NONE_OF_PIN = PIN['Activate VMX-preemption timer'];
 const NONE_OF_PRIMARY =
   PRIMARY['Interrupt-window exiting'] |
@@ -71,7 +70,6 @@ const zeroFields = ZERO_FIELDS.map((name) => offsetOf(name));
 const HOST_CR0 = offsetOf('Host CR0');
 const HOST_CR4 = offsetOf('Host CR4');
 const INTERRUPTION = offsetOf('VM-entry interruption-information field');
-const VALID = 0x8000_0000;
 
 /** Registers of the host that an entry was made from, which decide what follows from the VMCS. */
 export interface HostOfPlan {
@@ -92,7 +90,7 @@ function isOrdinary({ state, vmcs }: VmxParts, host: HostOfPlan): boolean {
     !hasPin(vmcs, NONE_OF_PIN) &&
     (vmcs.u32(ENTRY_CONTROLS) & ENTRY['IA-32e mode guest']) !== 0 &&
     (vmcs.u32(EXIT_CONTROLS) & EXIT['Host address-space size']) !== 0 &&
-    (vmcs.u32(INTERRUPTION) & VALID) === 0 &&
+    (vmcs.u32(INTERRUPTION) & INTERRUPTION_VALID) === 0 &&
     zeroFields.every((offset) => vmcs.u32(offset) === 0) &&
     state.dr7 === DR7_RESET &&
     state.debugctl === 0

@@ -3,7 +3,7 @@
  * Guest Page-Directory-Pointer-Table Entries").
  */
 import { ACCESS, ACTIVITY, BLOCKING, CR0, CR4, hasBit, RFLAGS } from '../../cpu/register-bits.ts';
-import { PDPTE_RESERVED_LOW, pdpteReservedHigh } from '../../mmu/paging-structures.ts';
+import { isReservedPdpte } from '../../mmu/paging-structures.ts';
 import { PIN, SECONDARY } from '../controls.ts';
 import { offsetOf, SHADOW_VMCS, VMCS_BYTES, VMCS_REVISION, type Vmcs } from '../vmcs.ts';
 import { hasPin, hasSecondary, type VmxParts } from '../vmx-parts.ts';
@@ -234,7 +234,7 @@ function usesPaePaging(vmcs: Vmcs): boolean {
 const usesEpt = (vmcs: Vmcs): boolean => hasSecondary(vmcs, SECONDARY['Enable EPT']);
 
 const hasReserved = (low: number, high: number, { mmu }: VmxParts): boolean =>
-  (low & 1) !== 0 && ((low & PDPTE_RESERVED_LOW) !== 0 || (high & pdpteReservedHigh(mmu.physicalAddressBits)) !== 0);
+  isReservedPdpte(low, high, mmu.physicalAddressBits);
 
 /** The PDPTEs in memory that Guest CR3 points to. */
 function memoryPdptesReserved(parts: VmxParts, vmcs: Vmcs): boolean {

@@ -179,16 +179,7 @@ nest:   mov     qword [rdi + NP_ENABLE], 1
 
 ; 16 MiB one to one, the playground in small pages.
 build_nested:
-        mov     qword [nested], nested + 1000h + 7
-        mov     qword [nested + 1000h], nested + 2000h + 7
-        mov     edi, nested + 2000h
-        mov     eax, 87h
-        mov     ecx, 8
-.large: mov     [rdi], rax
-        add     rdi, 8
-        add     eax, 200000h
-        loop    .large
-        mov     qword [nested + 2000h + 8 * (PLAYGROUND >> 21)], nested_table + 7
+        map_nested
         mov     edi, nested_table
         mov     eax, PLAYGROUND + 7
         mov     ecx, 512

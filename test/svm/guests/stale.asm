@@ -50,16 +50,7 @@ remaps: mov     rax, cr3
 
 ; 16 MiB one to one, the first page of the playground by itself.
 build_nested:
-        mov     qword [nested], nested + 1000h + 7
-        mov     qword [nested + 1000h], nested + 2000h + 7
-        mov     edi, nested + 2000h
-        mov     eax, 87h
-        mov     ecx, 8
-.large: mov     [rdi], rax
-        add     rdi, 8
-        add     eax, 200000h
-        loop    .large
-        mov     qword [nested + 2000h + 8 * (PLAYGROUND >> 21)], nested_table + 7
+        map_nested
         mov     qword [nested_table], PLAYGROUND + 7
         mov     qword [nested_table + 8], PLAYGROUND + 1007h
         ret
