@@ -12,6 +12,8 @@ export interface JudgedGuest {
   readonly source: string;
   /** Those that implement what the guest asks about. */
   readonly judges: readonly Judge[];
+  /** A model of Bochs that has what the usual one lacks. */
+  readonly bochsModel?: string | undefined;
   readonly options?: Partial<SourceOptions>;
 }
 
@@ -22,7 +24,7 @@ const LIMIT = 20_000_000;
  * Tests that Ringside prints what is expected, in one go and in slices, and that every judge that is installed does too.
  * After a change to the guest, `vitest -u` writes down what the first judge says.
  */
-export function testJudgedGuest({ source, judges, options }: JudgedGuest): void {
+export function testJudgedGuest({ source, judges, bochsModel, options }: JudgedGuest): void {
   const expected = () => readFileSync(expectedFile(source), 'latin1');
   test.each([
     ['in one go', LIMIT],
@@ -37,7 +39,7 @@ export function testJudgedGuest({ source, judges, options }: JudgedGuest): void 
   for (const judge of judges) {
     const program = judge === 'qemu' ? 'qemu-system-x86_64' : 'bochs';
     test.skipIf(!available('nasm', program))(judge, async () => {
-      const { output } = await runSourceUnder(judge, path.resolve(source));
+      const { output } = await runSourceUnder(judge, path.resolve(source), bochsModel);
       if (judge === judges[0]) await expect(output).toMatchFileSnapshot(path.resolve(expectedFile(source)));
       else expect(output).toBe(expected());
     });

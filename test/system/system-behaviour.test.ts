@@ -1,6 +1,6 @@
 /**
  * System behaviour of the CPU in bare guests, as Bochs shows it; QEMU's TCG, where Bochs lacks a feature. Of the others it is
- * no judge: it knows neither segment limits nor RF nor the enhancements of virtual-8086 mode.
+ * no judge: it knows neither segment limits nor RF nor the enhancements of virtual-8086 mode. UMIP, SMEP and SMAP both have.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,15 +8,21 @@ import { describe, expect, test } from 'vitest';
 import { type Judge, testJudgedGuest } from '../support/judged-guests.ts';
 import { bootSourceFile } from '../support/source-guests.ts';
 
-const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
+const LATER_BOCHS = 'tigerlake';
+
+const guests: readonly (readonly [name: string, judges: readonly Judge[], bochsModel?: string])[] = [
   ['alignment', ['bochs']],
   ['debug', ['bochs']],
   ['five-level-paging', ['qemu']],
+  ['implicit-accesses', ['qemu']],
   ['protection-keys', ['qemu']],
   ['real-mode', ['bochs']],
   ['long-mode', ['bochs']],
   ['privileges', ['bochs']],
+  ['supervisor-mode-prevention', ['qemu', 'bochs'], LATER_BOCHS],
   ['task-switch', ['bochs']],
+  ['user-mode-instruction-prevention', ['qemu', 'bochs'], LATER_BOCHS],
+  ['user-mode-instruction-prevention-32', ['bochs'], LATER_BOCHS],
   ['vector-extensions', ['bochs']],
   ['virtual-8086', ['bochs']],
   ['virtual-8086-extensions', ['bochs']],
@@ -25,10 +31,10 @@ const guests: readonly (readonly [name: string, judges: readonly Judge[]])[] = [
 /** The same under the built-in hypervisor, where the guest's address space is the hypervisor's to leave alone. */
 const alsoUnderHypervisor: readonly string[] = ['five-level-paging'];
 
-for (const [name, judges] of guests) {
+for (const [name, judges, bochsModel] of guests) {
   describe(name, () => {
     const source = fileURLToPath(new URL(`guests/${name}.asm`, import.meta.url));
-    testJudgedGuest({ source, judges });
+    testJudgedGuest({ source, judges, bochsModel });
     if (!alsoUnderHypervisor.includes(name)) return;
     test('under the built-in hypervisor', () => {
       const { machine, output } = bootSourceFile(source, { mode: 'protected', virtualization: 'hardware' });
