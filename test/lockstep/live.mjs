@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `npm run lockstep -- [--guest NAME] [--steps N] [--record]`, from the project's folder; with `--seed S [--count C]`, random
+ * `npm run lockstep -- [--guest NAME] [--steps N] [--record]`, from the project's folder; with `--seed S [--count C] [--kind K]`, random
  * guests of consecutive seeds instead.
  */
 import { parseArgs } from 'node:util';
@@ -11,6 +11,7 @@ const { values } = parseArgs({
     guest: { type: 'string', multiple: true, default: [] },
     steps: { type: 'string', default: '10000' },
     seed: { type: 'string' },
+    kind: { type: 'string', multiple: true, default: [] },
     count: { type: 'string', default: '10' },
     record: { type: 'boolean', default: false },
   },
@@ -26,5 +27,5 @@ const { runLive, runRandom } = await importBundled(new URL('live.ts', import.met
 const isWell =
   values.seed === undefined
     ? await runLive({ guests: values.guest, limit: Number(steps), recorded: values.record })
-    : await runRandom({ seed: Number(seed), count: Number(count) });
+    : await runRandom({ seed: Number(seed), count: Number(count), kinds: values.kind });
 process.exitCode = isWell ? 0 : 1;

@@ -2,7 +2,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import type { Mode } from '../vectors/layout.ts';
 import type { Departures } from './compare.ts';
 import { guestFromRam, guestFromSource } from './guest.ts';
 import { RANDOM_DEPARTURES } from './random/departures.ts';
@@ -10,7 +9,7 @@ import { randomGuest } from './random/guest.ts';
 import type { Guest, Step } from './state.ts';
 import { DEPARTURES, type Judge, recordTrace } from './traces.ts';
 
-const RANDOM = /^random-(16|32|64)$/;
+const RANDOM = /^random-(.*)$/;
 const ENTRY = 0x1000;
 const RECORDED_SEED = 1;
 
@@ -24,8 +23,8 @@ export const recordedGuest = (name: string): Guest =>
 
 /** The guest as it is made now. */
 export function madeGuest(name: string, judge: Judge): Guest {
-  const mode = RANDOM.exec(name)?.[1];
-  return mode === undefined ? guestFromSource(name) : randomGuest(RECORDED_SEED, Number(mode) as Mode, judge);
+  const kind = RANDOM.exec(name)?.[1];
+  return kind === undefined ? guestFromSource(name) : randomGuest(RECORDED_SEED, kind, judge);
 }
 
 export const departuresOf = (name: string, judge: Judge): Departures =>

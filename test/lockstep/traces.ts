@@ -16,7 +16,11 @@ export const GUESTS: Readonly<Record<string, Judge>> = {
   long: 'qemu',
   'random-16': 'qemu',
   'random-32': 'qemu',
+  'random-32-ring-3': 'qemu',
   'random-64': 'qemu',
+  'random-64-ring-3': 'qemu',
+  'random-compatibility': 'qemu',
+  'random-compatibility-ring-3': 'qemu',
 };
 
 /** What they do not show. */

@@ -7,19 +7,20 @@ import { Random } from '../../vectors/record/random.ts';
 import { guestFromRam } from '../guest.ts';
 import type { Guest } from '../state.ts';
 import type { Judge } from '../traces.ts';
+import { hasPaging, KINDS, type Kind } from './kinds.ts';
 import { reasonLeftOut } from './left-out.ts';
 import {
   ABSENT,
   boot,
   DATA,
   DATA_BYTES,
-  hasPaging,
   READ_ONLY,
-  SELECTORS,
   SLOT_BYTES,
   SLOTS,
   SLOTS_AT,
   STACK,
+  SUPERVISOR,
+  selectors,
   tables,
 } from './surroundings.ts';
 
@@ -30,9 +31,9 @@ const ADDRESS_SIZE = 0x67;
 
 const choices = new Map<string, InstructionSample[]>();
 
-/** The forms that a guest of a mode is made of. */
-function formsOf(mode: Mode, judge: Judge): readonly InstructionSample[] {
-  const key = `${mode} ${judge}`;
+/** The forms that a guest of a kind is made of. */
+function formsOf({ mode, ring }: Kind, judge: Judge): readonly InstructionSample[] {
+  const key = `${mode} ${ring} ${judge}`;
   let forms = choices.get(key);
   if (!forms) {
     const [registers, memory] = [instructionSamples(mode, 'register'), instructionSamples(mode, 'memory')];
@@ -42,13 +43,13 @@ function formsOf(mode: Mode, judge: Judge): readonly InstructionSample[] {
       ...registers.filter(({ form }) => !/^L[defgs]s_/.test(form)),
       ...memory.filter((sample) => !isSegment(sample)),
     ];
-    forms = all.filter((sample) => isChosen(sample, judge));
+    forms = all.filter((sample) => isChosen(sample, ring, judge));
     choices.set(key, forms);
   }
   return forms;
 }
 
-function isChosen({ code, form, bytes }: InstructionSample, judge: Judge): boolean {
+function isChosen({ code, form, bytes }: InstructionSample, ring: number, judge: Judge): boolean {
   // With another address size, addresses would be in registers that are not set.
   if (bytes[0] === ADDRESS_SIZE) return false;
   const instruction = new Instruction();
@@ -57,22 +58,24 @@ function isChosen({ code, form, bytes }: InstructionSample, judge: Judge): boole
   try {
     const features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string);
     const mnemonic = Mnemonic[instruction.mnemonic] as string;
-    return info.isInstruction && reasonLeftOut({ form, mnemonic, features }, judge) === undefined;
+    return info.isInstruction && reasonLeftOut({ form, mnemonic, features }, ring, judge) === undefined;
   } finally {
     info.free();
     instruction.free();
   }
 }
 
-/** The guest of a seed. */
-export function randomGuest(seed: number, mode: Mode, judge: Judge): Guest {
+/** The guest of a seed, of the kind of that name. */
+export function randomGuest(seed: number, name: string, judge: Judge): Guest {
+  const kind = KINDS[name];
+  if (!kind) throw new Error(`expected a kind of random guests, found ${name}`);
   const random = new Random(`lockstep ${seed}`);
-  const ram = tables(mode);
-  ram.set(assembled(boot(mode, judge)), ENTRY);
+  const ram = tables(kind);
+  ram.set(assembled(boot(kind, judge)), ENTRY);
   for (let n = 0; n < DATA_BYTES; n++) ram[DATA + n] = random.below(256);
-  for (let n = 0; n < SLOTS; n++) ram.set(slot(random, mode, judge), SLOTS_AT + n * SLOT_BYTES);
+  for (let n = 0; n < SLOTS; n++) ram.set(slot(random, kind, judge), SLOTS_AT + n * SLOT_BYTES);
   ram[SLOTS_AT + SLOTS * SLOT_BYTES] = HLT;
-  return guestFromRam(`random ${mode}-bit guest of seed ${seed}`, ram, ENTRY);
+  return guestFromRam(`random-${name} of seed ${seed}`, ram, ENTRY);
 }
 
 function assembled(text: string): Uint8Array {
@@ -82,11 +85,11 @@ function assembled(text: string): Uint8Array {
 }
 
 /** Registers, then the instruction, then a jump over what is left. */
-function slot(random: Random, mode: Mode, judge: Judge): Uint8Array {
-  const { form, bytes } = random.pick(formsOf(mode, judge));
+function slot(random: Random, kind: Kind, judge: Judge): Uint8Array {
+  const { form, bytes } = random.pick(formsOf(kind, judge));
   const isSegment = /^Mov_Sreg/.test(form);
   const own = isSegment ? withSegmentRegister(random, bytes) : bytes;
-  const code = [...registers(random, mode, judge, form), ...own];
+  const code = [...registers(random, kind, judge, form), ...own];
   const over = SLOT_BYTES - code.length - 2;
   const filled = new Uint8Array(SLOT_BYTES).fill(0x90);
   filled.set([...code, JMP_SHORT, over]);
@@ -104,11 +107,12 @@ function withSegmentRegister(random: Random, bytes: Uint8Array): Uint8Array {
 const [AX, CX, DX, BX, SP, SI, DI] = [0, 1, 2, 3, 4, 6, 7];
 
 /** Addresses in CX (SI in 16-bit code), small indices in DX (DI), the stack, and something for AX. */
-function registers(random: Random, mode: Mode, judge: Judge, form: string): number[] {
+function registers(random: Random, kind: Kind, judge: Judge, form: string): number[] {
+  const { mode } = kind;
   const move = (register: number, value: number) => moveTo(mode, register, value);
   const isString = /^(Movs|Stos|Lods|Scas|Cmps|Xlat)/.test(form);
-  const place = () => address(random, mode, judge);
-  const value = /Sreg/.test(form) ? random.pick(SELECTORS) : Number(random.interesting(32));
+  const place = () => address(random, kind, judge);
+  const value = /Sreg/.test(form) ? random.pick(selectors(kind)) : Number(random.interesting(32));
   const [pointer, index] = mode === 16 || isString ? [SI, DI] : [CX, DX];
   const second = isString ? place() : random.below(mode === 16 ? 8 : 16);
   const more = mode === 16 ? move(BX, place()) : [];
@@ -125,16 +129,17 @@ function registers(random: Random, mode: Mode, judge: Judge, form: string): numb
 const HIGH = 0x8000_0000;
 
 /** QEMU does not check limits, so that it has to be kept away from those of real-address mode. */
-function address(random: Random, mode: Mode, judge: Judge): number {
-  if (mode === 16) {
+function address(random: Random, kind: Kind, judge: Judge): number {
+  if (kind.mode === 16) {
     const inside = DATA + random.below(DATA_BYTES);
     return judge === 'qemu' ? inside : random.pick([inside, inside, 0xfff0 + random.below(9)]);
   }
-  const apart = [DATA, DATA + 0x1000, READ_ONLY, ABSENT];
+  const apart = [DATA, DATA + 0x1000, READ_ONLY, ABSENT, ...(kind.ring === 3 ? [SUPERVISOR] : [])];
   // What crosses into a page that faults, this KVM stores half of.
-  const edges = judge === 'kvm' ? [] : [READ_ONLY - 8, ABSENT - 8, ABSENT + 0xff8];
+  const edges =
+    judge === 'kvm' ? [] : [READ_ONLY - 8, ABSENT - 8, ABSENT + 0xff8, ...(kind.ring === 3 ? [SUPERVISOR - 8] : [])];
   const base = random.pick([...apart, ...edges]);
-  return random.oneIn(32) && hasPaging(mode, judge)
+  return random.oneIn(32) && hasPaging(kind, judge)
     ? HIGH
     : base + 8 * random.below(2) + random.below(random.pick([1, 16, 256]));
 }

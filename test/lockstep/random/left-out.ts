@@ -28,6 +28,10 @@ const LEFT_OUT_FORMS: readonly (readonly [RegExp, string])[] = [
   [/_r64_m1664$/, 'has offsets of 32 bits on AMD processors, whom QEMU follows'],
 ];
 
+/** What faults in ring 3, whatever it would do. */
+const PRIVILEGED = /^(Hlt|Invd|Wbinvd|Rdmsr|Wrmsr|L[gi]dt|Lldt|Ltr|Lmsw|Clts|Invlpg|Swapgs|Ins|Outs|In|Out|Sti|Cli)$/;
+const PRIVILEGED_FORMS = /_(cr|dr)/;
+
 const OF_JUDGE: Readonly<Record<Judge, readonly (readonly [RegExp, string])[]>> = {
   kvm: [
     [
@@ -44,8 +48,9 @@ const OF_JUDGE: Readonly<Record<Judge, readonly (readonly [RegExp, string])[]>> 
   ],
 };
 
-export function reasonLeftOut({ form, mnemonic, features }: Form, judge: Judge): string | undefined {
+export function reasonLeftOut({ form, mnemonic, features }: Form, ring: number, judge: Judge): string | undefined {
   if (!features.every((feature) => FEATURES.test(feature))) return 'belongs to other features';
+  if (ring === 3 && (PRIVILEGED.test(mnemonic) || PRIVILEGED_FORMS.test(form))) return undefined;
   const byName = [...LEFT_OUT, ...OF_JUDGE[judge]].find(([pattern]) => pattern.test(mnemonic));
   const byForm = LEFT_OUT_FORMS.find(([pattern]) => pattern.test(form));
   return byName?.[1] ?? byForm?.[1];

@@ -1,13 +1,12 @@
-/** `npm run lockstep -- --seed S [--count C]`: random guests of consecutive seeds, in each mode under each judge that there is. */
-import type { Mode } from '../../vectors/layout.ts';
+/** `npm run lockstep -- --seed S [--count C]`: random guests of consecutive seeds, of each kind under each judge that there is. */
 import { firstDifference } from '../compare.ts';
 import type { End, Guest } from '../state.ts';
 import { type Stepper, steppers } from '../steppers.ts';
 import type { Judge } from '../traces.ts';
 import { RANDOM_DEPARTURES } from './departures.ts';
 import { randomGuest } from './guest.ts';
+import { isJudged, KINDS } from './kinds.ts';
 
-const MODES: readonly Mode[] = [16, 32, 64];
 const STEP_LIMIT = 5000;
 /** Of a judge that cannot go on. */
 const OTHER_ENDS: ReadonlySet<End> = new Set<End>(['not emulated', 'left RAM', 'stuck', 'other exit']);
@@ -15,23 +14,26 @@ const OTHER_ENDS: ReadonlySet<End> = new Set<End>(['not emulated', 'left RAM', '
 export interface RandomOptions {
   readonly seed: number;
   readonly count: number;
+  /** Names of kinds; all if empty. */
+  readonly kinds: readonly string[];
 }
 
 /** Whether no guest differs. */
-export async function runRandom({ seed, count }: RandomOptions): Promise<boolean> {
+export async function runRandom({ seed, count, kinds }: RandomOptions): Promise<boolean> {
   let isWell = true;
   for (const [judge, step] of Object.entries(steppers()) as [Judge, Stepper][]) {
-    for (const mode of MODES) {
+    for (const [name, kind] of Object.entries(KINDS)) {
+      if ((kinds.length > 0 && !kinds.includes(name)) || !isJudged(kind, judge)) continue;
       const tally = { steps: 0, givenUp: 0 };
       for (let n = 0; n < count; n++) {
-        const difference = await tryGuest(randomGuest(seed + n, mode, judge), judge, step, tally);
+        const difference = await tryGuest(randomGuest(seed + n, name, judge), judge, step, tally);
         if (difference === undefined) continue;
         console.log(difference);
         isWell = false;
       }
       const { steps, givenUp } = tally;
       console.log(
-        `${mode}-bit code: ${count} guests from seed ${seed}, ${steps} steps under ${judge}, which gave up ${givenUp}`,
+        `random-${name}: ${count} guests from seed ${seed}, ${steps} steps under ${judge}, which gave up ${givenUp}`,
       );
     }
   }
