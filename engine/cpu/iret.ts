@@ -32,15 +32,12 @@ function popFrame(frame: PopFrame, sizeBytes: number): Popped {
 function iret(cpu: Processor, insn: DecodedInstruction, sizeBytes: 2 | 4 | 8): void {
   const { state } = cpu;
   cpu.intercepts?.onIret?.();
-  if (state.flagsOther & RFLAGS.NT && !isRealMode(state) && !isVirtual8086(state)) {
-    if (isIa32e(state)) throw GP(0);
-    return returnToPreviousTask(cpu, insn.nextIp);
-  }
   const unblocks = unblockNmis(cpu);
   cpu.memory.nmiUnblockingDueToIret = unblocks;
   try {
     if (isRealMode(state)) iretReal(cpu, sizeBytes);
     else if (isVirtual8086(state)) iretVirtual8086(cpu, sizeBytes);
+    else if (state.flagsOther & RFLAGS.NT) iretNested(cpu, insn);
     else iretProtected(cpu, sizeBytes);
   } catch (event) {
     if (unblocks && event instanceof GuestFault) event.unblockedNmi = true;
@@ -48,6 +45,11 @@ function iret(cpu: Processor, insn: DecodedInstruction, sizeBytes: 2 | 4 | 8): v
   } finally {
     cpu.memory.nmiUnblockingDueToIret = false;
   }
+}
+
+function iretNested(cpu: Processor, insn: DecodedInstruction): void {
+  if (isIa32e(cpu.state)) throw GP(0);
+  returnToPreviousTask(cpu, insn.nextIp);
 }
 
 /** NMIs are unblocked even if the return faults (SDM volume 3, "Handling Multiple NMIs"). Returns whether they were blocked. */

@@ -13,6 +13,7 @@ const LATER_BOCHS = 'tigerlake';
 const guests: readonly (readonly [name: string, judges: readonly Judge[], bochsModel?: string])[] = [
   ['alignment', ['bochs']],
   ['debug', ['bochs']],
+  ['event-priorities', ['bochs']],
   ['five-level-paging', ['qemu']],
   ['implicit-accesses', ['qemu']],
   ['protection-keys', ['qemu']],
