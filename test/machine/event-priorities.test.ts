@@ -4,7 +4,7 @@
  * if one event comes first and the next one at the first instruction of its handler, the latter notes itself first.
  */
 import { describe, expect, test } from 'vitest';
-import { bootSource } from '../support/source-guests.ts';
+import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
 /** Nothing is mapped from here on, for 2 MiB. */
 const UNMAPPED = 0x80_0000;
@@ -106,10 +106,15 @@ log: times 64 dq 0`;
 
 /** What happened, as `#DB@next`: vector, and the label or handler that RIP was saved for. */
 function events(code: string, slice = 10_000): string[] {
-  const { machine, label } = bootSource(source(code), { mode: 'long' });
+  const guest = bootSource(source(code), { mode: 'long' });
+  const { machine } = guest;
   let stop = machine.run({ instructions: slice });
   while (stop.kind === 'limit' && machine.instructionCount < 10_000) stop = machine.run({ instructions: slice });
   expect(stop).toMatchObject({ kind: 'exited', code: 0 });
+  return notedBy(guest, code);
+}
+
+function notedBy({ machine, label }: SourceGuest, code: string): string[] {
   const bytes = machine.vcpus[0]?.peek('linear', label('log'), 64 * 8) ?? new Uint8Array();
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const place = (rip: number): string => {
@@ -263,6 +268,11 @@ const table: readonly (readonly [string, readonly Row[]])[] = [
       ],
       ['an interrupt waits', `cli\n${GET_INTERRUPT}\nsti\nmov ss, eax\nnop\nafter: nop`, ['INTR@after']],
       ['a fault of the next instruction does not', 'mov ss, eax\nnext: ud2', ['#UD@next']],
+      [
+        'a data breakpoint that it met is told in the handler of INT n',
+        `${breakpoint('selector', 'access')}\nmov ss, [selector]\nint ${INTERRUPT}\nafter: nop`,
+        ['#DB@handler of INTR', 'INTR@after'],
+      ],
       ['INT3 is a trap as ever', 'mov ss, eax\nint3\nafter: nop', ['#BP@after']],
     ],
   ],
@@ -284,4 +294,19 @@ describe.each(table)('%s', (_class, rows) => {
     expect(events(code)).toEqual(expected);
     expect(events(code, 1)).toEqual(expected);
   });
+});
+
+test.each([
+  ['MOV SS', 'mov ss, eax', ['NMI@after']],
+  ['another instruction', 'mov ebx, eax', ['NMI@next']],
+])('an NMI that comes with %s', (_name, instruction, expected) => {
+  const code = `first: ${instruction}\nnext: nop\nafter: nop`;
+  const guest = bootSource(source(code), { mode: 'long' });
+  const { machine, label } = guest;
+  machine.setBreakpoints([label('first')]);
+  expect(machine.run({ instructions: 10_000 }).kind).toBe('breakpoint');
+  machine.step();
+  machine.signals.nmi(0);
+  expect(machine.run({ instructions: 10_000 }).kind).toBe('exited');
+  expect(notedBy(guest, code)).toEqual(expected);
 });
