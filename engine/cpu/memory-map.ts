@@ -103,7 +103,7 @@ export const PASSED_VMCS_COUNT = 16;
 
 /** By the table index of a compiled region, 4 bytes each: the key of the jump cache under which it was last found valid. */
 export const REGION_KEYS_ADDRESS = 0x350_0000;
-export const REGION_KEYS = 16384;
+export const REGION_KEYS = 1024;
 
 /** u16 each: offsets of the fields in a VMCS region by encoding, 0 for none; see vmx/vmcs.ts. */
 export const VMCS_OFFSETS_ADDRESS = 0x2_0000;

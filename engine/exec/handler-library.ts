@@ -10,19 +10,28 @@ import type { DecodedInstruction } from '../isa/decode.ts';
 import { ExitReason } from '../vmx/exit-reasons.ts';
 import type { LeaveGuest } from '../vmx/planned-exit.ts';
 import { emitFallThrough, emitHandler, emitMarkHandler, type HandlerForm, handlerKey } from './handler-emitter.ts';
-import { DefinedFunctionList } from './module-parts.ts';
+import { DefinedFunctionList, HANDLER_TABLE_NAME } from './module-parts.ts';
 import { emitInt, emitIretq, emitSyscall, emitSysretq, emitSystemHandler } from './ring-transitions.ts';
+import { RUNTIME_TABLE_NAME } from './runtime-functions.ts';
 import { SharedType } from './shared-functions.ts';
 import { emitInvlpg, emitMovToCr3 } from './translation-changes.ts';
 import { emitVmread, emitVmwrite } from './vmcs-handlers.ts';
 import { emitExiting, emitVmresume } from './world-switch-handlers.ts';
 
-/** Table slots of the handlers that belong to no form. */
-export const FALL_THROUGH_HANDLER = 0;
-export const SYSTEM_HANDLER = 1;
-export const MARK_HANDLER = 2;
+/** The table's first slots are for compiled regions; handlers follow, for whom it grows. */
+const FIRST_HANDLER = REGION_KEYS;
+/** Whether a slot of the table is that of a compiled region. */
+export const isRegion = (slot: number): boolean => slot < FIRST_HANDLER;
+/** Handlers that there may be, and those that there is room for at first. */
+const MAX_HANDLERS = 14336;
+const FIRST_ROOM = 512;
 
-/** System instructions of 64-bit code with a handler of their own: its slot. */
+/** Slots of the handlers that belong to no form. */
+export const FALL_THROUGH_HANDLER = FIRST_HANDLER;
+export const SYSTEM_HANDLER = FIRST_HANDLER + 1;
+export const MARK_HANDLER = FIRST_HANDLER + 2;
+
+/** System instructions of 64-bit code with a handler of their own: its place among the handlers. */
 const ownHandlers: Readonly<Record<string, number>> = {
   Syscall: 3,
   Sysretq: 4,
@@ -42,7 +51,8 @@ export function systemHandler(instruction: DecodedInstruction): number {
   const { codeSize, memory, addressSize, mnemonic } = instruction;
   // Of those that have a handler of their own, only INVLPG takes a memory operand there.
   const isOrdinary = memory ? mnemonic === 'Invlpg' && addressSize === 64 : true;
-  return (codeSize === 64 && isOrdinary ? ownHandlers[nameOf(instruction)] : undefined) ?? SYSTEM_HANDLER;
+  const own = codeSize === 64 && isOrdinary ? ownHandlers[nameOf(instruction)] : undefined;
+  return own === undefined ? SYSTEM_HANDLER : FIRST_HANDLER + own;
 }
 
 function nameOf({ mnemonic, operands }: DecodedInstruction): string {
@@ -50,14 +60,8 @@ function nameOf({ mnemonic, operands }: DecodedInstruction): string {
   return mnemonic === 'Mov' && target?.kind === 'control' && target.number === 3 ? 'Mov to CR3' : mnemonic;
 }
 
-/** Slots from here on are for compiled regions, of which there are far fewer. */
-const FIRST_REGION_SLOT = 14336;
-const TABLE_SLOTS = REGION_KEYS;
-/** Whether a table index is that of a compiled region. */
-export const isRegion = (slot: number): boolean => slot >= FIRST_REGION_SLOT;
-
 /**
- * The handlers of the forms met so far, by slot. One set is shared by the machines of the process, as the code does not depend
+ * The handlers of the forms met so far, in the order of their slots. One set is shared by the machines of the process, as the code does not depend
  * on the machine, until it is full: whoever needs more goes over to a new one.
  */
 class HandlerSet {
@@ -81,7 +85,7 @@ class HandlerSet {
   readonly #room: number;
   #settled: { readonly module: WebAssembly.Module; readonly count: number } | undefined;
 
-  constructor(room = FIRST_REGION_SLOT) {
+  constructor(room = MAX_HANDLERS) {
     this.#room = room;
   }
 
@@ -95,7 +99,7 @@ class HandlerSet {
     let slot = this.#slots.get(key);
     if (slot === undefined) {
       if (!this.hasRoomFor(1)) throw new Error('more handlers were asked for than there was room for');
-      slot = this.bodies.length;
+      slot = FIRST_HANDLER + this.bodies.length;
       this.bodies.push(emitHandler(handler));
       this.#slots.set(key, slot);
     }
@@ -111,8 +115,8 @@ class HandlerSet {
 
   moduleOf(from: number, to: number): WebAssembly.Module {
     const parts = new DefinedFunctionList({ withDispatcher: true, withTransitions: from === 0 });
-    for (let slot = from; slot < to; slot++) {
-      parts.add({ type: SharedType.handler, body: this.bodies[slot] as Uint8Array, export: `h${slot}` });
+    for (let index = from; index < to; index++) {
+      parts.add({ type: SharedType.handler, body: this.bodies[index] as Uint8Array, export: `h${index}` });
     }
     return new WebAssembly.Module(parts.encode());
   }
@@ -127,8 +131,8 @@ const notInstalled = (): never => {
 };
 
 export class HandlerLibrary {
-  readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: TABLE_SLOTS });
-  readonly #imports: Record<string, Record<string, unknown>>;
+  readonly table = new WebAssembly.Table({ element: 'anyfunc', initial: FIRST_HANDLER + FIRST_ROOM });
+  readonly #imports: Readonly<Record<string, Record<string, unknown>>>;
   readonly #room: number | undefined;
   #set: HandlerSet;
   /** Enters a block: takes its budget and runs until something needs the run loop. Returns an Exit. */
@@ -143,14 +147,14 @@ export class HandlerLibrary {
   /** Handlers below this are installed. */
   #installed = 0;
   #settled = 0;
-  #nextRegionSlot = FIRST_REGION_SLOT;
+  #nextRegionSlot = 0;
   readonly #freeSlots: number[] = [];
 
-  /** `runtime` holds the functions of sharedImports; `room`, if not as is usual, is how many handlers there may be. */
-  constructor(memory: WebAssembly.Memory, runtime: Record<string, unknown>, room?: number) {
+  /** `runtime` is the table of runtime-functions.ts; `room`, if not as is usual, is how many handlers there may be. */
+  constructor(memory: WebAssembly.Memory, runtime: WebAssembly.Table, room?: number) {
     this.#room = room;
     this.#set = room === undefined ? newestSet : new HandlerSet(room);
-    this.#imports = { runtime, env: { memory, table: this.table } };
+    this.#imports = { env: { memory, [RUNTIME_TABLE_NAME]: runtime, [HANDLER_TABLE_NAME]: this.table } };
     this.settle();
   }
 
@@ -191,14 +195,12 @@ export class HandlerLibrary {
   /** A slot for a compiled region. */
   reserveSlot(): number {
     const slot = this.#freeSlots.pop() ?? this.#nextRegionSlot++;
-    if (slot >= TABLE_SLOTS) throw new Error('the table of compiled regions is full');
+    if (!isRegion(slot)) throw new Error('the table of compiled regions is full');
     return slot;
   }
   /** Puts a compiled region, a module that exports `run`, into its slot. */
   installRegion(slot: number, bytes: Uint8Array): void {
-    const { runtime, env } = this.#imports;
-    const imports = { runtime: runtime ?? {}, env: { memory: env?.memory } };
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports);
+    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports);
     this.table.set(slot, instance.exports.run);
   }
   /** Forgets a compiled region; nothing may refer to its slot any more. */
@@ -207,9 +209,17 @@ export class HandlerLibrary {
     this.#freeSlots.push(slot);
   }
 
+  /** By half as much again at least, as every instance has its copy of the table. */
+  #growTo(slots: number): void {
+    const { length } = this.table;
+    if (slots > length)
+      this.table.grow(Math.max(slots, FIRST_HANDLER + Math.ceil(1.5 * (length - FIRST_HANDLER))) - length);
+  }
+
   #link(module: WebAssembly.Module, from: number, to: number): void {
     const { exports } = new WebAssembly.Instance(module, this.#imports);
-    for (let slot = from; slot < to; slot++) this.table.set(slot, exports[`h${slot}`]);
+    this.#growTo(FIRST_HANDLER + to);
+    for (let index = from; index < to; index++) this.table.set(FIRST_HANDLER + index, exports[`h${index}`]);
     if (from === 0) {
       this.enter = exports.enter as Handler;
       this.deliverEvent = exports.deliverEvent as HandlerLibrary['deliverEvent'];

@@ -2,6 +2,7 @@
  * Emits memory accesses: segment checks, an inlined look-up in the fast TLB, and the slow path out of line. An
  * instruction that writes what it read looks the address up once.
  */
+
 import { Vector } from '../cpu/events.ts';
 import { SCRATCH_ADDRESS } from '../cpu/memory-map.ts';
 import { SS } from '../cpu/state.ts';
@@ -22,7 +23,7 @@ import { FIRST_HALF, FOR_WRITE, ON_STACK, PROBE, SlowStatus, WITHOUT_RETRY } fro
 import { emitFastTlbLookup, emitHostAddress, emitTlbBase } from './fast-tlb-emitter.ts';
 import { FlagsEmitter } from './flags-emitter.ts';
 import type { AddressingForm } from './operand-emitter.ts';
-import { SharedFunction } from './shared-functions.ts';
+import { callRuntime } from './runtime-functions.ts';
 import { loadValue, storeValue, valueType } from './value-types.ts';
 
 export abstract class MemoryEmitter extends FlagsEmitter {
@@ -64,7 +65,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     body.block().block();
     this.emitHostLookup(linear, width, forWrite);
     body.branchIf(0);
-    this.#slowAccess(SharedFunction.slowRead, linear, sizeOf(statement) + (forWrite ? FOR_WRITE : 0));
+    this.#slowAccess('slowRead', linear, sizeOf(statement) + (forWrite ? FOR_WRITE : 0));
     body.i32(SCRATCH_ADDRESS);
     loadValue(body, width);
     body.set(value);
@@ -88,7 +89,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     body.block().block();
     this.emitHostLookup(linear, width, true);
     body.branchIf(0);
-    this.#slowAccess(SharedFunction.slowWrite, linear, sizeOf(statement) + PROBE);
+    this.#slowAccess('slowWrite', linear, sizeOf(statement) + PROBE);
     body.i32(0).set(host).branch(1).end();
     this.emitHostAddress(linear);
     body.set(host).end();
@@ -130,7 +131,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     body.branchIf(0);
     body.i32(SCRATCH_ADDRESS).get(value);
     storeValue(body, width);
-    this.#slowAccess(SharedFunction.slowWrite, linear, sizeOf(statement), read === undefined);
+    this.#slowAccess('slowWrite', linear, sizeOf(statement), read === undefined);
     body.branch(1).end();
     if (read) body.get(host);
     else this.emitHostAddress(linear);
@@ -184,7 +185,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
     this.emitRecord();
     body.get(offset).emit(op.f64ConvertI64S);
     this.emitSegmentAddress(address);
-    body.i32(size).call(SharedFunction.segmentCheck).if();
+    callRuntime(body.i32(size), 'segmentCheck').if();
     this.emitEventExit();
     body.end();
   }
@@ -211,13 +212,13 @@ export abstract class MemoryEmitter extends FlagsEmitter {
    * Calls the slow path inside the innermost block, which it leaves if the fast TLB has the page now. Leaves the
    * function on an event, remembers a request to stop.
    */
-  #slowAccess(slowFunction: number, linear: number, size: number, mayRetry = true): void {
+  #slowAccess(slowFunction: 'slowRead' | 'slowWrite', linear: number, size: number, mayRetry = true): void {
     const { body } = this;
     const status = body.local(I32);
     this.stopLocal ??= body.local(I32);
     body.get(linear).i32(mayRetry ? size : size + WITHOUT_RETRY);
     this.emitRecord();
-    body.call(slowFunction).tee(status).i32(SlowStatus.Retry).emit(op.i32Eq).branchIf(0);
+    callRuntime(body, slowFunction).tee(status).i32(SlowStatus.Retry).emit(op.i32Eq).branchIf(0);
     body.get(status).i32(SlowStatus.Event).emit(op.i32Eq).if();
     this.emitEventExit();
     body.end().get(status).get(this.stopLocal).emit(op.i32Or).set(this.stopLocal);
@@ -249,10 +250,7 @@ export abstract class MemoryEmitter extends FlagsEmitter {
   /** Leaves with an exception; the instruction has changed nothing. */
   protected emitFault(vector: number, errorCode: number | undefined): void {
     this.emitRecord();
-    this.body
-      .i32(vector)
-      .i32(errorCode ?? -1)
-      .call(SharedFunction.raise);
+    callRuntime(this.body.i32(vector).i32(errorCode ?? -1), 'raise');
     this.emitEventExit();
   }
 }

@@ -12,6 +12,7 @@ import {
 import { deliverEventFunction, deliverPageFaultFunction } from './event-delivery.ts';
 import { Exit } from './exits.ts';
 import { record } from './record.ts';
+import { callRuntime, RUNTIME_TABLE_NAME } from './runtime-functions.ts';
 import {
   dispatchFunction,
   emitEnterBlock,
@@ -19,7 +20,6 @@ import {
   SharedFunction,
   SharedType,
   sharedArithmetic,
-  sharedImports,
   sharedTypes,
 } from './shared-functions.ts';
 import { enterGuestFunction } from './world-entry-emitter.ts';
@@ -39,6 +39,9 @@ function transitions(): readonly DefinedFunction[] {
   return known;
 }
 let known: readonly DefinedFunction[] | undefined;
+
+/** The name that modules import the table of handlers by. */
+export const HANDLER_TABLE_NAME = 'handlers';
 
 export class DefinedFunctionList {
   readonly #types: FunctionType[] = [...sharedTypes];
@@ -61,7 +64,7 @@ export class DefinedFunctionList {
 
   /** Returns the function's index. */
   add(definition: DefinedFunction): number {
-    return sharedImports.length + this.#functions.push(definition) - 1;
+    return this.#functions.push(definition) - 1;
   }
   /** Adds a type to those that are shared, and returns its index. */
   addType(type: FunctionType): number {
@@ -71,9 +74,9 @@ export class DefinedFunctionList {
   encode(): Uint8Array {
     return encodeModule({
       types: this.#types,
-      imports: sharedImports,
       functions: this.#functions,
-      importsTable: this.#withDispatcher,
+      // Without a dispatcher nothing is called through the table of handlers, which is large.
+      tables: [this.#withDispatcher ? HANDLER_TABLE_NAME : RUNTIME_TABLE_NAME, RUNTIME_TABLE_NAME],
     });
   }
 }
@@ -88,7 +91,7 @@ function enterFunction(): Uint8Array {
   f.get(rec).call(SharedFunction.enterBlock).set(exit).loop();
   f.get(exit).i32(Exit.Event).emit(op.i32Eq).if();
   f.get(rec).call(SharedFunction.deliverPageFault).if().i32(Exit.Dispatch).set(exit).else();
-  f.i32(fieldAddress.exitRecord).memory(memoryOp.i32Load).call(SharedFunction.event).set(exit).end().end();
+  callRuntime(f.i32(fieldAddress.exitRecord).memory(memoryOp.i32Load), 'event').set(exit).end().end();
   f.get(exit).i32(Exit.Dispatch).emit(op.i32LtU).if().get(exit).emit(op.return).end();
   f.get(exit).i32(Exit.Dispatch).emit(op.i32Eq).if();
   f.get(rec).call(SharedFunction.dispatch).set(exit).branch(1).end();

@@ -4,6 +4,7 @@
  * (cpu/system-calls.ts, cpu/interrupt-gate.ts, cpu/iret.ts); whatever could fault, has to be told to a filter or needs a
  * walk is left to that function, with nothing changed. A test holds the two against each other.
  */
+
 import { STATUS_FLAGS, WRITABLE_FLAGS } from '../cpu/flags.ts';
 import { SET_ASIDE_ADDRESS } from '../cpu/memory-map.ts';
 import { ACCESS, EFER, RFLAGS } from '../cpu/register-bits.ts';
@@ -14,6 +15,7 @@ import { FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { EventKind } from './event-delivery.ts';
 import { Exit } from './exits.ts';
 import { record } from './record.ts';
+import { callRuntime } from './runtime-functions.ts';
 import { SharedFunction } from './shared-functions.ts';
 import { type DescriptorLocals, FOR_READING, RSP, TransitionEmitter } from './transition-emitter.ts';
 
@@ -29,7 +31,7 @@ export const emitSystemHandler = (): Uint8Array => emitSlowWay(new FunctionBody(
 /** Ends a handler with the instruction's function. */
 export function emitSlowWay(f: FunctionBody): Uint8Array {
   const exit = f.local(I32);
-  f.get(REC).call(SharedFunction.system).tee(exit).if();
+  callRuntime(f.get(REC), 'system').tee(exit).if();
   f.get(exit).i32(1).emit(op.i32Sub, op.return).end();
   f.get(REC).returnCall(SharedFunction.dispatch);
   return f.bytes();

@@ -24,6 +24,7 @@ import type { CodeCache } from './code-cache.ts';
 import { Exit, FIRST_HALF, FOR_WRITE, ON_STACK, PROBE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { callFunction } from './pure-functions.ts';
 import { record } from './record.ts';
+import type { RuntimeFunctions } from './runtime-functions.ts';
 
 export interface RuntimeParts {
   readonly processor: Processor;
@@ -70,8 +71,8 @@ export class Runtime {
     this.#parts = parts;
   }
 
-  /** The imports of compiled code, by the names in sharedImports. */
-  imports(): Record<string, unknown> {
+  /** What compiled code calls; fetches are translated in WebAssembly only. */
+  functions(): Omit<RuntimeFunctions, 'translateFetch'> {
     return {
       slowRead: (linear: LinearAddress, size: number, at: number) => {
         this.followSwitch();

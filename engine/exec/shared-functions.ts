@@ -1,120 +1,68 @@
 /**
- * The functions that every module of compiled code has at the same indices: imports from the runtime first, then
- * arithmetic that WebAssembly lacks, then the dispatcher (in the handler module only, as it needs the table).
+ * The functions that every module of compiled code has at the same indices: arithmetic that WebAssembly lacks first, then
+ * the dispatcher (in modules of handlers only, as it needs their table).
  */
 
 import { fieldAddress } from '../cpu/state-layout.ts';
-import {
-  type DefinedFunction,
-  F64,
-  FunctionBody,
-  type FunctionImport,
-  type FunctionType,
-  I32,
-  I64,
-  memoryOp,
-  op,
-} from '../wasm/encoder.ts';
+import { type DefinedFunction, FunctionBody, type FunctionType, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { KEYS_OF_GENERATION } from './code-world.ts';
 import { deferredAuxFunction, deferredResultFunction } from './compiler/deferred-flags.ts';
 import { Exit } from './exits.ts';
 import { emitFastTlbEntry, emitHostAddress } from './fast-tlb-emitter.ts';
 import { emitJumpCacheEntry, jumpCacheEntry, KEY_SIZES, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
+import { callRuntime, RuntimeType, runtimeTypes } from './runtime-functions.ts';
 
 export const SharedType = {
-  handler: 0,
-  slowAccess: 1,
-  segmentCheck: 2,
-  raise: 3,
-  ternary64: 4,
-  binary64: 5,
-  hostAddress: 6,
-  deliverEvent: 7,
-  lazyFlags: 8,
-  translateFetch: 9,
-  call: 10,
+  ...RuntimeType,
+  ternary64: 6,
+  binary64: 7,
+  hostAddress: 8,
+  deliverEvent: 9,
+  lazyFlags: 10,
   leaveGuest: 11,
   exitInstruction: 12,
 } as const;
 
 export const sharedTypes: readonly FunctionType[] = [
-  { parameters: [I32], results: [I32] },
-  { parameters: [I64, I32, I32], results: [I32] },
-  { parameters: [I32, F64, I32, I32], results: [I32] },
-  { parameters: [I32, I32, I32], results: [] },
+  ...runtimeTypes,
   { parameters: [I64, I64, I64], results: [I64] },
   { parameters: [I64, I64], results: [I64] },
   { parameters: [I64, I32, I32, I32], results: [I32] },
   { parameters: [I32, I32, I32], results: [I32] },
   { parameters: [I32, I64, I64], results: [I64] },
-  { parameters: [I64], results: [I32] },
-  { parameters: [I32], results: [] },
   { parameters: [I32, I64, I64, I64, I32, I32, I32, I32, I32], results: [I32] },
   { parameters: [I32, I32], results: [I32] },
 ];
 
 export const SharedFunction = {
-  /** (linear, sizeBytes + FOR_WRITE if to be written, record) → SlowStatus; the value is at SCRATCH_ADDRESS. */
-  slowRead: 0,
-  /** (linear, sizeBytes + PROBE if only checked, record) → SlowStatus; the value is at SCRATCH_ADDRESS. */
-  slowWrite: 1,
-  /** (record, offset, segment address, sizeBytes + FOR_WRITE if for writing) → SlowStatus. */
-  segmentCheck: 2,
-  /** (record, vector, error code or -1): leaves the exception as the pending event. */
-  raise: 3,
-  /** (record) → 0 to go on at `state.rip`, or an Exit + 1. */
-  system: 4,
-  /** (record) → whether the region that its block enters may run. */
-  enterRegion: 5,
-  /** (linear) → host-physical address in RAM that a fetch reads, or NO_FETCH where the run loop has to look. */
-  translateFetch: 6,
-  /** (index of a function of pure-functions.ts): arguments and results are in memory. */
-  call: 7,
-  /** (record of the instruction that an event ended) → Exit: how to go on, if the event could be dealt with. */
-  event: 8,
-  /** (unused) → whether an interrupt is to be taken before the next instruction, after a VM entry in compiled code. */
-  interruptWanted: 9,
-  divideUnsigned128: 10,
-  multiplyHighUnsigned: 11,
-  multiplyHighSigned: 12,
+  divideUnsigned128: 0,
+  multiplyHighUnsigned: 1,
+  multiplyHighSigned: 2,
   /** (kind, a, b) → the word that ZF, SF and PF derive from; see compiler/deferred-flags.ts. */
-  deferredResult: 13,
+  deferredResult: 3,
   /** (kind, a, b) → the word that CF, OF and AF derive from. */
-  deferredAux: 14,
+  deferredAux: 4,
   /** (record, unused) → Exit: goes to the block at `state.rip` through the jump cache. */
-  dispatch: 15,
+  dispatch: 5,
   /** (record) → Exit: takes the block's budget and runs it. */
-  enterBlock: 16,
+  enterBlock: 6,
   /**
    * (linear, fast TLB set, offset of the tag, length) → wasm address of the bytes, or 0 if the fast TLB does not have
    * the page, or not all bytes are on it. This and the next only in the first module of handlers.
    */
-  hostAddress: 17,
+  hostAddress: 7,
   /** (vector, error code, EventKind) → 1 if the event of the instruction at `state.rip` was delivered. */
-  deliverEvent: 18,
+  deliverEvent: 8,
   /** (unused) → 1 if the page fault that a refill found was dealt with. */
-  deliverPageFault: 19,
+  deliverPageFault: 9,
   /** (instructions taken from the budget) → 1 if the guest of the current VMCS was entered; world-entry-emitter.ts. */
-  enterGuest: 20,
+  enterGuest: 10,
   /** Makes a VM exit; world-exit-emitter.ts. */
-  leaveGuest: 21,
+  leaveGuest: 11,
   /** (record, reason) → 1 if the instruction made its VM exit. */
-  exitInstruction: 22,
+  exitInstruction: 12,
 } as const;
-
-export const sharedImports: readonly FunctionImport[] = [
-  { module: 'runtime', name: 'slowRead', type: SharedType.slowAccess },
-  { module: 'runtime', name: 'slowWrite', type: SharedType.slowAccess },
-  { module: 'runtime', name: 'segmentCheck', type: SharedType.segmentCheck },
-  { module: 'runtime', name: 'raise', type: SharedType.raise },
-  { module: 'runtime', name: 'system', type: SharedType.handler },
-  { module: 'runtime', name: 'enterRegion', type: SharedType.handler },
-  { module: 'runtime', name: 'translateFetch', type: SharedType.translateFetch },
-  { module: 'runtime', name: 'call', type: SharedType.call },
-  { module: 'runtime', name: 'event', type: SharedType.handler },
-  { module: 'runtime', name: 'interruptWanted', type: SharedType.handler },
-];
 
 /** The arithmetic, in the order of its indices; made once, as it is part of every module. */
 export function sharedArithmetic(): readonly DefinedFunction[] {
@@ -206,7 +154,7 @@ function emitRenewal(f: FunctionBody, entry: number, rip: number): void {
   f.tee(page).emit(op.i32Eqz).branchIf(0);
   // Where a slice ends, nothing is fetched.
   f.i32(fieldAddress.budget).memory(memoryOp.i64Load).emit(op.i64Eqz).branchIf(0);
-  f.get(rip).call(SharedFunction.translateFetch).i32(~0xfff).emit(op.i32And).i32(1).emit(op.i32Add);
+  callRuntime(f.get(rip), 'translateFetch').i32(~0xfff).emit(op.i32And).i32(1).emit(op.i32Add);
   f.get(page).emit(op.i32Eq).branchIf(1).end();
   f.i32(fieldAddress.linkSite).i32(0).memory(memoryOp.i32Store).i32(Exit.Lookup).emit(op.return).end();
   f.get(entry).i32(fieldAddress.jumpKey).memory(memoryOp.i32Load).memory(memoryOp.i32Store, jumpCacheEntry.key);

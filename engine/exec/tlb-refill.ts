@@ -29,6 +29,7 @@ import { emitUnlessCanonical } from './canonical-emitter.ts';
 import { FOR_WRITE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
 import { emitFastTlbEntry, emitTlbBase, fastTlbEntry } from './fast-tlb-emitter.ts';
 import { emitFetchTranslation } from './fetch-translation.ts';
+import type { RuntimeFunctions } from './runtime-functions.ts';
 import { WalkEmitter } from './walk-emitter.ts';
 
 const { readTag: READ_TAG, writeTag: WRITE_TAG, addend: ADDEND } = fastTlbEntry;
@@ -41,23 +42,22 @@ const Type = { slowAccess: 0, wideAccess: 1, refill: 2, translateFetch: 3 } as c
 const FunctionIndex = { slowRead: 0, slowWrite: 1, wideRead: 2, wideWrite: 3, refill: 4 } as const;
 
 /**
- * The imports of compiled code with the refill before the runtime's functions.
+ * Functions that try the refill before the runtime's of the same names, and that of fetches.
  *
  * @param physicalAddressBits MAXPHYADDR, 32 to 48
  * @param pages1GB whether there are pages of 1 GByte
  */
-export function withRefill(
+export function refillFunctions(
   memory: WebAssembly.Memory,
-  runtime: Readonly<Record<string, unknown>>,
+  runtime: Pick<RuntimeFunctions, 'slowRead' | 'slowWrite'>,
   physicalAddressBits: number,
   pages1GB = true,
-): Record<string, unknown> {
+): Pick<RuntimeFunctions, 'slowRead' | 'slowWrite' | 'translateFetch'> {
   const module = (compiled[`${physicalAddressBits} ${pages1GB}`] ??= new WebAssembly.Module(
     refillModule(physicalAddressBits, pages1GB),
   ));
   const { exports } = new WebAssembly.Instance(module, { runtime: { ...runtime }, env: { memory } });
-  const { slowRead, slowWrite, translateFetch } = exports;
-  return { ...runtime, slowRead, slowWrite, translateFetch };
+  return exports as ReturnType<typeof refillFunctions>;
 }
 
 /** By the parameters: the code does not depend on the machine. */
@@ -89,7 +89,6 @@ function refillModule(physicalAddressBits: number, pages1GB: boolean): Uint8Arra
         export: 'translateFetch',
       },
     ],
-    importsTable: false,
   });
 }
 

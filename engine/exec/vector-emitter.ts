@@ -6,7 +6,7 @@ import type { CallSite } from '../expr/pure-function.ts';
 import { type FunctionBody, op } from '../wasm/encoder.ts';
 import type { SimdOp } from '../wasm/simd.ts';
 import { functionIndex } from './pure-functions.ts';
-import { SharedFunction } from './shared-functions.ts';
+import { callRuntime } from './runtime-functions.ts';
 import { loadValue, storeValue, valueType } from './value-types.ts';
 
 /** Bytes of an argument or result of a call. */
@@ -82,7 +82,7 @@ export function emitCall(body: FunctionBody, { function: called, args }: CallSit
     body.i32(CALL_ARGUMENTS_ADDRESS + SLOT * index).get(values[index] as number);
     storeValue(body, slotWidth(arg.width));
   }
-  body.i32(functionIndex(called)).call(SharedFunction.call);
+  callRuntime(body.i32(functionIndex(called)), 'call');
   return called.results.map((width, index) => {
     const local = body.local(valueType(width));
     body.i32(CALL_RESULTS_ADDRESS + SLOT * index);

@@ -1,10 +1,12 @@
 /** Handlers of the instructions of 64-bit code that enter a guest or leave it, as WebAssembly. */
+
 import { RFLAGS } from '../cpu/register-bits.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 import { Exit } from './exits.ts';
 import { record } from './record.ts';
 import { emitEndOfResumeFlag, emitSlowWay } from './ring-transitions.ts';
+import { callRuntime } from './runtime-functions.ts';
 import { SharedFunction } from './shared-functions.ts';
 
 /** The record's address, parameter of a handler. */
@@ -17,7 +19,7 @@ export function emitVmresume(): Uint8Array {
   f.i32(fieldAddress.flagsOther).memory(memoryOp.i32Load).i32(RFLAGS.IF).emit(op.i32And).set(enabled);
   f.get(REC).memory(memoryOp.i32Load16U, record.blockCount).call(SharedFunction.enterGuest).if();
   f.get(enabled).emit(op.i32Eqz).if();
-  f.i32(0).call(SharedFunction.interruptWanted).if();
+  callRuntime(f.i32(0), 'interruptWanted').if();
   f.i32(Exit.StopAtTarget).emit(op.return).end().end();
   emitEndOfResumeFlag(f);
   f.get(REC).returnCall(SharedFunction.dispatch).end();

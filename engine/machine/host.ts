@@ -30,7 +30,8 @@ import { EventKind } from '../exec/event-delivery.ts';
 import { Executor, type ExecutorOwner } from '../exec/executor.ts';
 import { HandlerLibrary } from '../exec/handler-library.ts';
 import { Runtime } from '../exec/runtime.ts';
-import { withRefill } from '../exec/tlb-refill.ts';
+import { type RuntimeFunctions, runtimeTable } from '../exec/runtime-functions.ts';
+import { refillFunctions } from '../exec/tlb-refill.ts';
 import { availabilityOf } from '../isa/availability.ts';
 import { writeLinearAddress } from '../isa/linear-address.ts';
 import { Mmu } from '../mmu/mmu.ts';
@@ -113,7 +114,7 @@ export class Host {
   readonly virtualization: HardwareVirtualization;
   readonly runtime: Runtime;
   /** What compiled code calls back. */
-  readonly imports: Readonly<Record<string, unknown>>;
+  readonly runtimeFunctions: RuntimeFunctions;
   readonly codeCache: CodeCache;
   readonly library: HandlerLibrary;
   readonly executor: Executor;
@@ -146,13 +147,15 @@ export class Host {
       mmu: this.mmu,
       systemInstructions: { ...systemInstructions, ...this.vmx.instructions, ...this.svm.instructions },
     });
-    this.imports = withRefill(memory, this.runtime.imports(), PHYSICAL_ADDRESS_BITS, pages1GB);
+    const inTypeScript = this.runtime.functions();
+    const refill = refillFunctions(memory, inTypeScript, PHYSICAL_ADDRESS_BITS, pages1GB);
+    this.runtimeFunctions = { ...inTypeScript, ...refill };
     this.vmx.compiledExit = () => this.library.leaveGuest;
     this.runtime.onSwitched = () => this.vmx.followSwitch();
     this.vmx.onBoundaryWanted = () => {
       this.runtime.stopRequested = true;
     };
-    this.library = new HandlerLibrary(memory, this.imports, config.handlerRoom);
+    this.library = new HandlerLibrary(memory, runtimeTable(this.runtimeFunctions, refill), config.handlerRoom);
     // What a model that is not restricted does not know is left to be named when it is met.
     const isRestricted = config.cpu?.model !== undefined || config.cpu?.features !== undefined;
     const availability = isRestricted ? availabilityOf(this.processor.model.has) : undefined;

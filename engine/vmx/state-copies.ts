@@ -174,13 +174,11 @@ function instantiate(memory: WebAssembly.Memory): Functions {
         { parameters: [I32], results: [] },
         { parameters: [I32, I32], results: [] },
       ],
-      imports: [],
       functions: [
         { type: 0, body: functionOf(1, emitLoadGuest), export: 'loadGuest' },
         { type: 0, body: functionOf(1, emitSaveGuest), export: 'saveGuest' },
         { type: 1, body: functionOf(2, (f, region) => emitLoadHost(f, region, () => f.get(1))), export: 'loadHost' },
       ],
-      importsTable: false,
     }),
   );
   return new WebAssembly.Instance(compiled, { env: { memory } }).exports as unknown as Functions;

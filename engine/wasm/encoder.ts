@@ -1,5 +1,5 @@
 /**
- * WebAssembly binary encoder: modules of functions, imports and one shared table. It knows nothing of x86 and checks
+ * WebAssembly binary encoder: modules of functions, imports and shared tables. It knows nothing of x86 and checks
  * nothing: V8's validator does. Source: WebAssembly Core Specification, "Binary Format", and the tail-call proposal.
  */
 
@@ -235,9 +235,9 @@ export class FunctionBody {
   call(functionIndex: number): this {
     return this.#with(0x10, functionIndex);
   }
-  /** Call through table 0; the arguments and the table index are on the stack. */
-  callIndirect(typeIndex: number): this {
-    return this.emit(0x11, ...unsignedLeb(typeIndex), 0);
+  /** Call through a table; the arguments and the index in the table are on the stack. */
+  callIndirect(typeIndex: number, table = 0): this {
+    return this.emit(0x11, ...unsignedLeb(typeIndex), ...unsignedLeb(table));
   }
   /** Tail call of a function of the module; the arguments are on the stack. */
   returnCall(functionIndex: number): this {
@@ -270,13 +270,16 @@ export interface DefinedFunction {
 
 export interface ModuleSpec {
   readonly types: readonly FunctionType[];
-  readonly imports: readonly FunctionImport[];
+  /** Functions; none if not given. */
+  readonly imports?: readonly FunctionImport[];
   readonly functions: readonly DefinedFunction[];
-  /** Imports table 0 as `env.table` (only the dispatcher may: an instance pays for a copy of it). */
-  readonly importsTable: boolean;
+  /** Whether `env.memory` is imported: it is, if not given. */
+  readonly memory?: boolean;
+  /** Names of the tables that are imported from `env`, by their indices; an instance pays for a copy of each. */
+  readonly tables?: readonly string[];
 }
 
-/** Encodes a module that imports its memory as `env.memory`. Function indices: imports first, then definitions. */
+/** Encodes a module. Function indices: imports first, then definitions. */
 export function encodeModule(spec: ModuleSpec): Uint8Array {
   const out = new ByteSink();
   out.push([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
@@ -284,7 +287,7 @@ export function encodeModule(spec: ModuleSpec): Uint8Array {
   section(out, 2, vector(encodeImports(spec)));
   section(out, 3, vector(spec.functions.map((f) => unsignedLeb(f.type))));
   const exported = spec.functions.flatMap((f, index) =>
-    f.export === undefined ? [] : [[...name(f.export), 0x00, ...unsignedLeb(spec.imports.length + index)]],
+    f.export === undefined ? [] : [[...name(f.export), 0x00, ...unsignedLeb((spec.imports?.length ?? 0) + index)]],
   );
   section(out, 7, vector(exported));
   codeSection(out, spec.functions);
@@ -299,11 +302,11 @@ const encodeType = (type: FunctionType): number[] => [
   ...type.results,
 ];
 
-function encodeImports(spec: ModuleSpec): number[][] {
-  const imports = spec.imports.map((i) => [...name(i.module), ...name(i.name), 0x00, ...unsignedLeb(i.type)]);
-  imports.push([...name('env'), ...name('memory'), 0x02, 0x00, 0x00]);
-  if (spec.importsTable) imports.push([...name('env'), ...name('table'), 0x01, 0x70, 0x00, 0x00]);
-  return imports;
+function encodeImports({ imports = [], memory = true, tables = [] }: ModuleSpec): number[][] {
+  const encoded = imports.map((i) => [...name(i.module), ...name(i.name), 0x00, ...unsignedLeb(i.type)]);
+  if (memory) encoded.push([...name('env'), ...name('memory'), 0x02, 0x00, 0x00]);
+  for (const table of tables) encoded.push([...name('env'), ...name(table), 0x01, 0x70, 0x00, 0x00]);
+  return encoded;
 }
 
 function codeSection(out: ByteSink, functions: readonly DefinedFunction[]): void {

@@ -15,9 +15,7 @@ function emitted(memory: WebAssembly.Memory): () => void {
   emitBeginCodeWorlds(f, [0, 1]);
   const module = encodeModule({
     types: [{ parameters: [], results: [] }],
-    imports: [],
     functions: [{ type: 0, body: f.bytes(), export: 'begin' }],
-    importsTable: false,
   });
   const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module as BufferSource), { env: { memory } });
   return exports.begin as () => void;

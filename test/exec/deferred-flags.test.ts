@@ -16,12 +16,10 @@ type Words = (kind: number, a: bigint, b: bigint) => bigint;
 const memory = new WebAssembly.Memory({ initial: 1 });
 const module = encodeModule({
   types: [{ parameters: [I32, I64, I64], results: [I64] }],
-  imports: [],
   functions: [
     { type: 0, body: deferredResultFunction(), export: 'result' },
     { type: 0, body: deferredAuxFunction(), export: 'aux' },
   ],
-  importsTable: false,
 });
 const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module as BufferSource), { env: { memory } });
 const [result, aux] = [exports.result as Words, exports.aux as Words];

@@ -176,7 +176,7 @@ describe('iterations done at once', () => {
       },
     );
     const functions = [{ type: 0, body: body.i32(0).bytes(), export: 'run' }];
-    const encoded = encodeModule({ types: sharedTypes, imports: [], functions, importsTable: false });
+    const encoded = encodeModule({ types: sharedTypes, functions });
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(encoded)), { env: { memory } });
     return exports.run as () => void;
   }

@@ -3,12 +3,14 @@
  * machines with the same page tables, the same accesses and invalidations; one asks WebAssembly first. Both must have
  * translated and remembered the same.
  */
+
 import { expect, test } from 'vitest';
 import { silentHooks } from '../../engine/cpu/processor.ts';
 import { CR0, CR4, EFER, RFLAGS } from '../../engine/cpu/register-bits.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
 import { SlowStatus } from '../../engine/exec/exits.ts';
 import { NO_FETCH } from '../../engine/exec/fetch-translation.ts';
+import type { RuntimeFunctions } from '../../engine/exec/runtime-functions.ts';
 import { Host } from '../../engine/machine/host.ts';
 import { Access } from '../../engine/mmu/access.ts';
 import { type Random, random } from '../support/random.ts';
@@ -33,14 +35,14 @@ class Subject {
     hooks: silentHooks,
     owner: { handleEvent: () => {}, interrupted: () => true, takeInterruptions: () => 0, stopAtMark: () => true },
   });
-  readonly #imports: Readonly<Record<string, unknown>>;
+  readonly #functions: Partial<RuntimeFunctions>;
   readonly #refills: boolean;
 
   constructor(refills: boolean) {
     const { host } = this;
     powerUp(host.processor);
     this.#refills = refills;
-    this.#imports = refills ? host.imports : host.runtime.imports();
+    this.#functions = refills ? host.runtimeFunctions : host.runtime.functions();
     const { fillFor } = host.mmu;
     host.mmu.fillFor = (linear, access) => {
       this.slow++;
@@ -65,7 +67,7 @@ class Subject {
     const { runtime } = this.host;
     // Compiled code has addresses of 64 bits, the runtime numbers.
     const reachable = this.#reachable(linear);
-    const status = (this.#imports[kind] as SlowAccess)(this.#refills ? BigInt(reachable) : reachable, size, 0);
+    const status = (this.#functions[kind] as SlowAccess)(this.#refills ? BigInt(reachable) : reachable, size, 0);
     return `${status} ${status === SlowStatus.Event ? JSON.stringify(runtime.takeEvent()) : ''}`;
   }
 
@@ -77,7 +79,7 @@ class Subject {
   fetch(address: number): string {
     const linear = this.#reachable(address);
     const { mmu } = this.host;
-    const translateFetch = this.#imports.translateFetch as TranslateFetch | undefined;
+    const translateFetch = this.#functions.translateFetch as TranslateFetch | undefined;
     const known = translateFetch ? translateFetch(BigInt(linear)) >>> 0 : NO_FETCH >>> 0;
     if (known !== NO_FETCH >>> 0) {
       this.fetched++;

@@ -70,7 +70,7 @@ const isFaultPartWay = ({ executed }: Run, { exception }: Outcome): boolean =>
 
 /** Of an address that is misaligned and beyond the limit of SS, either may be told; Ringside says #SS. */
 const isMisalignedBeyondLimit = ({ mode }: FuzzCase, { outcome }: Run, { exception }: Outcome): boolean =>
-  mode === 16 && exception?.vector === GP && outcome.exception?.vector === SS;
+  mode !== 64 && exception?.vector === GP && outcome.exception?.vector === SS;
 
 const faultAddress = ({ linear }: NonNullable<VectorOutcome['exception']>): bigint | undefined =>
   linear === undefined ? undefined : BigInt.asUintN(64, BigInt(linear));

@@ -31,7 +31,6 @@ const MNEMONICS: readonly (readonly [RegExp, string])[] = [
     'AMD processors save the pointers of the x87 only sometimes',
   ],
   [/^Popf[dq]?$/, 'may set TF and AC'],
-  [/^Sha/, 'AMD processors do not ask for alignment'],
   [/^Vmcall$/, 'the hypervisor below answers'],
 ];
 const STRING = /^(Movs|Stos|Lods|Scas|Cmps)[bwdq]$/;
@@ -47,6 +46,7 @@ export function reasonNotHeld(instruction: Instruction, mode: Mode, gpr: readonl
   const form = Code[instruction.code] as string;
   const byName = MNEMONICS.find(([pattern]) => pattern.test(mnemonic));
   if (byName) return byName[1];
+  if (/^Sha/.test(mnemonic) && !hasRegister(instruction)) return 'AMD processors do not ask for alignment';
   if (form === 'Bswap_r16') return 'the result is undefined';
   if (/^Bs[fr]$/.test(mnemonic) && mayBeZero(instruction, gpr))
     return 'a source of zero leaves more or less of the destination';

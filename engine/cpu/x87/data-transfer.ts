@@ -49,11 +49,14 @@ import {
   waiting,
 } from './x87-instruction.ts';
 
-/** Pushes a value, of which `exceptions` were found. */
+/**
+ * Pushes a value, of which `exceptions` were found. Silicon loads a denormal even if that exception is unmasked: its value
+ * is none that a handler had to mend.
+ */
 function load(cpu: Processor, value: bigint, exceptions = 0): void {
   if (!isEmpty(cpu.state, 7)) {
     if (stackOverflow(cpu)) push(cpu.state, INDEFINITE);
-  } else if (raise(cpu, exceptions, false)) push(cpu.state, value);
+  } else if (raise(cpu, exceptions, false) || exceptions === FloatException.Denormal) push(cpu.state, value);
 }
 
 const parts = quick.partsOf();

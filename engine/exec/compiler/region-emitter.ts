@@ -12,7 +12,8 @@ import { Exit } from '../exits.ts';
 import { emitJumpCacheEntry, jumpCacheEntry } from '../jump-cache.ts';
 import { DefinedFunctionList } from '../module-parts.ts';
 import { record } from '../record.ts';
-import { SharedFunction, SharedType } from '../shared-functions.ts';
+import { callRuntime } from '../runtime-functions.ts';
+import { SharedType } from '../shared-functions.ts';
 import { BlockEmitter, type Step, stepsOf } from './block-emitter.ts';
 import { ControlFlow } from './control-flow.ts';
 import type { FlagLiveness } from './flag-liveness.ts';
@@ -103,7 +104,7 @@ class RegionEmitter extends BlockEmitter {
     const { body } = this;
     body.i32(REGION_KEYS_ADDRESS + 4 * this.#slot).memory(memoryOp.i32Load);
     body.i32(fieldAddress.jumpKey).memory(memoryOp.i32Load).emit(op.i32Ne).if();
-    body.get(REC).call(SharedFunction.enterRegion).emit(op.i32Eqz).if();
+    callRuntime(body.get(REC), 'enterRegion').emit(op.i32Eqz).if();
     this.#refuse();
     body.end().end();
   }

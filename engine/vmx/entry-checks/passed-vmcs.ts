@@ -106,9 +106,7 @@ export function instantiateHasChanged(memory: WebAssembly.Memory): HasChanged {
   compiled ??= new WebAssembly.Module(
     encodeModule({
       types: [{ parameters: [I32, I32], results: [I32] }],
-      imports: [],
       functions: [{ type: 0, body: hasChangedFunction(), export: 'hasChanged' }],
-      importsTable: false,
     }),
   );
   return new WebAssembly.Instance(compiled, { env: { memory } }).exports.hasChanged as HasChanged;
