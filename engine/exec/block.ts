@@ -32,6 +32,8 @@ export interface Block {
   readonly instructions: readonly DecodedInstruction[];
   /** Times the run loop met it, which it does at the end of each slice: a sample of what is hot. */
   heat: number;
+  /** The number of the sample with which it began to be warm. */
+  heatedSince: number;
   /** RIPs that its indirect transfer was seen to lead to. */
   readonly targets: Set<LinearAddress>;
   valid: boolean;

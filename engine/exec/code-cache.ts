@@ -253,6 +253,7 @@ export class CodeCache {
       location,
       instructions,
       heat: 0,
+      heatedSince: 0,
       targets: new Set(),
       valid: true,
       single,

@@ -2,7 +2,7 @@
  * Where an instruction fetch goes, as WebAssembly: what `Mmu.translate` does (mmu/translation.ts) in the cases that are the
  * rule. With it, code that was found before is found again after its translation was dropped, without the run loop.
  */
-import { PAGE_BYTES, RAM_BYTES_ADDRESS } from '../cpu/memory-map.ts';
+import { LINEAR_TLB_ADDRESS, PAGE_BYTES, RAM_BYTES_ADDRESS } from '../cpu/memory-map.ts';
 import { MappingFlag } from '../mmu/access.ts';
 import { Cr4 } from '../mmu/paging-structures.ts';
 import { WORD } from '../mmu/tlb-layout.ts';
@@ -12,16 +12,20 @@ import { WalkEmitter } from './walk-emitter.ts';
 /** What the function answers where the run loop has to look; no address of RAM. */
 export const NO_FETCH = -1;
 
-/** Body of (linear) → host-physical address in RAM that a fetch at the current privilege reads, or NO_FETCH. */
-export function emitFetchTranslation(physicalAddressBits: number, pages1GB: boolean): Uint8Array {
+/**
+ * Body of (linear) → host-physical address in RAM that a fetch at the current privilege reads, or NO_FETCH. `ofGuests` is
+ * the index of the function that is asked in non-root operation.
+ */
+export function emitFetchTranslation(physicalAddressBits: number, pages1GB: boolean, ofGuests: number): Uint8Array {
   const f = new FunctionBody(1);
-  return new FetchTranslation(f, f.local(I32), physicalAddressBits, pages1GB).emit();
+  return new FetchTranslation(f, f.local(I32), physicalAddressBits, pages1GB).emit(ofGuests);
 }
 
 class FetchTranslation extends WalkEmitter {
-  emit(): Uint8Array {
+  emit(ofGuests: number): Uint8Array {
     const f = this.f;
     f.block();
+    this.#ofGuests(ofGuests);
     this.checkMode();
     const found = f.local(I32);
     for (const shift of [12, 21, 30]) this.find(shift, found);
@@ -42,6 +46,15 @@ class FetchTranslation extends WalkEmitter {
     f.end();
     f.get(this.physical).emit(op.return).end();
     return f.i32(NO_FETCH).bytes();
+  }
+
+  /** Mappings that are watched, or not in this memory, are the run loop's. */
+  #ofGuests(translate: number): void {
+    const f = this.f;
+    this.field('nonRoot').if();
+    f.i32(LINEAR_TLB_ADDRESS).memory(memoryOp.i32Load).emit(op.i32Eqz);
+    this.leave(1);
+    f.get(this.linear).call(translate).emit(op.return).end();
   }
 
   /** The page fault is the run loop's. */

@@ -198,10 +198,13 @@ export class HandlerLibrary {
     if (!isRegion(slot)) throw new Error('the table of compiled regions is full');
     return slot;
   }
-  /** Puts a compiled region, a module that exports `run`, into its slot. */
-  installRegion(slot: number, bytes: Uint8Array): void {
-    const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), this.#imports);
-    this.table.set(slot, instance.exports.run);
+  /** What a module of compiled regions exports. */
+  linkRegions(module: WebAssembly.Module): Record<string, unknown> {
+    return new WebAssembly.Instance(module, this.#imports).exports;
+  }
+  /** Puts a compiled region into its slot. */
+  installRegion(slot: number, run: unknown): void {
+    this.table.set(slot, run);
   }
   /** Forgets a compiled region; nothing may refer to its slot any more. */
   freeRegion(slot: number): void {

@@ -47,7 +47,7 @@ export const runtimeFunctions = {
   system: { index: 4, type: RuntimeType.handler },
   /** (record) → whether the region that its block enters may run. */
   enterRegion: { index: 5, type: RuntimeType.handler },
-  /** (linear) → host-physical address in RAM that a fetch reads, or NO_FETCH where the run loop has to look. */
+  /** (linear) → host-physical address in RAM that a fetch at the current privilege reads, or NO_FETCH where the run loop has to look. */
   translateFetch: { index: 6, type: RuntimeType.translateFetch },
   /** (index of a function of pure-functions.ts): arguments and results are in memory. */
   call: { index: 7, type: RuntimeType.call },

@@ -15,13 +15,14 @@ import { SS } from '../cpu/state.ts';
 import { SEGMENT_BYTES, segmentAddress } from '../cpu/state-layout.ts';
 import { systemInstructionKey } from '../cpu/system-table.ts';
 import { type DecodedInstruction, UNAVAILABLE } from '../isa/decode.ts';
-import { type LinearAddress, offsetInPage, plus, readLinearAddress } from '../isa/linear-address.ts';
+import { type LinearAddress, linearAddressOf, offsetInPage, plus, readLinearAddress } from '../isa/linear-address.ts';
 import { isOverlong } from '../isa/prefixes.ts';
 import { Access } from '../mmu/access.ts';
 import { FillResult, type Mmu } from '../mmu/mmu.ts';
 import { worldSwitchPlace } from '../vmx/world-switch-layout.ts';
 import type { CodeCache } from './code-cache.ts';
 import { Exit, FIRST_HALF, FOR_WRITE, ON_STACK, PROBE, SIZE_MASK, SlowStatus, WITHOUT_RETRY } from './exits.ts';
+import { NO_FETCH } from './fetch-translation.ts';
 import { callFunction } from './pure-functions.ts';
 import { record } from './record.ts';
 import type { RuntimeFunctions } from './runtime-functions.ts';
@@ -71,8 +72,8 @@ export class Runtime {
     this.#parts = parts;
   }
 
-  /** What compiled code calls; fetches are translated in WebAssembly only. */
-  functions(): Omit<RuntimeFunctions, 'translateFetch'> {
+  /** What compiled code calls. */
+  functions(): RuntimeFunctions {
     return {
       slowRead: (linear: LinearAddress, size: number, at: number) => {
         this.followSwitch();
@@ -103,8 +104,22 @@ export class Runtime {
         this.followSwitch();
         return this.interruptWanted() ? 1 : 0;
       },
+      translateFetch: (linear: bigint) => {
+        this.followSwitch();
+        return this.#translateFetch(linearAddressOf(linear));
+      },
       call: (index: number) => callFunction(this.#parts.processor.state.view, index),
     };
+  }
+
+  /** Of a guest. What ends a fetch is found again by the run loop, which counts it. */
+  #translateFetch(linear: LinearAddress): number {
+    const { mmu } = this.#parts;
+    const { misses } = mmu.statistics;
+    const physical = mmu.tryTranslate(linear, Access.Execute);
+    if (physical >= 0 && mmu.physical.isRam(physical)) return physical;
+    mmu.statistics.misses = misses;
+    return NO_FETCH;
   }
 
   /** To be called wherever compiled code has come back: it may have entered or left a guest. */

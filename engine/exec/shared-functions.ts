@@ -140,7 +140,6 @@ const state64 = keyOfSizes(64, 64);
  * fetch finds: renews its entry, else leaves. Locals: the entry (i32), the RIP (i64).
  */
 function emitRenewal(f: FunctionBody, entry: number, rip: number): void {
-  const page = f.local(I32);
   f.block().block();
   f.get(entry).memory(memoryOp.i64Load, jumpCacheEntry.rip).get(rip).emit(op.i64Ne).branchIf(0);
   f.i32(fieldAddress.jumpKey).memory(memoryOp.i32Load).i32(KEY_SIZES).emit(op.i32And).i32(state64).emit(op.i32Ne);
@@ -150,12 +149,12 @@ function emitRenewal(f: FunctionBody, entry: number, rip: number): void {
   f.i32(KEYS_OF_GENERATION - 1)
     .emit(op.i32And)
     .branchIf(0);
-  f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.record).memory(memoryOp.i32Load, record.physicalPage);
-  f.tee(page).emit(op.i32Eqz).branchIf(0);
   // Where a slice ends, nothing is fetched.
   f.i32(fieldAddress.budget).memory(memoryOp.i64Load).emit(op.i64Eqz).branchIf(0);
   callRuntime(f.get(rip), 'translateFetch').i32(~0xfff).emit(op.i32And).i32(1).emit(op.i32Add);
-  f.get(page).emit(op.i32Eq).branchIf(1).end();
+  // The walk may have set flags where the block's code was.
+  f.get(entry).memory(memoryOp.i32Load, jumpCacheEntry.record).memory(memoryOp.i32Load, record.physicalPage);
+  f.emit(op.i32Eq).branchIf(1).end();
   f.i32(fieldAddress.linkSite).i32(0).memory(memoryOp.i32Store).i32(Exit.Lookup).emit(op.return).end();
   f.get(entry).i32(fieldAddress.jumpKey).memory(memoryOp.i32Load).memory(memoryOp.i32Store, jumpCacheEntry.key);
 }

@@ -39,7 +39,7 @@ const Refilled = { No: 0, Yes: 1, Fault: 2 } as const;
 
 /** Types, and indices of the functions: the imported ones come first. */
 const Type = { slowAccess: 0, wideAccess: 1, refill: 2, translateFetch: 3 } as const;
-const FunctionIndex = { slowRead: 0, slowWrite: 1, wideRead: 2, wideWrite: 3, refill: 4 } as const;
+const FunctionIndex = { slowRead: 0, slowWrite: 1, wideRead: 2, wideWrite: 3, fetchOfGuests: 4, refill: 5 } as const;
 
 /**
  * Functions that try the refill before the runtime's of the same names, and that of fetches.
@@ -49,7 +49,7 @@ const FunctionIndex = { slowRead: 0, slowWrite: 1, wideRead: 2, wideWrite: 3, re
  */
 export function refillFunctions(
   memory: WebAssembly.Memory,
-  runtime: Pick<RuntimeFunctions, 'slowRead' | 'slowWrite'>,
+  runtime: RuntimeFunctions,
   physicalAddressBits: number,
   pages1GB = true,
 ): Pick<RuntimeFunctions, 'slowRead' | 'slowWrite' | 'translateFetch'> {
@@ -78,6 +78,7 @@ function refillModule(physicalAddressBits: number, pages1GB: boolean): Uint8Arra
       // The same, with addresses that a number does not hold.
       { module: 'runtime', name: 'slowRead', type: Type.wideAccess },
       { module: 'runtime', name: 'slowWrite', type: Type.wideAccess },
+      { module: 'runtime', name: 'translateFetch', type: Type.translateFetch },
     ],
     functions: [
       { type: Type.refill, body: new Refill(physicalAddressBits, pages1GB).emit() },
@@ -85,7 +86,7 @@ function refillModule(physicalAddressBits: number, pages1GB: boolean): Uint8Arra
       { type: Type.wideAccess, body: slowAccess(FunctionIndex.slowWrite), export: 'slowWrite' },
       {
         type: Type.translateFetch,
-        body: emitFetchTranslation(physicalAddressBits, pages1GB),
+        body: emitFetchTranslation(physicalAddressBits, pages1GB, FunctionIndex.fetchOfGuests),
         export: 'translateFetch',
       },
     ],

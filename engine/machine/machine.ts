@@ -160,7 +160,11 @@ export class Machine implements MachineControl {
 
   run(options: RunOptions = {}): Stop {
     this.#select(options.vcpu);
-    return this.#run(options);
+    const { regions } = this.host.executor;
+    regions.runBegins();
+    const stop = this.#run(options);
+    regions.runEnds();
+    return stop;
   }
 
   /** The one vCPU that runs from now on; undefined for all. */

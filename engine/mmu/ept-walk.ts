@@ -14,6 +14,9 @@ import { SUB_PAGE_HIGH, subPageOutcome } from './sub-page-permissions.ts';
 import type { MappingStore, MappingTag } from './tlb.ts';
 import { type EptContext, EptOption, Outcome, setEntryFlags, type Walk } from './walk.ts';
 
+/** The low half of an entry without its low 12 bits. */
+const PAGE_LOW = 0xffff_f000;
+
 /** Where guest-physical mappings are cached, and under which tag. */
 export interface GuestPhysicalCache {
   readonly store: MappingStore;
@@ -31,10 +34,15 @@ export class EptWalker {
   /** Whether a host-physical address lies in the APIC-access page. */
   isApicAccessPage: (physical: number) => boolean = () => false;
   readonly #physical: EntryMemory;
+  /** RAM that entries may be read from directly. */
+  readonly #view: DataView | undefined;
+  readonly #ramBytes: number;
   readonly #reservedHigh: number;
 
   constructor(physical: EntryMemory, physicalAddressBits: number) {
     this.#physical = physical;
+    this.#view = physical.view;
+    this.#ramBytes = physical.view ? (physical.ramBytes ?? 0) : 0;
     this.#reservedHigh = beyondPhysical(physicalAddressBits);
     this.#formats = { 4: eptFormat(physicalAddressBits, 4), 5: eptFormat(physicalAddressBits, 5) };
   }
@@ -80,6 +88,7 @@ export class EptWalker {
   walk(ept: EptContext, guestPhysical: number, rights: number, walk: Walk): boolean {
     if (ept.nested && this.nested) return this.nested.walk(ept, ept.nested, guestPhysical, rights, walk);
     walk.guestPhysical = guestPhysical;
+    if (walk.effects && this.#walkOrdinary(ept, guestPhysical, rights, walk)) return true;
     let table = ept.root;
     let allowed: number = ept.options & EptOption.ModeBased ? EptRight.All | EptRight.ExecuteUser : EptRight.All;
     const rightsMask = allowed;
@@ -111,6 +120,46 @@ export class EptWalker {
       table = base;
     }
     throw new Error('EPT walk ran past the last level');
+  }
+
+  /**
+   * The walk that most are: entries in RAM, none misconfigured, the access allowed, no flag to be set. False, with no
+   * effect, for all others.
+   */
+  #walkOrdinary(ept: EptContext, guestPhysical: number, rights: number, walk: Walk): boolean {
+    const { levels, addressMaskHigh } = this.#formats[ept.levels];
+    const end = this.#ramBytes - 8;
+    if (ept.options & EptOption.ModeBased || ept.root > end) return false;
+    const view = this.#view as DataView;
+    const [addressLow, addressHigh] = [guestPhysical | 0, Math.floor(guestPhysical / 0x1_0000_0000) | 0];
+    const isDirtied = ept.accessedDirty && (rights & EptRight.Write) !== 0;
+    let table = ept.root;
+    let allowed: number = EptRight.All;
+    for (let depth = 0; depth < levels.length; depth++) {
+      const level = levels[depth] as EntryFormat;
+      const { shift } = level;
+      const index = shift >= 32 ? addressHigh >>> (shift - 32) : (addressLow >>> shift) | (addressHigh << (32 - shift));
+      const at = table + (index & 511) * 8;
+      if (at > end) return false;
+      const low = view.getInt32(at, true);
+      const high = view.getInt32(at + 4, true);
+      allowed &= low;
+      if ((rights & ~allowed) !== 0 || isMisconfigured(level, low, high)) return false;
+      if (ept.accessedDirty && (low & EptEntry.A) === 0) return false;
+      if (level.isLast || (level.mayMapPage && low & EptEntry.PS)) {
+        if (isDirtied && (low & EptEntry.D) === 0) return false;
+        const base = (high & addressMaskHigh) * 0x1_0000_0000 + ((low & PAGE_LOW & ~(level.bytes - 1)) >>> 0);
+        walk.eptPhysical = base + ((addressLow & (level.bytes - 1)) >>> 0);
+        walk.eptPageShift = shift;
+        walk.eptDirty = !ept.accessedDirty || (low & EptEntry.D) !== 0;
+        walk.eptRights = allowed;
+        return true;
+      }
+      // There is no RAM above 4 GiB.
+      if (high & addressMaskHigh) return false;
+      table = (low & PAGE_LOW) >>> 0;
+    }
+    return false;
   }
 
   /** Asks the sub-page-permission table; the outcome of the walk says why not. */

@@ -12,9 +12,9 @@ describe('a compiled program stops as an interpreted one does', () => {
     ['64-bit code', 5],
     ['32-bit code', 2],
     ['16-bit code', 3],
-  ])('%s', (_code, seed) => {
+  ])('%s', async (_code, seed) => {
     const tally = emptyTally();
-    tryProgram(seed, tally, EXTENT);
+    await tryProgram(seed, tally, EXTENT);
     expect(tally.instructions).toBeGreaterThan(2000);
     expect(tally.regions, 'regions were compiled').toBeGreaterThan(2);
   });
@@ -22,9 +22,9 @@ describe('a compiled program stops as an interpreted one does', () => {
   test.each([
     ['where it comes back to a repeated instruction while DR7 is armed', 61, 23_000],
     ['where it leaves with all vector registers written', 136, 8000],
-  ])('%s', (_what, seed, instructions) => {
+  ])('%s', async (_what, seed, instructions) => {
     const tally = emptyTally();
-    tryProgram(seed, tally, { instructions, stops: 80 });
+    await tryProgram(seed, tally, { instructions, stops: 80 });
     expect(tally.instructions).toBeGreaterThan(instructions - 3000);
   });
 });

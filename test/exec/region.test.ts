@@ -18,6 +18,7 @@ function block(rip: number, bytes: readonly number[]): Block {
     location: { ...CODE, physical: rip, linear: rip, rip, pageOffset: rip },
     instructions,
     heat: 0,
+    heatedSince: 0,
     targets: new Set(),
     valid: true,
     single: false,
@@ -81,7 +82,13 @@ describe('a region has', () => {
 });
 
 test('a block that is met after each few instructions is not hot before they have added up to samples', () => {
-  const regions = { isEntry: () => false, isMember: () => false, isLoopHeader: () => false, compile: () => {} };
+  const regions = {
+    isEntry: () => false,
+    isMember: () => false,
+    isLoopHeader: () => false,
+    compile: () => {},
+    compileSoon: () => {},
+  };
   const hotSpots = new HotSpots(regions, { hotAfter: 3, sampleEvery: 100, watchedBlocks: 1 });
   const met = block(0x100, [...DEC_ECX, ...jnz(0x104, 0x100)]);
   let executed = 0;

@@ -79,8 +79,8 @@ class Subject {
   fetch(address: number): string {
     const linear = this.#reachable(address);
     const { mmu } = this.host;
-    const translateFetch = this.#functions.translateFetch as TranslateFetch | undefined;
-    const known = translateFetch ? translateFetch(BigInt(linear)) >>> 0 : NO_FETCH >>> 0;
+    const translateFetch = this.#functions.translateFetch as TranslateFetch;
+    const known = this.#refills ? translateFetch(BigInt(linear)) >>> 0 : NO_FETCH >>> 0;
     if (known !== NO_FETCH >>> 0) {
       this.fetched++;
       return `${known}`;

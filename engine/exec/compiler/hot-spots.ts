@@ -14,9 +14,16 @@ export interface HotSpotOptions extends RegionOptions {
   readonly sampleEvery?: number;
   /** Blocks without news that are watched before a hot one is compiled. */
   readonly watchedBlocks: number;
+  /** Samples within which a block must have become hot: else it is only warm, and compiled later. All are hot if not given. */
+  readonly warmAfter?: number;
 }
 
-export const DEFAULT_HOT_SPOTS: HotSpotOptions = { hotAfter: 3, sampleEvery: 10_000, watchedBlocks: 24 };
+export const DEFAULT_HOT_SPOTS: HotSpotOptions = {
+  hotAfter: 3,
+  sampleEvery: 10_000,
+  watchedBlocks: 24,
+  warmAfter: 100,
+};
 
 /** Blocks that are watched at most, in multiples of those without news. */
 const PATIENCE = 20;
@@ -27,12 +34,14 @@ const COOLING = 32;
 const MAX_TARGETS = 24;
 
 /** What is asked of the regions. */
-type KnownRegions = Pick<Regions, 'isEntry' | 'isMember' | 'isLoopHeader' | 'compile'>;
+type KnownRegions = Pick<Regions, 'isEntry' | 'isMember' | 'isLoopHeader' | 'compile' | 'compileSoon'>;
 
 export class HotSpots {
   readonly #regions: KnownRegions;
   readonly #options: HotSpotOptions;
   #hot: Block | undefined;
+  /** Whether it is only warm. */
+  #isWarm = false;
   /** Blocks that may still be watched, and how many of them have nothing new. */
   #left = 0;
   #quiet = 0;
@@ -41,6 +50,8 @@ export class HotSpots {
   #before: Block | undefined;
   /** Instructions since the last sample. */
   #sinceSample = 0;
+  /** Samples taken. */
+  #samples = 0;
 
   constructor(regions: KnownRegions, options: HotSpotOptions) {
     this.#regions = regions;
@@ -55,13 +66,16 @@ export class HotSpots {
   /** The run loop has met the block, and executed so many instructions since it met one before. */
   met(block: Block, executed: number): void {
     this.#sinceSample += executed;
-    const { hotAfter, sampleEvery = 0, watchedBlocks } = this.#options;
+    const { hotAfter, sampleEvery = 0, watchedBlocks, warmAfter = Number.POSITIVE_INFINITY } = this.#options;
     if (this.#hot || this.#sinceSample < sampleEvery) return;
     this.#sinceSample = 0;
+    this.#samples++;
+    if (block.heat === 0) block.heatedSince = this.#samples;
     if (++block.heat < hotAfter || this.#regions.isEntry(block) || !isCompilable(block)) return;
     // Where a slice ends inside of a region, interpretation soon leads to an entry: unless it is in an inner loop.
     if (this.#regions.isMember(block) && !this.#regions.isLoopHeader(block)) return;
     this.#hot = block;
+    this.#isWarm = this.#samples - block.heatedSince > warmAfter;
     this.#left = watchedBlocks * PATIENCE;
     this.#quiet = 0;
     this.#seen = new Map();
@@ -75,9 +89,11 @@ export class HotSpots {
     this.#left--;
     if (this.#left > 0 && this.#quiet < this.#options.watchedBlocks) return;
     const start = this.#start();
-    (this.#hot as Block).heat = -COOLING * this.#options.hotAfter;
+    const hot = this.#hot as Block;
     this.#hot = undefined;
-    this.#regions.compile(start);
+    hot.heat = this.#isWarm ? 0 : -COOLING * this.#options.hotAfter;
+    if (this.#isWarm) this.#regions.compileSoon(start);
+    else this.#regions.compile(start);
   }
 
   /** The head of the loop that goes round most often, so that all samples of a loop lead to one region; or the hot block. */

@@ -22,21 +22,34 @@ import { FLAT_LIMIT, type Region, type RegionNode } from './region.ts';
 
 const REC = 0;
 
-export interface CompiledRegion {
-  /** A module that exports the region as `run`, with a handler's signature. */
-  readonly module: Uint8Array;
+/** A region, and the table index that it is going to have. */
+export interface RegionOfSlot {
+  readonly region: Region;
+  readonly slot: number;
+}
+
+export interface CompiledRegion extends RegionOfSlot {
   /** Indices of the nodes that can be entered, in the order of the numbers that records carry. */
   readonly entries: readonly number[];
   /** Indices of the nodes that begin a loop. */
   readonly loopHeaders: readonly number[];
 }
 
-/** `slot`: the table index that the region is going to have. */
-export function compileRegion(region: Region, slot: number): CompiledRegion {
+/** The name by which a module exports the region of a slot, a function with a handler's signature. */
+export const exportOf = (slot: number): string => `r${slot}`;
+
+/** Emits regions as one module. */
+export function compileRegions(regions: readonly RegionOfSlot[]): {
+  readonly module: Uint8Array;
+  readonly compiled: readonly CompiledRegion[];
+} {
   const parts = new DefinedFunctionList({ withDispatcher: false });
-  const emitter = new RegionEmitter(region, slot, parts);
-  parts.add({ type: SharedType.handler, body: emitter.run(), export: 'run' });
-  return { module: parts.encode(), entries: emitter.entries, loopHeaders: emitter.loopHeaders };
+  const compiled = regions.map(({ region, slot }) => {
+    const emitter = new RegionEmitter(region, slot, parts);
+    parts.add({ type: SharedType.handler, body: emitter.run(), export: exportOf(slot) });
+    return { region, slot, entries: emitter.entries, loopHeaders: emitter.loopHeaders };
+  });
+  return { module: parts.encode(), compiled };
 }
 
 class RegionEmitter extends BlockEmitter {

@@ -9,10 +9,14 @@ import { type Block, endOf, linearAt } from '../block.ts';
 import type { CodeCache } from '../code-cache.ts';
 import type { HandlerLibrary } from '../handler-library.ts';
 import { FLAT_LIMIT, isCompilable, type Region, regionFrom } from './region.ts';
-import { compileRegion } from './region-emitter.ts';
+import { RegionBatch } from './region-batch.ts';
+import { type CompiledRegion, compileRegions, exportOf } from './region-emitter.ts';
 
 /** With so many regions, each new one takes the place of the oldest: if that is hot, it comes back soon. */
 const MAX_REGIONS = 512;
+
+/** Regions that were emitted. */
+type Prepared = ReturnType<typeof compileRegions>;
 
 interface Compiled {
   readonly region: Region;
@@ -34,6 +38,10 @@ export class Regions {
   readonly #members = new Map<Block, Set<Compiled>>();
   readonly #entered = new Map<Block, Compiled>();
   readonly #all = new Set<Compiled>();
+  readonly #batch = new RegionBatch<Prepared>({
+    prepare: (starts) => this.#prepare(starts),
+    install: (prepared, module) => this.#install(prepared, module),
+  });
   /** Regions compiled since the machine was made. */
   compiledSoFar = 0;
 
@@ -67,19 +75,55 @@ export class Regions {
 
   /** Compiles the region that starts with the block, and leads to it whatever leads to one of its entries. */
   compile(start: Block): void {
-    if (!isCompilable(start) || !start.valid || this.isEntry(start)) return;
+    this.#batch.delete(start);
+    const prepared = this.#prepare([start]);
+    if (prepared) this.#install(prepared, new WebAssembly.Module(prepared.module));
+  }
+  /** The same, when there is time; at once if that was asked for before, and has not come to be. */
+  compileSoon(start: Block): void {
+    if (this.#batch.has(start)) this.compile(start);
+    else this.#batch.add(start);
+  }
+  /** Where a run begins: puts to use what was compiled since the last. */
+  runBegins(): void {
+    this.#batch.install();
+  }
+  /** Where a run ends: has compiled what can be until the next. */
+  runEnds(): void {
+    this.#batch.compile();
+  }
+
+  /** Emits the regions that start with blocks, as far as there are such. */
+  #prepare(starts: readonly Block[]): Prepared | undefined {
+    const wanted = starts.filter((start) => isCompilable(start) && start.valid && !this.isEntry(start));
+    if (wanted.length === 0) return undefined;
+    const flat = this.#flatSegments();
+    return compileRegions(
+      wanted.map((start) => ({
+        region: regionFrom(start, (from, rip) => this.#find(from, rip), flat),
+        slot: this.#library.reserveSlot(),
+      })),
+    );
+  }
+
+  /** Meanwhile blocks may have gone, and others may have come to lead into a region. */
+  #install({ compiled }: Prepared, module: WebAssembly.Module): void {
+    const functions = this.#library.linkRegions(module);
+    for (const one of compiled) {
+      const { nodes } = one.region;
+      const isWanted = nodes.every(({ block }) => block.valid) && !this.isEntry(nodes[0]?.block as Block);
+      if (isWanted) this.#add(one, functions[exportOf(one.slot)]);
+      else this.#library.freeRegion(one.slot);
+    }
+  }
+
+  #add({ region, slot, entries, loopHeaders }: CompiledRegion, run: unknown): void {
     const [oldest] = this.#all;
     if (oldest && this.#all.size >= this.#maxRegions) this.#drop(oldest);
-    const region = regionFrom(start, (from, rip) => this.#find(from, rip), this.#flatSegments());
-    const slot = this.#library.reserveSlot();
-    const { module, entries, loopHeaders } = compileRegion(region, slot);
-    this.#library.installRegion(slot, module);
+    this.#library.installRegion(slot, run);
     this.#state.view.setUint32(REGION_KEYS_ADDRESS + 4 * slot, 0, true);
-    const compiled = {
-      region,
-      slot,
-      loopHeaders: new Set(loopHeaders.map((index) => region.nodes[index]?.block as Block)),
-    };
+    const blockAt = (index: number) => region.nodes[index]?.block as Block;
+    const compiled = { region, slot, loopHeaders: new Set(loopHeaders.map(blockAt)) };
     this.#all.add(compiled);
     this.compiledSoFar++;
     for (const { block } of region.nodes) {
@@ -87,10 +131,7 @@ export class Regions {
       if (regions) regions.add(compiled);
       else this.#members.set(block, new Set([compiled]));
     }
-    this.#enterBy(
-      compiled,
-      entries.map((index) => region.nodes[index]?.block as Block),
-    );
+    this.#enterBy(compiled, entries.map(blockAt));
   }
 
   /** Has blocks enter the region by their place among its entries. A region that nothing enters any more goes. */

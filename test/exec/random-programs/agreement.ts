@@ -1,4 +1,6 @@
 /** Runs a program interpreted and compiled, side by side, and finds the first stop at which they differ. */
+
+import { setImmediate } from 'node:timers/promises';
 import { DEFAULT_HOT_SPOTS, type HotSpotOptions } from '../../../engine/exec/compiler/hot-spots.ts';
 import type { RunOptions, Stop, WatchTarget } from '../../../engine/index.ts';
 import { Machine } from '../../../engine/machine/machine.ts';
@@ -19,6 +21,11 @@ const FINAL: readonly Stop['kind'][] = ['exited', 'halted', 'shutdown', 'unimple
 const NEVER: HotSpotOptions = { hotAfter: Number.POSITIVE_INFINITY, watchedBlocks: 1 };
 const AT_ONCE: readonly [string, HotSpotOptions] = ['compiled at once', { hotAfter: 1, watchedBlocks: 2 }];
 const WHEN_HOT: readonly [string, HotSpotOptions] = ['compiled when hot', DEFAULT_HOT_SPOTS];
+/** Compiled by the host between the runs, several together. */
+const AT_LEISURE: readonly [string, HotSpotOptions] = [
+  'compiled at leisure',
+  { hotAfter: 1, watchedBlocks: 2, warmAfter: -1 },
+];
 
 export interface Run {
   readonly difference: Difference | undefined;
@@ -42,10 +49,10 @@ interface Contestant {
   readonly machine: Machine;
 }
 
-export function runBoth(program: AssembledProgram, extent: Extent): Run {
+export async function runBoth(program: AssembledProgram, extent: Extent): Promise<Run> {
   const machine = new Machine(program.config, { hotSpots: NEVER });
   // Most of the time goes into making code, so that what finds less has fewer programs.
-  const compilers = program.seed % 3 === 0 ? [AT_ONCE, WHEN_HOT] : [AT_ONCE];
+  const compilers = [[AT_ONCE, WHEN_HOT], [AT_ONCE, AT_LEISURE], [AT_ONCE]][program.seed % 3] ?? [];
   const compiled = compilers.map(([name, hotSpots]) => ({
     name,
     machine: new Machine(program.config, { hotSpots }),
@@ -62,6 +69,7 @@ export function runBoth(program: AssembledProgram, extent: Extent): Run {
     for (const contestant of compiled)
       difference ??= compare(contestant, runOrThrow(contestant.machine, slice), expected);
     if (FINAL.includes(stop.kind)) break;
+    if (compilers.includes(AT_LEISURE)) await setImmediate();
   }
   const regions = compiled.reduce((sum, contestant) => sum + contestant.machine.host.executor.regions.compiledSoFar, 0);
   return { difference, instructions: machine.instructionCount, regions, end: stop.kind };

@@ -11,10 +11,10 @@ export interface Tally {
 }
 
 /** @throws Error with the seed, the shrunk program and the first stop at which the executions differ */
-export function tryProgram(seed: number, tally: Tally, extent: Extent = WHOLE): void {
+export async function tryProgram(seed: number, tally: Tally, extent: Extent = WHOLE): Promise<void> {
   const program = randomProgram(seed);
-  const { difference, instructions, regions, end } = runBoth(assembleRandom(program), extent);
-  if (difference) throw new Error(report(program, difference));
+  const { difference, instructions, regions, end } = await runBoth(assembleRandom(program), extent);
+  if (difference) throw new Error(await report(program, difference));
   tally.programs++;
   tally.instructions += instructions;
   tally.regions += regions;
@@ -23,8 +23,8 @@ export function tryProgram(seed: number, tally: Tally, extent: Extent = WHOLE): 
 
 export const emptyTally = (): Tally => ({ programs: 0, instructions: 0, regions: 0, ends: {} });
 
-function report(program: RandomProgram, before: Difference): string {
-  const { lines, difference } = shrink(program, before);
+async function report(program: RandomProgram, before: Difference): Promise<string> {
+  const { lines, difference } = await shrink(program, before);
   const { execution, stop, instructions, what } = difference;
   return [
     `seed ${program.seed} (${program.mode}): ${execution} and interpreted differ at stop ${stop}, instruction ${instructions}:`,
@@ -46,18 +46,21 @@ function withoutIdleLabels(lines: readonly string[]): readonly string[] {
 const SHRINK_MS = 90_000;
 
 /** Leaves out runs of lines, shorter and shorter ones, while the executions still differ. */
-function shrink(program: RandomProgram, before: Difference): { lines: readonly string[]; difference: Difference } {
+async function shrink(
+  program: RandomProgram,
+  before: Difference,
+): Promise<{ lines: readonly string[]; difference: Difference }> {
   const until = performance.now() + SHRINK_MS;
   let { lines } = program;
   let difference = before;
-  for (let length = lines.length >> 1; length > 0; length = removed(length) ? length : length >> 1);
+  for (let length = lines.length >> 1; length > 0; length = (await removed(length)) ? length : length >> 1);
   return { lines, difference };
 
-  function removed(length: number): boolean {
+  async function removed(length: number): Promise<boolean> {
     let any = false;
     for (let start = 0; start < lines.length && performance.now() < until; ) {
       const fewer = lines.filter((line, index) => index < start || index >= start + length || isNeeded(line));
-      const found = fewer.length < lines.length ? differenceOf({ ...program, lines: fewer }) : undefined;
+      const found = fewer.length < lines.length ? await differenceOf({ ...program, lines: fewer }) : undefined;
       if (found) {
         [lines, difference, any] = [fewer, found, true];
       } else start += length;
@@ -69,9 +72,9 @@ function shrink(program: RandomProgram, before: Difference): { lines: readonly s
 /** Labels stay, for those who name them; so do the directives that give the rest its place. */
 const isNeeded = (line: string): boolean => /^\s*(\w|\.)+:|^(bits|org|align|times)\b/.test(line);
 
-function differenceOf(program: RandomProgram): Difference | undefined {
+async function differenceOf(program: RandomProgram): Promise<Difference | undefined> {
   try {
-    return runBoth(assembleRandom(program), WHOLE).difference;
+    return (await runBoth(assembleRandom(program), WHOLE)).difference;
   } catch {
     return undefined;
   }
