@@ -4,19 +4,19 @@
  */
 
 import { DebugFault } from '../cpu/debug-exceptions.ts';
-import { GP, GuestFault, Vector, VmExit } from '../cpu/events.ts';
+import { GuestFault, Vector, VmExit } from '../cpu/events.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
-import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { codeSize, is64Bit, linearOfRip, stackSize } from '../cpu/modes.ts';
 import { MONITOR_TRAP, monitorTrapDue } from '../cpu/monitor-trap.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { BLOCKING, CR0, RFLAGS } from '../cpu/register-bits.ts';
 import { type CpuState, CS } from '../cpu/state.ts';
 import { FSW, updateErrorSummary } from '../cpu/x87/register-stack.ts';
-import { type LinearAddress, low32, offsetInPage, plus } from '../isa/linear-address.ts';
+import { type LinearAddress, low32, plus } from '../isa/linear-address.ts';
 import type { World } from '../mmu/fast-tlb.ts';
 import type { Mmu } from '../mmu/mmu.ts';
-import { type Block, type CodeLocation, endOfFirst } from './block.ts';
+import type { Block } from './block.ts';
+import { BlockFetcher } from './block-fetcher.ts';
 import type { CodeCache } from './code-cache.ts';
 import { CodeWorld, KEYS_OF_GENERATION, WHOLE_LIMIT } from './code-world.ts';
 import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot-spots.ts';
@@ -24,7 +24,7 @@ import { Regions } from './compiler/regions.ts';
 import { DebugBreakpoints } from './debug-breakpoints.ts';
 import { Exit, INTERPRETED_STRETCH, MAX_EVENTS } from './exits.ts';
 import { type HandlerLibrary, isRegion } from './handler-library.ts';
-import { addToJumpCache, findInJumpCache, keyOfExtensions, keyOfSizes } from './jump-cache.ts';
+import { findInJumpCache, keyOfExtensions, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
 import { RunBudget } from './run-budget.ts';
 import type { Runtime } from './runtime.ts';
@@ -58,14 +58,13 @@ export class Executor {
   readonly #runtime: Runtime;
   readonly #owner: ExecutorOwner;
   readonly regions: Regions;
+  readonly budget: RunBudget;
   readonly #hotSpots: HotSpots;
+  readonly #fetcher: BlockFetcher;
   readonly #debug: DebugBreakpoints;
-  readonly #budget: RunBudget;
   /** What valid jump-cache entries were made for, in root and in non-root operation. */
   readonly #worlds: readonly [CodeWorld, CodeWorld];
   #skipMarkAt: LinearAddress | undefined;
-  /** The block that ran last was cut to the rest of the slice: what follows it begins where no code leads to. */
-  #wasCut = false;
   /** An event was dealt with since compiled code was entered: where it led is often known to the jump cache. */
   #afterEvent = false;
 
@@ -80,7 +79,7 @@ export class Executor {
   }) {
     this.#processor = parts.processor;
     this.#state = parts.processor.state;
-    this.#budget = new RunBudget(this.#state.view);
+    this.budget = new RunBudget(this.#state.view);
     this.#worlds = [new CodeWorld(this.#state.view, 0), new CodeWorld(this.#state.view, 1)];
     this.#mmu = parts.mmu;
     this.#cache = parts.cache;
@@ -89,6 +88,8 @@ export class Executor {
     this.#owner = parts.owner;
     this.regions = new Regions({ ...parts, state: this.#state }, parts.hotSpots);
     this.#hotSpots = new HotSpots(this.regions, parts.hotSpots ?? DEFAULT_HOT_SPOTS);
+    const { budget } = this;
+    this.#fetcher = new BlockFetcher({ ...parts, state: this.#state, budget, hotSpots: this.#hotSpots });
     this.#debug = new DebugBreakpoints(this.#state, parts.mmu, parts.cache, () => {
       parts.runtime.stopRequested = true;
     });
@@ -101,26 +102,9 @@ export class Executor {
     parts.runtime.eventInPlace = (at) => this.#eventInPlace(at);
   }
 
-  /** Instructions executed so far in the current `run`; exact whenever TypeScript runs at an instruction boundary. */
-  get executed(): number {
-    return this.#budget.executed;
-  }
-  /** What the current `run` took from its limit so far: instructions, and events dealt with. */
-  get consumed(): number {
-    return this.#budget.consumed;
-  }
-  /** Events dealt with in the current `run`, or the last one. */
-  get events(): number {
-    return this.#budget.events;
-  }
-  /** Ends the accounting of a run: returns what it executed. */
-  takeExecuted(): number {
-    return this.#budget.takeExecuted();
-  }
-
-  /** As `executed`, while the system instruction or memory access of a record is under way: counts those before it. */
+  /** What the run has executed, while the system instruction or memory access of a record is under way: those before it. */
   executedBefore(recordAddress: number): number {
-    return this.executed - this.#view.getUint16(recordAddress + record.blockCount, true);
+    return this.budget.executed - this.#view.getUint16(recordAddress + record.blockCount, true);
   }
 
   /** Translations, privileges or code changed: jump-cache entries made so far for a world, or for both, are void. */
@@ -147,7 +131,7 @@ export class Executor {
 
   /** Runs at most `limit` instructions. The instruction at `skipMarkAt` (RIP) runs even if it is marked. */
   run(limit: number, skipMarkAt?: LinearAddress): RunEnd {
-    const budget = this.#budget;
+    const budget = this.budget;
     budget.begin(limit);
     this.#skipMarkAt = skipMarkAt;
     this.#runtime.stopRequested = false;
@@ -174,7 +158,7 @@ export class Executor {
 
   /** Compiles the region that starts at RIP, if that is decoded, as if it had become hot. Throws the fetch's event. */
   compileAtRip(): void {
-    const block = this.#cache.peek(this.#locate());
+    const block = this.#cache.peek(this.#fetcher.locate());
     if (block) this.regions.compile(block);
   }
 
@@ -232,7 +216,7 @@ export class Executor {
     const state = this.#state;
     const { rip, jumpKey } = state;
     const at = findInJumpCache(view, rip, jumpKey);
-    if (at === 0 || view.getUint16(at + record.blockCount, true) > this.#budget.left) return 0;
+    if (at === 0 || view.getUint16(at + record.blockCount, true) > this.budget.left) return 0;
     state.linkSite = 0;
     state.pageBase = plus(rip, -view.getUint16(at + record.pageOffset, true));
     this.#runtime.stopRequested = false;
@@ -262,7 +246,7 @@ export class Executor {
     const view = this.#view;
     if (this.#hotSpots.isWatching && !single) {
       // A block that was cut is gone with the next one; where its slice ends, no transfer leads on.
-      if (this.#wasCut) this.#hotSpots.interrupted();
+      if (this.#fetcher.wasCut) this.#hotSpots.interrupted();
       else this.#hotSpots.watch(this.#cache.placeOf(at).block);
       return view.getUint16(at + record.blockCount, true);
     }
@@ -274,10 +258,10 @@ export class Executor {
   /** Enters a block, for at most so many instructions, those of the block at least. */
   #enterFor(at: number, instructions: number): number {
     this.#state.repeating = 0;
-    this.#budget.confine(instructions);
+    this.budget.confine(instructions);
     const exit = this.#library.enter(at);
     this.#runtime.followSwitch();
-    this.#budget.release();
+    this.budget.release();
     return exit;
   }
 
@@ -309,7 +293,7 @@ export class Executor {
   /** RIP and budget as of the record's instruction, `done` of it (0 or 1) executed. */
   #retireTo(recordAddress: number, done: 0 | 1): void {
     this.#setRipOf(recordAddress, done);
-    this.#budget.left += this.#view.getUint16(recordAddress + record.blockCount, true) - done;
+    this.budget.left += this.#view.getUint16(recordAddress + record.blockCount, true) - done;
   }
   #setRipOf(recordAddress: number, done: 0 | 1): void {
     const view = this.#view;
@@ -333,7 +317,7 @@ export class Executor {
     const state = this.#state;
     this.#elsewhere();
     if (!this.#processor.fpuErrors?.ignoresErrors()) {
-      this.#budget.left--;
+      this.budget.left--;
       state.interruptibility &= ~SHADOWS;
       return;
     }
@@ -350,20 +334,20 @@ export class Executor {
   #eventInPlace(recordAddress: number): Exit {
     const event = this.#runtime.pendingEvent;
     const isOrdinary = event instanceof VmExit || (event instanceof GuestFault && event.vector !== Vector.MF);
-    if (!isOrdinary || this.#endMustBeSeen() || this.#debug.isArmed || this.#budget.events + 1 >= MAX_EVENTS)
+    if (!isOrdinary || this.#endMustBeSeen() || this.#debug.isArmed || this.budget.events + 1 >= MAX_EVENTS)
       return Exit.Event;
     this.#runtime.pendingEvent = undefined;
     this.#state.repeating = 0;
     this.#setRipOf(recordAddress, 0);
-    this.#budget.giveBack(recordAddress);
+    this.budget.giveBack(recordAddress);
     this.#elsewhere();
     this.#owner.handleEvent(event);
     return this.#runtime.afterSystem() || this.#runtime.stopRequested ? Exit.StopAtTarget : Exit.Dispatch;
   }
 
   #deal(event: unknown): undefined {
-    this.#budget.events++;
-    this.#budget.left--;
+    this.budget.events++;
+    this.budget.left--;
     this.#elsewhere();
     this.#owner.handleEvent(event);
     this.refreshJumpKey();
@@ -385,63 +369,10 @@ export class Executor {
   /** The block at RIP; undefined if the fetch ended in an event, which was dealt with. */
   #fetch(limit: number | undefined): Block | undefined {
     try {
-      return this.#block(limit);
+      return this.#fetcher.block(limit);
     } catch (event) {
       this.#deal(event);
       return undefined;
     }
-  }
-
-  /** The block at RIP; cut to `limit` instructions or to the budget. Throws the fetch's event. */
-  #block(wanted: number | undefined): Block {
-    const location = this.#locate();
-    const { codeSize: size, pageOffset, rip } = location;
-    const end = size === 64 ? Number.POSITIVE_INFINITY : this.#state.segment(CS).limit;
-    const nextRip = plus(rip, PAGE_BYTES - pageOffset);
-    // Where the segment ends in the page, each instruction has to be held against the limit; and against the tables where
-    // the fetch is by a mapping that they contradict.
-    const limit = nextRip > end + 1 || this.#mmu.isStale ? 1 : wanted;
-    const nextPage = (): number => {
-      if (nextRip > end) throw GP(0);
-      return this.#translate(nextRip);
-    };
-    let block = this.#cache.find(location, nextPage, limit);
-    if (endOfFirst(block) > end + 1) throw GP(0);
-    const left = this.#budget.left;
-    if (limit === undefined && !this.#wasCut) this.#hotSpots.met(block, this.#budget.sinceAsked());
-    this.#wasCut = block.count > left;
-    if (this.#wasCut) block = this.#cache.find(location, nextPage, left);
-    else if (limit === undefined) this.#link(block);
-    const state = this.#state;
-    state.linkSite = 0;
-    state.pageBase = plus(rip, -pageOffset);
-    // Decoding may have dropped blocks to make room; that alone is no reason to leave compiled code.
-    this.#runtime.stopRequested = this.#runtime.isUnsettled();
-    return block;
-  }
-
-  #locate(): CodeLocation {
-    const state = this.#state;
-    const { rip } = state;
-    const size = codeSize(state);
-    if (size !== 64 && rip > state.segment(CS).limit) throw GP(0);
-    const linear = linearOfRip(state);
-    const physical = this.#mmu.translateFetch(linear);
-    const pageOffset = offsetInPage(linear);
-    const extensions = enabledExtensions(state);
-    return { physical, linear, rip, pageOffset, codeSize: size, stackSize: stackSize(state), extensions };
-  }
-
-  /** Host-physical address of a RIP-space address, for a fetch. */
-  #translate(rip: LinearAddress): number {
-    return this.#mmu.translateFetch(linearOfRip(this.#state, rip));
-  }
-
-  /** Lets the next transfer find the block without the run loop: through the asking link, and the jump cache. */
-  #link(block: Block): void {
-    const view = this.#view;
-    const { linkSite, rip, jumpKey } = this.#state;
-    if (linkSite && block.count > 0 && block.pages.length === 1) view.setUint32(linkSite, block.record, true);
-    if (block.count > 0) addToJumpCache(view, rip, jumpKey, block.record);
   }
 }

@@ -334,6 +334,6 @@ export class Host {
 
   #executing(): number {
     const { currentRecord } = this.runtime;
-    return currentRecord ? this.executor.executedBefore(currentRecord) : this.executor.executed;
+    return currentRecord ? this.executor.executedBefore(currentRecord) : this.executor.budget.executed;
   }
 }

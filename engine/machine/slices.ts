@@ -56,12 +56,12 @@ export class Slices {
     this.#eventsCounted = 0;
     this.#tellTime();
     executor.run(Math.min(limit, this.#length()), mark);
-    const { consumed } = executor;
+    const { consumed } = executor.budget;
     this.units += consumed - this.#boundaries.held;
     this.#boundaries.held = 0;
-    this.#eventsCounted = executor.events;
+    this.#eventsCounted = executor.budget.events;
     if (isTurn) scheduler.used(consumed);
-    const executed = executor.takeExecuted();
+    const executed = executor.budget.takeExecuted();
     if (executed === 0 && mark === state.rip) this.marks.set(loaded, mark);
     this.#retired(executed);
     return consumed - executed;
@@ -108,7 +108,9 @@ export class Slices {
   /** Units when so many instructions have been retired in this slice, or before it: their events have been dealt with. */
   unitsAfter(instructions: number): number {
     const { clock, executor } = this.#machine.host;
-    return this.units + instructions - clock.retired + executor.events - this.#eventsCounted - this.#boundaries.held;
+    return (
+      this.units + instructions - clock.retired + executor.budget.events - this.#eventsCounted - this.#boundaries.held
+    );
   }
 
   /** Ends the slice where a device is due earlier than when it began. */

@@ -95,7 +95,7 @@ function runSlices(
   const outcome = machine.execute(inputOf(mode, gpr, extended), code, (executor) => {
     for (const slice of slices) {
       executor.run(slice);
-      executed += executor.takeExecuted();
+      executed += executor.budget.takeExecuted();
       if (machine.faulted) break;
     }
   });

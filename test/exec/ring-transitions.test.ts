@@ -113,7 +113,7 @@ class Subject {
     host.executor.run(instructions);
     const { tlbBase, jumpKey, rip, cpl } = state;
     return {
-      executed: host.executor.takeExecuted(),
+      executed: host.executor.budget.takeExecuted(),
       rip: rip.toString(16),
       cpl,
       tlbBase,

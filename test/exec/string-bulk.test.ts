@@ -114,7 +114,7 @@ function run(machine: VectorMachine, mode: Mode, one: Case, slices: readonly num
     setSegments(machine, mode, one.segments);
     for (const slice of slices) {
       executor.run(slice);
-      executed += executor.takeExecuted();
+      executed += executor.budget.takeExecuted();
       if (machine.faulted) break;
     }
   });

@@ -58,6 +58,11 @@ const rows: Row[] = [
     mode: 64,
     row: 'code 4094f3f367ff11 4094f3f367ff11\n rcx=300200 f=202 > rax=300800 rsp=a4a5a6a7 rip=100802 exc=14,6,a4a5a69f',
   },
+  {
+    name: 'FLD of a denormal loads it, even if the exception is unmasked',
+    mode: 64,
+    row: 'code 48d907 48d907\n rdi=2007f5 fcw=7c f=202 > fpr7=3f80c3864a0000000000 fsw=b882 ftw=80 fop=107 fip=100800 fdp=2007f5',
+  },
 ];
 
 test.each(rows)('$name', ({ mode, row }) => {
