@@ -52,7 +52,6 @@ const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 export class Executor {
   readonly #state: CpuState;
   readonly #processor: Processor;
-  readonly #mmu: Mmu;
   readonly #cache: CodeCache;
   readonly #library: HandlerLibrary;
   readonly #runtime: Runtime;
@@ -81,7 +80,6 @@ export class Executor {
     this.#state = parts.processor.state;
     this.budget = new RunBudget(this.#state.view);
     this.#worlds = [new CodeWorld(this.#state.view, 0), new CodeWorld(this.#state.view, 1)];
-    this.#mmu = parts.mmu;
     this.#cache = parts.cache;
     this.#library = parts.library;
     this.#runtime = parts.runtime;
