@@ -8,6 +8,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'test/long/**', 'test/vscode/**'],
+          setupFiles: process.env['RINGSIDE_EXECUTION'] === undefined ? [] : ['test/support/one-execution.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           pool: 'threads',

@@ -8,6 +8,7 @@ import {
   eptFormat,
   isEptMemoryType,
   type PagingFormat,
+  tableIndex,
 } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
 import { SUB_PAGE_HIGH, subPageOutcome } from './sub-page-permissions.ts';
@@ -138,8 +139,7 @@ export class EptWalker {
     for (let depth = 0; depth < levels.length; depth++) {
       const level = levels[depth] as EntryFormat;
       const { shift } = level;
-      const index = shift >= 32 ? addressHigh >>> (shift - 32) : (addressLow >>> shift) | (addressHigh << (32 - shift));
-      const at = table + (index & 511) * 8;
+      const at = table + tableIndex(addressLow, addressHigh, shift) * 8;
       if (at > end) return false;
       const low = view.getInt32(at, true);
       const high = view.getInt32(at + 4, true);

@@ -30,6 +30,7 @@ import {
   type PagingFormat,
   PagingMode,
   PDPTE_REGISTER,
+  tableIndex,
   XD_HIGH,
 } from './paging-structures.ts';
 import type { EntryMemory } from './physical-memory.ts';
@@ -160,9 +161,7 @@ export class GuestWalker {
     let forbidden = 0;
     for (let depth = 0; depth < levels.length; depth++) {
       const level = levels[depth] as EntryFormat;
-      const { shift } = level;
-      const index = shift >= 32 ? linearHigh >>> (shift - 32) : (linearLow >>> shift) | (linearHigh << (32 - shift));
-      const address = table + (index & 511) * 8;
+      const address = table + tableIndex(linearLow, linearHigh, level.shift) * 8;
       if (address > end) return false;
       const low = view.getInt32(address, true);
       const high = view.getInt32(address + 4, true);

@@ -33,6 +33,10 @@ export const EptEntry = { RightsMask: 7, MemoryTypeShift: 3, PS: 0x80, A: 0x100,
 
 export type LevelName = 'PML5E' | 'PML4E' | 'PDPTE' | 'PDE' | 'PTE';
 
+/** Index in a table of 512 entries for an address, given in signed 32-bit halves. */
+export const tableIndex = (low: number, high: number, shift: number): number =>
+  (shift >= 32 ? high >>> (shift - 32) : (low >>> shift) | (high << (32 - shift))) & 511;
+
 /** Format of the entries of one level. The masks are of bits that must be 0, in signed 32-bit halves. */
 export interface EntryFormat {
   readonly name: LevelName;
