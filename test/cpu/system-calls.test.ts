@@ -135,3 +135,68 @@ describe('SWAPGS and the base instructions', () => {
     expect(m.faultOf('f3 48 0f ae d0')).toBe('GP(0)');
   });
 });
+
+describe('RDFSBASE, RDGSBASE, WRFSBASE, WRGSBASE', () => {
+  const FSGSBASE = 1 << 16;
+  const RBX = 3;
+  const BASE = 0x1234_8765_4321;
+  const instructions = [
+    { name: 'RDFSBASE', segment: FS, isRead: true, narrow: 'f3 0f ae c3', wide: 'f3 48 0f ae c3' },
+    { name: 'RDGSBASE', segment: GS, isRead: true, narrow: 'f3 0f ae cb', wide: 'f3 48 0f ae cb' },
+    { name: 'WRFSBASE', segment: FS, isRead: false, narrow: 'f3 0f ae d3', wide: 'f3 48 0f ae d3' },
+    { name: 'WRGSBASE', segment: GS, isRead: false, narrow: 'f3 0f ae db', wide: 'f3 48 0f ae db' },
+  ];
+  const allowed = (cpl: 0 | 3) => {
+    const m = new TestMachine().long(cpl);
+    m.state.cr4 |= FSGSBASE;
+    return m;
+  };
+
+  test.each(instructions)('$name needs CR4.FSGSBASE, in ring 0 too', ({ narrow, wide }) => {
+    for (const cpl of [0, 3]) {
+      const m = new TestMachine().long(cpl);
+      expect([m.faultOf(narrow), m.faultOf(wide)]).toEqual(['UD', 'UD']);
+    }
+  });
+
+  test.each(instructions)('$name is for 64-bit mode alone', ({ narrow }) => {
+    for (const mode of ['real', 'protected'] as const) {
+      const m = new TestMachine()[mode]();
+      m.state.cr4 |= FSGSBASE;
+      expect(m.faultOf(narrow)).toBe('UD');
+    }
+    const m = allowed(0);
+    m.u64(STACK - 16, BigInt(CODE));
+    m.u64(STACK - 8, BigInt(sel.code32));
+    m.state.setGprLinear(4, STACK - 16);
+    m.run('48 cb'); // RETFQ
+    expect(m.faultOf(narrow)).toBe('UD');
+  });
+
+  test.each(instructions)('$name moves 64 bits, or 32 with zeros above, at any CPL', (row) => {
+    for (const cpl of [0, 3] as const) {
+      const m = allowed(cpl);
+      const from = BigInt(BASE);
+      const run = (hex: string) => {
+        m.state.segment(row.segment).base = row.isRead ? BASE : 0;
+        m.state.setGpr(RBX, row.isRead ? -1n : from);
+        m.run(hex);
+        return row.isRead ? m.state.gpr(RBX) : BigInt(m.state.segment(row.segment).base);
+      };
+      expect([run(row.wide), run(row.narrow)]).toEqual([from, 0x8765_4321n]);
+      const other = row.segment === FS ? GS : FS;
+      expect(m.state.segment(other).base).toBe(0);
+    }
+  });
+
+  test.each(instructions.filter(({ isRead }) => !isRead))(
+    '$name refuses what is not canonical',
+    ({ narrow, wide, segment }) => {
+      const m = allowed(3);
+      m.state.setGpr(RBX, 0x8000_0000_0000_0001n);
+      expect(m.faultOf(wide)).toBe('GP(0)');
+      m.run(narrow);
+      expect(m.state.segment(segment).base).toBe(1);
+    },
+  );
+});

@@ -186,11 +186,101 @@ describe('XSAVES and XRSTORS', () => {
     expect(m.state.fcw).toBe(0x37f);
   });
 
+  test('XSAVES saves what is in use of what is asked for, says so, and what the format has room for', () => {
+    const m = enabled();
+    m.run('d9 e8'); // FLD1
+    m.state.setGpr32(RAX, 5);
+    m.run('48 0f c7 2e'); // XSAVES64
+    expect([qword(m, 512), qword(m, 520)]).toEqual([1n, 0x8000_0000_0000_0005n]);
+    expect(qword(m, 528), 'the rest of the header is not touched').toBe(0xeeee_eeee_eeee_eeeen);
+    expect(qword(m, 576), 'AVX is not written').toBe(0xeeee_eeee_eeee_eeeen);
+  });
+
+  test('XSAVES64 and XRSTORS64 have pointers of 64 bits', () => {
+    const m = enabled();
+    m.state.setGpr32(RAX, 1);
+    m.physical.bytes.fill(0, AREA, AREA + 576);
+    m.u64(AREA + 520, (1n << 63n) | 1n);
+    const pointer = 0x1234_5678_9abc;
+    m.u64(AREA + 8, BigInt(pointer));
+    m.u64(AREA + 512, 1n);
+    m.run('48 0f c7 1e');
+    m.u64(AREA + 8, 0n);
+    m.run('48 0f c7 2e');
+    expect(qword(m, 8)).toBe(BigInt(pointer));
+    m.run('0f c7 2e');
+    expect(m.physical.readU32(AREA + 8)).toBe(pointer % 2 ** 32);
+  });
+
+  test('XRSTORS gives what is asked for and not held its initial configuration, leaves what is not asked for', () => {
+    const m = enabled();
+    m.physical.bytes.fill(0, AREA + 512, AREA + 576);
+    m.run('0f c7 2e');
+    m.run('d9 e8');
+    m.state.view.setBigUint64(vectorAddress(3), 5n, true);
+    m.state.setGpr32(RAX, 1);
+    m.run('0f c7 1e');
+    expect([m.state.ftw, m.state.view.getBigUint64(vectorAddress(3), true)]).toEqual([0, 5n]);
+    m.state.setGpr32(RAX, 2);
+    m.run('0f c7 1e');
+    expect(m.state.view.getBigUint64(vectorAddress(3), true)).toBe(0n);
+  });
+
   test('IA32_XSS has no bits', () => {
     const xss = new TestMachine().model.msrs.get(0xda0);
     const { cpu } = new TestMachine().long();
     expect(xss?.read(cpu)).toBe(0n);
     expect(() => xss?.write?.(cpu, 1n)).toThrow();
+  });
+});
+
+describe('the header of the area', () => {
+  const [XRSTOR, XRSTORS] = ['0f ae 2e', '0f c7 1e'];
+  const COMPACTED = 1n << 63n;
+  /** XCR0 has x87, SSE and AVX; XSTATE_BV, XCOMP_BV, and the qword `offset` bytes behind them. */
+  const withHeader = (held: bigint, compaction: bigint, offset = 0, value = 0n) => {
+    const m = enabled();
+    m.physical.bytes.fill(0, AREA, AREA + 1024);
+    m.u64(AREA + 512, held);
+    m.u64(AREA + 520, compaction);
+    if (value !== 0n) m.u64(AREA + 528 + offset, value);
+    return m;
+  };
+
+  test.each([
+    ['XRSTOR', XRSTOR, 7n, 0n, 'none'],
+    ['XRSTOR', XRSTOR, 8n, 0n, 'GP(0)'],
+    ['XRSTOR', XRSTOR, 1n << 62n, 0n, 'GP(0)'],
+    ['XRSTOR', XRSTOR, 7n, 1n, 'GP(0)'],
+    ['XRSTOR', XRSTOR, 7n, COMPACTED | 7n, 'none'],
+    ['XRSTOR', XRSTOR, 3n, COMPACTED | 7n, 'none'],
+    ['XRSTOR', XRSTOR, 7n, COMPACTED | 3n, 'GP(0)'],
+    ['XRSTOR', XRSTOR, 0n, COMPACTED | 8n, 'GP(0)'],
+    ['XRSTOR', XRSTOR, COMPACTED, COMPACTED | 7n, 'GP(0)'],
+    ['XRSTORS', XRSTORS, 7n, COMPACTED | 7n, 'none'],
+    ['XRSTORS', XRSTORS, 0n, COMPACTED, 'none'],
+    ['XRSTORS', XRSTORS, 7n, 7n, 'GP(0)'],
+    ['XRSTORS', XRSTORS, 0n, 0n, 'GP(0)'],
+    ['XRSTORS', XRSTORS, 4n, COMPACTED | 3n, 'GP(0)'],
+    ['XRSTORS', XRSTORS, 0n, COMPACTED | (1n << 8n), 'GP(0)'],
+  ])('%s (%s) with XSTATE_BV %x and XCOMP_BV %x: %s', (_name, code, held, compaction, fault) => {
+    expect(withHeader(held, compaction).faultOf(code)).toBe(fault);
+  });
+
+  test('its other bytes are zero: the first eight in the standard format, all in the compacted one', () => {
+    const faults = (compaction: bigint) =>
+      [0, 8, 40].map((offset) => withHeader(7n, compaction, offset, 1n).faultOf(XRSTOR));
+    expect(faults(0n)).toEqual(['GP(0)', 'none', 'none']);
+    expect(faults(COMPACTED | 7n)).toEqual(['GP(0)', 'GP(0)', 'GP(0)']);
+    expect(withHeader(7n, COMPACTED | 7n, 40, 1n).faultOf(XRSTORS)).toBe('GP(0)');
+  });
+
+  test('and MXCSR has no reserved bits, where it is read', () => {
+    const m = withHeader(7n, COMPACTED | 7n);
+    m.u32(AREA + 24, 0x1_0000);
+    expect([m.faultOf(XRSTOR), m.faultOf(XRSTORS)]).toEqual(['GP(0)', 'GP(0)']);
+    m.u64(AREA + 512, 5n);
+    expect(m.faultOf(XRSTORS)).toBe('none');
   });
 });
 
