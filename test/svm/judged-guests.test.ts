@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 import { describe } from 'vitest';
 import { testJudgedGuest } from '../support/judged-guests.ts';
 
-const guests = ['instructions', 'intercepts', 'events', 'nested-paging'] as const;
+const guests = ['instructions', 'intercepts', 'events', 'nested-paging', 'five-level-nested-paging'] as const;
 
-const cpu = { model: 'epyc', features: { NRIPS: false, DecodeAssists: false } } as const;
+const cpu = { model: 'epyc', features: { NRIPS: false, DecodeAssists: false, LA57: true } } as const;
 
 for (const name of guests) {
   describe(name, () => {
