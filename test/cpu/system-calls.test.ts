@@ -7,6 +7,7 @@ import { CODE, STACK, STACK0, sel, TestMachine } from './machine.ts';
 const SYSCALL = '0f 05';
 const SYSRETQ = '48 0f 07';
 const SYSRETD = '0f 07';
+const SYSEXITQ = '48 0f 35';
 
 /** SYSCALL to 18H/20H, SYSRET to 28H-based selectors. */
 function withSyscall(cpl: number): TestMachine {
@@ -95,7 +96,7 @@ describe('SYSENTER and SYSEXIT', () => {
   test('SYSEXIT with REX.W uses + 32 and + 40', () => {
     const m = new TestMachine().long();
     m.state.sysenterCs = 0x10;
-    m.run('48 0f 35');
+    m.run(SYSEXITQ);
     expect(m.state.segment(CS)).toMatchObject({ selector: 0x33, attributes: 0xa0fb });
     expect(m.state.segment(SS).selector).toBe(0x3b);
   });

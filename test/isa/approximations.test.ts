@@ -22,12 +22,18 @@ function execute(bytes: number[], operand: bigint): { lane: bigint; mxcsr: numbe
   return { lane: BigInt.asUintN(32, after.vectors[0] ?? 0n), mxcsr: after.mxcsr };
 }
 
-const forms = [
+const rows = [
   { name: 'RCPPS', bytes: [0x0f, 0x53, 0xc1], exact: (x: number) => 1 / x },
   { name: 'RCPSS', bytes: [0xf3, 0x0f, 0x53, 0xc1], exact: (x: number) => 1 / x },
   { name: 'RSQRTPS', bytes: [0x0f, 0x52, 0xc1], exact: (x: number) => 1 / Math.sqrt(x) },
   { name: 'RSQRTSS', bytes: [0xf3, 0x0f, 0x52, 0xc1], exact: (x: number) => 1 / Math.sqrt(x) },
 ];
+/** VRCPPS, VRCPSS, VRSQRTPS, VRSQRTSS: as those, with XMM0 as second source of those of one lane. */
+const forms = rows.flatMap((row) => {
+  const [opcode = 0, modRm = 0] = row.bytes.slice(-2);
+  const vex = [0xc5, row.bytes.length === 4 ? 0xfa : 0xf8, opcode, modRm];
+  return [row, { ...row, name: `V${row.name}`, bytes: vex }];
+});
 
 describe.each(forms)('$name', ({ name, bytes, exact }) => {
   it('is as near as the manual asks, and meets no exceptions', () => {

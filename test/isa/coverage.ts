@@ -9,6 +9,8 @@ import { instructionSet } from '../../engine/isa/instruction-set.ts';
 import { firstDifference } from '../lockstep/compare.ts';
 import { departuresOf, recordedGuest } from '../lockstep/named-guests.ts';
 import { GUESTS, readRecorded } from '../lockstep/traces.ts';
+import { svmGuests } from '../svm/svm-guests.ts';
+import { systemGuests } from '../system/system-guests.ts';
 import { vectorGroups, vectorText } from '../vectors/read-vectors.ts';
 
 const MODES = [16, 32, 64] as const;
@@ -97,7 +99,7 @@ export function steppedForms(): ReadonlySet<string> {
 }
 
 /** Tests that name instructions in their sources, by folder, the judged ones first. */
-const TOPICS = ['system', 'cpu', 'vmx', 'mmu', 'machine', 'exec'] as const;
+const TOPICS = ['system', 'cpu', 'svm', 'vmx', 'mmu', 'machine', 'exec', 'isa'] as const;
 
 /** The first folder of tests whose sources have the mnemonic as a word. */
 export function topicNaming(): (mnemonic: string) => string | undefined {
@@ -134,8 +136,10 @@ export function instructionPage(all: readonly InstructionCoverage[], proof: Proo
     'What Ringside executes, by the CPUID feature that it belongs to: how many encodings (forms) there are, how many have their',
     'semantics *written once* (run by interpreter and compiler, and evaluated with BigInt in tests) and how many are a *function* of',
     'the CPU state; and in each mode, how many forms are held against vectors that were recorded from a real CPU, of how many; after a',
-    '+, how many of the others are stepped beside KVM or QEMU (`test/lockstep`). Besides, `npm run fuzz` holds all but system',
-    'instructions against the CPU that it runs on, in all modes, `test/isa/decoder-property` whatever bytes against the decoder.',
+    '+, how many of the others are stepped beside KVM or QEMU (`test/lockstep`). 16-bit code is that of real-address mode, 32-bit code',
+    'that of protected or compatibility mode. Vectors come from ring 3, steps from rings 0 and 3. Besides, `npm run fuzz` holds all',
+    'but system instructions against the CPU that it runs on, in all sizes of code, `test/isa/decoder-property` whatever bytes against',
+    'the decoder.',
     '',
     '| feature | forms | written once | function | 16-bit | 32-bit | 64-bit | vectors |',
     '|---|---:|---:|---:|---:|---:|---:|---:|',
@@ -143,12 +147,21 @@ export function instructionPage(all: readonly InstructionCoverage[], proof: Proo
     '',
     '## Held by other tests',
     '',
-    'Instructions that have neither vectors nor steps in any mode, and the tests whose sources name them. System instructions are',
-    'held against Bochs by guests (`test/system`), and against the manual by tests (`test/cpu`, `test/vmx`).',
+    'Instructions that have neither vectors nor steps in any mode, and the first tests whose sources name them: in `test/system` and',
+    '`test/svm` mostly guests that Bochs or QEMU judges, see below, in the others tests against the manual.',
     '',
     '| tests | instructions |',
     '|---|---|',
     ...otherTests(all, proof),
+    '',
+    '## System behaviour',
+    '',
+    'Guests that print what comes of what they try: in Ringside as in the judges, which are emulators as well (Bochs 2.7, QEMU 7.2);',
+    'their headers cite the manual, and say what is not asked as a judge departs from it.',
+    '',
+    '| guest | judges | about |',
+    '|---|---|---|',
+    ...judgedGuests(),
     '',
     '## What is not there',
     '',
@@ -160,6 +173,17 @@ export function instructionPage(all: readonly InstructionCoverage[], proof: Proo
     ...missing(others.flatMap(([, forms]) => forms)),
     '',
   ].join('\n');
+}
+
+/** A row for each judged guest, with what its source begins with. */
+function judgedGuests(): string[] {
+  const system = systemGuests.map(([name, judges]) => [`test/system/guests/${name}.asm`, judges] as const);
+  const svm = svmGuests.map((name) => [`test/svm/guests/${name}.asm`, ['qemu']] as const);
+  return [...system, ...svm].map(([file, judges]) => {
+    const [about = ''] = readFileSync(file, 'utf8').split('\n;\n');
+    const names = judges.map((judge) => ({ bochs: 'Bochs', qemu: 'QEMU' })[judge]).join(', ');
+    return `| [${path.basename(file, '.asm')}](../${file}) | ${names} | ${about.replace(/^; /gm, '').replaceAll('\n', ' ')} |`;
+  });
 }
 
 function otherTests(all: readonly InstructionCoverage[], { vectors, stepped, topic }: Proof): string[] {

@@ -5,12 +5,11 @@
 import { fileURLToPath } from 'node:url';
 import { describe } from 'vitest';
 import { testJudgedGuest } from '../support/judged-guests.ts';
-
-const guests = ['instructions', 'intercepts', 'events', 'nested-paging', 'five-level-nested-paging'] as const;
+import { svmGuests } from './svm-guests.ts';
 
 const cpu = { model: 'epyc', features: { NRIPS: false, DecodeAssists: false, LA57: true } } as const;
 
-for (const name of guests) {
+for (const name of svmGuests) {
   describe(name, () => {
     const source = fileURLToPath(new URL(`guests/${name}.asm`, import.meta.url));
     testJudgedGuest({ source, judges: ['qemu'], options: { cpu } });

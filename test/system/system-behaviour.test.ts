@@ -5,34 +5,14 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { type Judge, testJudgedGuest } from '../support/judged-guests.ts';
+import { testJudgedGuest } from '../support/judged-guests.ts';
 import { bootSourceFile } from '../support/source-guests.ts';
-
-const LATER_BOCHS = 'tigerlake';
-
-const guests: readonly (readonly [name: string, judges: readonly Judge[], bochsModel?: string])[] = [
-  ['alignment', ['bochs']],
-  ['debug', ['bochs']],
-  ['event-priorities', ['bochs']],
-  ['five-level-paging', ['qemu']],
-  ['implicit-accesses', ['qemu']],
-  ['protection-keys', ['qemu']],
-  ['real-mode', ['bochs']],
-  ['long-mode', ['bochs']],
-  ['privileges', ['bochs']],
-  ['supervisor-mode-prevention', ['qemu', 'bochs'], LATER_BOCHS],
-  ['task-switch', ['bochs']],
-  ['user-mode-instruction-prevention', ['qemu', 'bochs'], LATER_BOCHS],
-  ['user-mode-instruction-prevention-32', ['bochs'], LATER_BOCHS],
-  ['vector-extensions', ['bochs']],
-  ['virtual-8086', ['bochs']],
-  ['virtual-8086-extensions', ['bochs']],
-];
+import { systemGuests } from './system-guests.ts';
 
 /** The same under the built-in hypervisor, where the guest's address space is the hypervisor's to leave alone. */
 const alsoUnderHypervisor: readonly string[] = ['five-level-paging'];
 
-for (const [name, judges, bochsModel] of guests) {
+for (const [name, judges, bochsModel] of systemGuests) {
   describe(name, () => {
     const source = fileURLToPath(new URL(`guests/${name}.asm`, import.meta.url));
     testJudgedGuest({ source, judges, bochsModel });

@@ -6,10 +6,15 @@ import { ABSENT, entriesOf, READ_ONLY, SUPERVISOR } from './surroundings.ts';
 
 const ACCESSED = 0x20;
 
-/** Pages that they mark accessed by what faults: the read-only and the supervisor's one, and that before the absent one. */
-const REFUSED = [READ_ONLY, ABSENT - 0x1000, SUPERVISOR].flatMap(entriesOf);
+const DIRTY = 0x40;
+
+/** Pages that they mark accessed though they refuse the access. */
+const REFUSED = [READ_ONLY, SUPERVISOR].flatMap(entriesOf);
+/** Pages that they mark accessed or dirty by what begins there, and is refused by the next one. */
+const BEFORE_REFUSED = [READ_ONLY, ABSENT, SUPERVISOR].flatMap((page) => entriesOf(page - 0x1000));
 const refusedIsAccessed: MemoryDeparture = (address, difference) =>
-  difference === ACCESSED && REFUSED.includes(address);
+  (difference === ACCESSED && REFUSED.includes(address)) ||
+  ((difference & ~(ACCESSED | DIRTY)) === 0 && BEFORE_REFUSED.includes(address));
 
 const { state = [], memory = [] } = QEMU_DEPARTURES;
 
