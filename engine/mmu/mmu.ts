@@ -1,44 +1,19 @@
-/** The MMU of the loaded vCPU: typed accesses to linear memory, on top of translation. */
-import { AC } from '../cpu/events.ts';
-import { PAGE_BYTES, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
+/** The MMU of the loaded vCPU: typed accesses to linear memory, which may cross into the next page. */
+
+import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { CS } from '../cpu/state.ts';
-import {
-  type LinearAddress,
-  linearAddressOf,
-  low32,
-  numberPart,
-  offsetInPage,
-  pageOf,
-  plus,
-  restOf,
-} from '../isa/linear-address.ts';
+import { type LinearAddress, linearAddressOf, low32, numberPart, offsetInPage, plus } from '../isa/linear-address.ts';
 import { Access, Privilege } from './access.ts';
+import { PageAccess } from './page-access.ts';
 import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
-import { WATCH } from './physical-memory.ts';
-import { SUB_PAGE_BYTES } from './sub-page-permissions.ts';
-import type { ApicAccessPage, SavedTranslations, TranslationAudit } from './translation-context.ts';
-import { TranslationControl } from './translation-control.ts';
-import { EptOption, Outcome } from './walk.ts';
+import type { ApicAccessPage, SavedTranslations } from './translation-context.ts';
+import { Outcome } from './walk.ts';
+
+export { type DataBreakpoints, FillResult } from './page-access.ts';
 
 /** CS.L in the access-rights format of the VMCS. */
 const CODE_64 = 1 << 13;
-/** Its accesses take the slow path for other reasons, for good. */
-const KEPT_FROM_FAST = 4;
 const BYTE = 0x100;
-
-/** Told of an access to a watched page, before it is made. Addresses: linear and host-physical. */
-export type WatchListener = (linear: LinearAddress, physical: number, lengthBytes: number, access: Access) => void;
-
-/** Who is told of the data accesses to some linear pages. */
-export interface DataBreakpoints {
-  watchesPage(linear: LinearAddress): boolean;
-  /** An explicit access is going to be made; it can still be that the instruction faults. */
-  accessed(linear: LinearAddress, lengthBytes: number, access: Access): void;
-}
-
-/** What became of filling the fast TLB. */
-export const FillResult = { Filled: 0, Slow: 1, Failed: 2 } as const;
-export type FillResult = (typeof FillResult)[keyof typeof FillResult];
 
 /** An access to a linear address may touch two pages: two physical addresses and the bytes in the first. */
 interface Split {
@@ -47,149 +22,7 @@ interface Split {
   readonly firstBytes: number;
 }
 
-export class Mmu extends TranslationControl {
-  onWatchedAccess: WatchListener = () => {};
-  /** Undefined while there are none. */
-  #dataBreakpoints: DataBreakpoints | undefined;
-  readonly #watched = this.physical.watchedPages;
-
-  /** From now on the accesses to some pages are told; nobody but this class fills the fast TLB meanwhile. */
-  setDataBreakpoints(breakpoints: DataBreakpoints | undefined): void {
-    if (breakpoints === undefined && this.#dataBreakpoints === undefined) return;
-    this.#dataBreakpoints = breakpoints;
-    this.#slowPathsChanged();
-  }
-  /** From now on each translation is held against the tables, as far as these may have changed since the last time. */
-  setAudit(audit: TranslationAudit | undefined): void {
-    if (audit === this.audit) return;
-    this.audit = audit;
-    this.isStale = false;
-    this.#slowPathsChanged();
-  }
-  #slowPathsChanged(): void {
-    this.mayRefill = this.#dataBreakpoints === undefined && this.audit === undefined;
-    this.contextChanged();
-  }
-
-  /** Sets what is watched of the RAM page that holds a host-physical address; such accesses take the slow path from now on. */
-  watch(physicalAddress: number, reads: boolean, writes: boolean): void {
-    const page = Math.floor(physicalAddress / PAGE_BYTES);
-    if (page >= this.#watched.length) return;
-    const kept = (this.#watched[page] as number) & ~(WATCH.READ | WATCH.WRITE);
-    this.#watched[page] = (reads ? WATCH.READ : 0) | (writes ? WATCH.WRITE : 0) | kept;
-    this.fast.dropRamPage(page, true);
-    this.#dropWritableVmcs();
-  }
-  /** Whether writes to the RAM page that holds a host-physical address are told of, as it holds paging structures. */
-  watchTable(physicalAddress: number, isTable: boolean): void {
-    const page = Math.floor(physicalAddress / PAGE_BYTES);
-    const watched = this.#watched[page];
-    if (watched === undefined || ((watched & WATCH.TABLE) !== 0) === isTable) return;
-    this.#watched[page] = watched ^ WATCH.TABLE;
-    this.fast.dropRamPage(page, true);
-    this.#dropWritableVmcs();
-  }
-  /** From now on the accesses to a page are never made by compiled code itself. */
-  keepFromFast(physicalAddress: number): void {
-    const page = Math.floor(physicalAddress / PAGE_BYTES);
-    if (page >= this.#watched.length || (this.#watched[page] as number) & KEPT_FROM_FAST) return;
-    (this.#watched[page] as number) |= KEPT_FROM_FAST;
-    this.fast.dropRamPage(page, true);
-  }
-  isWatched(physicalAddress: number, access: Access): boolean {
-    const bits = this.#watched[Math.floor(physicalAddress / PAGE_BYTES)] ?? 0;
-    return (bits & (access === Access.Write ? WATCH.WRITE : WATCH.READ)) !== 0;
-  }
-
-  /** A snapshot was taken: writes must mark pages dirty anew. */
-  dropWriteTags(): void {
-    this.fast.dropWriteTags();
-    this.#dropWritableVmcs();
-  }
-  /** A RAM page now holds decoded code: writes to it must be noticed. */
-  dropWriteTagsOfPage(ramPage: number): void {
-    this.fast.dropRamPage(ramPage, false);
-    this.#dropWritableVmcs();
-  }
-  /** The next VMWRITE has to look at its page again. */
-  #dropWritableVmcs(): void {
-    this.state.view.setUint32(WRITABLE_VMCS_ADDRESS, 0, true);
-  }
-
-  /** Words, doublewords and quadwords have to lie at multiples of their size, where that is checked. */
-  #checkAlignment(linear: LinearAddress, lengthBytes: number): void {
-    const isData = lengthBytes === 2 || lengthBytes === 4 || lengthBytes === 8;
-    if (isData && (offsetInPage(linear) & (lengthBytes - 1)) !== 0 && this.isAlignmentChecked) throw AC();
-  }
-
-  /** Translates for an access that stays in its page, tells who watches, and fills the fast TLB. */
-  #access(linear: LinearAddress, lengthBytes: number, access: Access, privilege: Privilege): number {
-    if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
-    const set = this.fastSetFor(privilege);
-    if (set >= 0) {
-      const known = this.fast.physicalOf(set, numberPart(linear), access === Access.Write);
-      if (known >= 0) return known + restOf(linear);
-    }
-    const translated = this.translate(linear, access, privilege);
-    const isApic = this.apicAccessPage?.covers(translated);
-    const physical = isApic
-      ? (this.apicAccessPage as ApicAccessPage).redirect(translated, lengthBytes, access)
-      : translated;
-    if (this.#dataBreakpoints?.watchesPage(linear)) {
-      if (privilege === Privilege.Current) this.#dataBreakpoints.accessed(linear, lengthBytes, access);
-      return physical;
-    }
-    if (isApic) return physical;
-    if (access === Access.Write && this.#hasSubPages()) {
-      const end = (offsetInPage(linear) & (SUB_PAGE_BYTES - 1)) + lengthBytes;
-      if (end > SUB_PAGE_BYTES) this.translate(plus(linear, lengthBytes - 1), access, privilege);
-      return physical;
-    }
-    const { ramBytes } = this.physical;
-    if (physical >= ramBytes) return physical;
-    const page = Math.floor(physical / PAGE_BYTES);
-    const watched = this.#watched[page] as number;
-    if (watched !== 0 && this.isWatched(physical, access)) this.onWatchedAccess(linear, physical, lengthBytes, access);
-    if (this.isStale) return physical;
-    if (set >= 0 && (page + 1) * PAGE_BYTES <= ramBytes) this.#fillFast(set, linear, physical, page, access, watched);
-    return physical;
-  }
-
-  /**
-   * Translates for an explicit access and puts its page into the fast TLB; `Slow`, with nothing done but the
-   * translation, if accesses to it must take the slow path (device memory, watched page, writes to decoded code).
-   * Throws nothing: `takeFailure` tells why it failed.
-   */
-  fillFor(linear: LinearAddress, access: Access): FillResult {
-    if (this.isAlignmentChecked) return FillResult.Slow;
-    const physical = this.tryTranslate(linear, access);
-    if (physical < 0) return FillResult.Failed;
-    if (this.isStale) return FillResult.Slow;
-    if (this.#dataBreakpoints?.watchesPage(linear) || this.apicAccessPage?.covers(physical)) return FillResult.Slow;
-    if (access === Access.Write && this.#hasSubPages()) return FillResult.Slow;
-    const page = Math.floor(physical / PAGE_BYTES);
-    if ((page + 1) * PAGE_BYTES > this.physical.ramBytes) return FillResult.Slow;
-    const watched = this.#watched[page] as number;
-    if (watched !== 0 || (access === Access.Write && this.physical.codePages[page] !== 0)) return FillResult.Slow;
-    this.#fillFast(this.fastSet(), linear, physical, page, access, watched);
-    return FillResult.Filled;
-  }
-
-  /** A right to write may be one to a sub-page, which nothing remembers. */
-  #hasSubPages(): boolean {
-    return ((this.vcpu.ept?.options ?? 0) & EptOption.SubPages) !== 0;
-  }
-
-  #fillFast(set: number, linear: LinearAddress, physical: number, page: number, access: Access, watched: number): void {
-    if (watched & KEPT_FROM_FAST) return;
-    const read = (watched & WATCH.READ) === 0;
-    const isTold = (watched & (WATCH.WRITE | WATCH.TABLE)) !== 0 || this.physical.codePages[page] !== 0;
-    const write = access === Access.Write && !isTold;
-    if (!read && !write) return;
-    if (write) this.physical.dirtyPages[page] = 1;
-    this.fast.fill(set, pageOf(linear), physical - offsetInPage(linear), read, write);
-  }
-
+export class Mmu extends PageAccess {
   /** Translates for an instruction fetch. */
   translateFetch(linear: LinearAddress): number {
     const physical = this.translate(linear, Access.Execute);
@@ -204,7 +37,7 @@ export class Mmu extends TranslationControl {
 
   /** Translates both pages of an access that crosses into the next; the faults of both come before any effect. */
   #split(linear: LinearAddress, lengthBytes: number, access: Access, privilege: Privilege): Split {
-    if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
+    if (privilege === Privilege.Current) this.checkAlignment(linear, lengthBytes);
     const firstBytes = PAGE_BYTES - offsetInPage(linear);
     const next = this.#wrap(plus(linear, firstBytes));
     this.#checkCanonical(next, access, privilege);
@@ -212,8 +45,8 @@ export class Mmu extends TranslationControl {
       this.#raiseFault(linear, access, privilege);
       this.#raiseFault(next, access, privilege);
     }
-    const first = this.#access(linear, firstBytes, access, privilege);
-    const second = this.#access(next, lengthBytes - firstBytes, access, privilege);
+    const first = this.access(linear, firstBytes, access, privilege);
+    const second = this.access(next, lengthBytes - firstBytes, access, privilege);
     return { first, second, firstBytes };
   }
 
@@ -259,7 +92,7 @@ export class Mmu extends TranslationControl {
   }
   #probe(linear: LinearAddress, lengthBytes: number, access: Access, privilege: Privilege): void {
     if (lengthBytes <= 0) return;
-    if (privilege === Privilege.Current) this.#checkAlignment(linear, lengthBytes);
+    if (privilege === Privilege.Current) this.checkAlignment(linear, lengthBytes);
     this.#checkCanonical(this.#wrap(plus(linear, lengthBytes - 1)), access, privilege);
     this.#raiseFault(linear, access, privilege);
     for (let offset = PAGE_BYTES - offsetInPage(linear); offset < lengthBytes; offset += PAGE_BYTES) {
@@ -268,54 +101,54 @@ export class Mmu extends TranslationControl {
   }
 
   readU8(linear: LinearAddress, privilege: Privilege = Privilege.Current): number {
-    return this.physical.readU8(this.#access(linear, 1, Access.Read, privilege));
+    return this.physical.readU8(this.access(linear, 1, Access.Read, privilege));
   }
   readU16(linear: LinearAddress, privilege: Privilege = Privilege.Current): number {
     if (offsetInPage(linear) > 0xffe) return this.#readCrossing(linear, 2, privilege);
-    return this.physical.readU16(this.#access(linear, 2, Access.Read, privilege));
+    return this.physical.readU16(this.access(linear, 2, Access.Read, privilege));
   }
   readU32(linear: LinearAddress, privilege: Privilege = Privilege.Current): number {
     if (offsetInPage(linear) > 0xffc) return this.#readCrossing(linear, 4, privilege);
-    return this.physical.readU32(this.#access(linear, 4, Access.Read, privilege));
+    return this.physical.readU32(this.access(linear, 4, Access.Read, privilege));
   }
   readU64(linear: LinearAddress, privilege: Privilege = Privilege.Current): bigint {
     if (offsetInPage(linear) > 0xff8) return this.#readCrossing64(linear, privilege);
-    return this.physical.readU64(this.#access(linear, 8, Access.Read, privilege));
+    return this.physical.readU64(this.access(linear, 8, Access.Read, privilege));
   }
 
   /** 64 bits as an address. */
   readLinearNumber64(linear: LinearAddress, privilege: Privilege = Privilege.Current): LinearAddress {
     if (offsetInPage(linear) > 0xff8) return linearAddressOf(this.#readCrossing64(linear, privilege));
-    return this.physical.readLinearAddress(this.#access(linear, 8, Access.Read, privilege));
+    return this.physical.readLinearAddress(this.access(linear, 8, Access.Read, privilege));
   }
 
   /** The low half of 64 bits, all of which are accessed; unsigned. */
   readLowHalf64(linear: LinearAddress, privilege: Privilege = Privilege.Current): number {
     if (offsetInPage(linear) > 0xff8) return Number(this.#readCrossing64(linear, privilege) & 0xffff_ffffn);
-    const physical = this.#access(linear, 8, Access.Read, privilege);
+    const physical = this.access(linear, 8, Access.Read, privilege);
     if (this.physical.isRam(physical, 8)) return this.physical.readU32(physical);
     return Number(this.physical.readU64(physical) & 0xffff_ffffn);
   }
 
   writeU8(linear: LinearAddress, value: number, privilege: Privilege = Privilege.Current): void {
-    this.physical.writeU8(this.#access(linear, 1, Access.Write, privilege), value);
+    this.physical.writeU8(this.access(linear, 1, Access.Write, privilege), value);
   }
   writeU16(linear: LinearAddress, value: number, privilege: Privilege = Privilege.Current): void {
     if (offsetInPage(linear) > 0xffe) return this.#writeCrossing(linear, 2, value, privilege);
-    this.physical.writeU16(this.#access(linear, 2, Access.Write, privilege), value);
+    this.physical.writeU16(this.access(linear, 2, Access.Write, privilege), value);
   }
   writeU32(linear: LinearAddress, value: number, privilege: Privilege = Privilege.Current): void {
     if (offsetInPage(linear) > 0xffc) return this.#writeCrossing(linear, 4, value, privilege);
-    this.physical.writeU32(this.#access(linear, 4, Access.Write, privilege), value);
+    this.physical.writeU32(this.access(linear, 4, Access.Write, privilege), value);
   }
   writeU64(linear: LinearAddress, value: bigint, privilege: Privilege = Privilege.Current): void {
     if (offsetInPage(linear) > 0xff8) return this.#writeCrossing64(linear, value, privilege);
-    this.physical.writeU64(this.#access(linear, 8, Access.Write, privilege), value);
+    this.physical.writeU64(this.access(linear, 8, Access.Write, privilege), value);
   }
   /** Writes an address, or another integer number, as 64 bits in two's complement. */
   writeLinearNumber64(linear: LinearAddress, value: LinearAddress, privilege: Privilege = Privilege.Current): void {
     if (offsetInPage(linear) > 0xff8) return this.#writeCrossing64(linear, BigInt(value), privilege);
-    this.physical.writeLinearAddress(this.#access(linear, 8, Access.Write, privilege), value);
+    this.physical.writeLinearAddress(this.access(linear, 8, Access.Write, privilege), value);
   }
 
   /** What compiled code calls when the fast TLB misses, for explicit accesses of 1, 2 or 4 bytes. */
@@ -342,7 +175,7 @@ export class Mmu extends TranslationControl {
       for (let i = 0; i < 16; i++) view.setUint8(to + i, this.physical.readU8(byteOf(at, i)));
       return;
     }
-    const at = this.#access(linear, 16, Access.Read, Privilege.Current);
+    const at = this.access(linear, 16, Access.Read, Privilege.Current);
     view.setBigUint64(to, this.physical.readU64(at), true);
     view.setBigUint64(to + 8, this.physical.readU64(at + 8), true);
   }
@@ -352,7 +185,7 @@ export class Mmu extends TranslationControl {
       for (let i = 0; i < 16; i++) this.physical.writeU8(byteOf(at, i), view.getUint8(from + i));
       return;
     }
-    const at = this.#access(linear, 16, Access.Write, Privilege.Current);
+    const at = this.access(linear, 16, Access.Write, Privilege.Current);
     this.physical.writeU64(at, view.getBigUint64(from, true));
     this.physical.writeU64(at + 8, view.getBigUint64(from + 8, true));
   }
@@ -436,7 +269,7 @@ export class Mmu extends TranslationControl {
   restore(saved: SavedTranslations): void {
     this.vcpu.restore(saved);
     this.guestReplaced();
-    this.#dropWritableVmcs();
+    this.dropWritableVmcs();
     this.contextChanged();
   }
 }
