@@ -54,6 +54,19 @@ export const lvtEntries: readonly LvtEntry[] = [
   { name: 'LVT Error', writable: 0x0001_00ff },
 ];
 
+/** Index of the entry of the local vector table at an offset. */
+export function lvtIndex(offset: number): number | undefined {
+  const index = (offset - APIC_REGISTER.LVT_TIMER) >> 4;
+  return index >= 0 && index < lvtEntries.length ? index : undefined;
+}
+
+const registerOffsets: ReadonlySet<number> = new Set([
+  ...Object.values(APIC_REGISTER),
+  ...Array.from({ length: 24 }, (_, index) => APIC_REGISTER.ISR + 16 * index),
+]);
+/** Whether there is a register at an offset. */
+export const isApicRegister = (offset: number): boolean => registerOffsets.has(offset);
+
 /** Bits of an entry of the local vector table. */
 export const LVT_BIT = {
   POLARITY_LOW: 1 << 13,

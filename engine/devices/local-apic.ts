@@ -5,6 +5,7 @@
  * Source: SDM volume 3, "Advanced Programmable Interrupt Controller (APIC)".
  */
 import type { ApicBus, ApicReceiver } from './apic-bus.ts';
+import { LOCAL_PINS, type LocalPin, LocalVectorTable, type LocalVectorTableState } from './apic-local-vector-table.ts';
 import {
   APIC_REGISTER,
   APIC_VERSION,
@@ -13,9 +14,9 @@ import {
   ESR,
   FIRST_LEGAL_VECTOR,
   ICR,
+  isApicRegister,
   LVT,
-  LVT_BIT,
-  lvtEntries,
+  lvtIndex,
   SHORTHAND,
   SVR,
 } from './apic-registers.ts';
@@ -61,13 +62,11 @@ interface Registers {
   errors: number;
   icrLow: number;
   icrHigh: number;
-  lvt: number[];
-  /** Levels of LINT0 and LINT1. */
-  lines: boolean[];
 }
 
 export interface LocalApicState {
   readonly registers: Registers;
+  readonly local: LocalVectorTableState;
   readonly requests: ApicRequestsState;
   readonly timer: ApicTimerState;
 }
@@ -84,14 +83,13 @@ const powerOn = (): Registers => ({
   errors: 0,
   icrLow: 0,
   icrHigh: 0,
-  lvt: lvtEntries.map(() => LVT_BIT.MASK),
-  lines: [false, false],
 });
 
 export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevice, ApicReceiver {
   readonly name: string;
   readonly id: number;
   readonly timer: ApicTimer;
+  readonly #local = new LocalVectorTable();
   readonly #requests = new ApicRequests();
   readonly #config: LocalApicConfig;
   #registers = powerOn();
@@ -139,10 +137,8 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
 
   /** As firmware leaves that of the bootstrap processor: enabled, the 8259 through LINT0, NMI through LINT1. */
   enterVirtualWireMode(): void {
-    const r = this.#registers;
-    r.svr |= SVR.ENABLE;
-    r.lvt[LVT.LINT0] = DELIVERY.EXTINT << 8;
-    r.lvt[LVT.LINT1] = DELIVERY.NMI << 8;
+    this.#registers.svr |= SVR.ENABLE;
+    this.#local.enterVirtualWireMode();
     this.#update();
   }
 
@@ -175,11 +171,8 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
   }
 
   /** One of the pins LINT0 and LINT1. */
-  setPin(pin: 0 | 1, level: boolean): void {
-    const { lines } = this.#registers;
-    const before = lines[pin];
-    if (before === level) return;
-    lines[pin] = level;
+  setPin(pin: LocalPin, level: boolean): void {
+    if (!this.#local.setLevel(pin, level)) return;
     this.#pinChanged(pin, true);
     this.#update();
   }
@@ -187,7 +180,7 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
   // ---- registers ---------------------------------------------------------------------------------------------------
 
   read(offset: number, sizeBytes: number): number {
-    if (!isKnown(offset & ~0xf)) this.#error(ESR.ILLEGAL_REGISTER);
+    if (!isApicRegister(offset & ~0xf)) this.#error(ESR.ILLEGAL_REGISTER);
     return this.peek(offset, sizeBytes);
   }
 
@@ -211,7 +204,7 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
     const firstSet = APIC_REGISTER.ISR;
     if (offset >= firstSet && offset < APIC_REGISTER.ESR) return this.#requests.word((offset - firstSet) >> 4);
     const entry = lvtIndex(offset);
-    if (entry !== undefined) return r.lvt[entry] ?? 0;
+    if (entry !== undefined) return this.#local.entry(entry);
     switch (offset) {
       case APIC_REGISTER.ID:
         return (this.id << 24) >>> 0;
@@ -237,7 +230,7 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
       case APIC_REGISTER.INITIAL_COUNT:
         return this.timer.initialCount;
       case APIC_REGISTER.CURRENT_COUNT:
-        return this.timer.peekCount(this.#isPeriodic);
+        return this.timer.peekCount(this.#local.isTimerPeriodic);
       case APIC_REGISTER.DIVIDE_CONFIGURATION:
         return this.timer.divideConfiguration;
       default:
@@ -276,28 +269,23 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
       case APIC_REGISTER.INITIAL_COUNT:
         return this.timer.start(value);
       case APIC_REGISTER.DIVIDE_CONFIGURATION:
-        this.timer.advance(this.#isPeriodic);
+        this.timer.advance(this.#local.isTimerPeriodic);
         return this.timer.divideBy(value);
       default:
-        if (!isKnown(offset)) this.#error(ESR.ILLEGAL_REGISTER);
+        if (!isApicRegister(offset)) this.#error(ESR.ILLEGAL_REGISTER);
     }
   }
 
   /** While software keeps the APIC disabled, every entry of the local vector table is masked. */
   #writeSvr(value: number): void {
-    const r = this.#registers;
-    r.svr = value & SVR.WRITABLE;
-    if (!this.isEnabled) r.lvt = r.lvt.map((entry) => entry | LVT_BIT.MASK);
+    this.#registers.svr = value & SVR.WRITABLE;
+    if (!this.isEnabled) this.#local.maskAll();
   }
 
   #writeLvt(entry: number, value: number): void {
     // What the timer did under the old mode is settled first; expiries while masked are lost.
-    if (entry === LVT.TIMER) this.timer.advance(this.#isPeriodic);
-    const r = this.#registers;
-    const before = r.lvt[entry] ?? 0;
-    const masked = this.isEnabled ? 0 : LVT_BIT.MASK;
-    const kept = before & LVT_BIT.REMOTE_IRR;
-    r.lvt[entry] = (value & (lvtEntries[entry]?.writable ?? 0)) | masked | kept;
+    if (entry === LVT.TIMER) this.timer.advance(this.#local.isTimerPeriodic);
+    this.#local.write(entry, value, this.isEnabled);
     if (entry === LVT.LINT0 || entry === LVT.LINT1) this.#pinChanged(entry === LVT.LINT0 ? 0 : 1, false);
   }
 
@@ -321,13 +309,8 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
   #endOfInterrupt(): void {
     const vector = this.#requests.endOfInterrupt();
     if (vector === undefined) return;
-    const { lvt } = this.#registers;
-    for (const pin of [0, 1] as const) {
-      const entry = LVT.LINT0 + pin;
-      const bits = lvt[entry] ?? 0;
-      if ((bits & 0xff) !== vector || !(bits & LVT_BIT.REMOTE_IRR)) continue;
-      lvt[entry] = bits & ~LVT_BIT.REMOTE_IRR;
-      this.#pinChanged(pin, false);
+    for (const pin of LOCAL_PINS) {
+      if (this.#local.endOfInterrupt(pin, vector)) this.#pinChanged(pin, false);
     }
   }
 
@@ -336,59 +319,35 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
     const r = this.#registers;
     const isNew = !(r.errors & bit);
     r.errors |= bit;
-    const entry = r.lvt[LVT.ERROR] ?? 0;
-    if (isNew && !(entry & LVT_BIT.MASK)) this.#request(entry & 0xff, false);
+    if (isNew && !this.#local.isMasked(LVT.ERROR)) this.#request(this.#local.entry(LVT.ERROR) & 0xff, false);
   }
 
   // ---- pins and timer ----------------------------------------------------------------------------------------------
 
-  #isAsserted(pin: 0 | 1): boolean {
-    const { lines, lvt } = this.#registers;
-    const low = ((lvt[LVT.LINT0 + pin] ?? 0) & LVT_BIT.POLARITY_LOW) !== 0;
-    return (lines[pin] ?? false) !== low;
-  }
-
-  /** A pin or its entry changed. `edge` tells that the level did: modes other than fixed level-triggered need that. */
-  #pinChanged(pin: 0 | 1, edge: boolean): void {
-    const { lvt, lines, present } = this.#registers;
-    const index = LVT.LINT0 + pin;
-    const entry = lvt[index] ?? 0;
+  /** A pin or its entry changed; `edge` tells that it was the pin. */
+  #pinChanged(pin: LocalPin, edge: boolean): void {
     // Without its APIC a processor has the pins INTR and NMI.
-    if (!present) {
-      if (pin === 1 && edge && lines[1]) this.#config.processor.nmi();
+    if (!this.#registers.present) {
+      if (pin === 1 && edge && this.#local.level(1)) this.#config.processor.nmi();
       return;
     }
-    const mode = deliveryMode(entry);
-    if (entry & LVT_BIT.MASK || mode === DELIVERY.EXTINT || !this.#isAsserted(pin)) return;
-    const level = mode === DELIVERY.FIXED && (entry & LVT_BIT.LEVEL) !== 0;
-    if (level ? entry & LVT_BIT.REMOTE_IRR : !edge) return;
-    if (level) lvt[index] = entry | LVT_BIT.REMOTE_IRR;
-    this.receive(mode, entry & 0xff, level);
+    const interrupt = this.#local.interruptOf(pin, edge);
+    if (interrupt) this.receive(interrupt.mode, interrupt.vector, interrupt.isLevelTriggered);
   }
 
   /** The external controller's request: ExtINT through a local pin, or INTR if the APIC is disabled. */
   #externalPending(): boolean {
-    const { present, lines, lvt } = this.#registers;
-    if (!present) return lines[0] ?? false;
-    return [0, 1].some((pin) => {
-      const entry = lvt[LVT.LINT0 + pin] ?? 0;
-      return lines[pin] === true && !(entry & LVT_BIT.MASK) && deliveryMode(entry) === DELIVERY.EXTINT;
-    });
-  }
-
-  get #isPeriodic(): boolean {
-    return ((this.#registers.lvt[LVT.TIMER] ?? 0) & LVT_BIT.PERIODIC) !== 0;
+    return this.#registers.present ? this.#local.isExternalPending : this.#local.level(0);
   }
 
   /** A masked timer counts on, but nothing comes of it. */
   deadlineNs(): number | undefined {
-    const masked = (this.#registers.lvt[LVT.TIMER] ?? 0) & LVT_BIT.MASK;
-    return masked ? undefined : this.timer.expiryNs();
+    return this.#local.isMasked(LVT.TIMER) ? undefined : this.timer.expiryNs();
   }
 
   service(): void {
-    const entry = this.#registers.lvt[LVT.TIMER] ?? 0;
-    if (this.timer.advance(this.#isPeriodic) && !(entry & LVT_BIT.MASK)) this.#request(entry & 0xff, false);
+    const hasExpired = this.timer.advance(this.#local.isTimerPeriodic);
+    if (hasExpired && !this.#local.isMasked(LVT.TIMER)) this.#request(this.#local.entry(LVT.TIMER) & 0xff, false);
   }
 
   #update(): void {
@@ -403,19 +362,25 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
 
   /** Power-up, and INIT: the APIC ID, IA32_APIC_BASE and the levels of the pins stay. */
   reset(): void {
-    const { present, lines } = this.#registers;
-    this.#registers = { ...powerOn(), present, lines };
+    this.#registers = { ...powerOn(), present: this.#registers.present };
+    this.#local.reset();
     this.#requests.clear();
     this.timer.reset();
     this.#update();
   }
 
   saveState(): LocalApicState {
-    return { registers: clonePlain(this.#registers), requests: this.#requests.save(), timer: this.timer.save() };
+    return {
+      registers: clonePlain(this.#registers),
+      local: this.#local.save(),
+      requests: this.#requests.save(),
+      timer: this.timer.save(),
+    };
   }
 
   restoreState(state: LocalApicState): void {
     this.#registers = clonePlain(state.registers);
+    this.#local.restore(state.local);
     this.#requests.restore(state.requests);
     this.timer.restore(state.timer);
     this.#update();
@@ -425,15 +390,3 @@ export class LocalApic implements Device<LocalApicState>, MmioDevice, TimedDevic
     return describeApic(this.name, this.#requests, this.timer, (offset) => this.#value(offset));
   }
 }
-
-/** Index of the entry of the local vector table at an offset. */
-function lvtIndex(offset: number): number | undefined {
-  const index = (offset - APIC_REGISTER.LVT_TIMER) >> 4;
-  return index >= 0 && index < lvtEntries.length ? index : undefined;
-}
-
-const known: ReadonlySet<number> = new Set([
-  ...Object.values(APIC_REGISTER),
-  ...Array.from({ length: 24 }, (_, index) => APIC_REGISTER.ISR + 16 * index),
-]);
-const isKnown = (offset: number): boolean => known.has(offset);
