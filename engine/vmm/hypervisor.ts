@@ -6,32 +6,27 @@
 
 import type { VmExit } from '../cpu/events.ts';
 import type { Processor } from '../cpu/processor.ts';
-import { ACTIVITY } from '../cpu/register-bits.ts';
 import type { PcPlatform } from '../devices/index.ts';
 import type { LinearAddress } from '../isa/linear-address.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
-import { exitReason } from '../vmx/exit-reasons.ts';
 import { VMCS_REVISION } from '../vmx/vmcs.ts';
 import type { Vmx } from '../vmx/vmx.ts';
 import { buildBitmaps } from './kernel/bitmaps.ts';
 import { EptTables } from './kernel/ept-tables.ts';
-import { exitHandlers } from './kernel/exit-handlers.ts';
 import { Guest } from './kernel/guest.ts';
 import { GuestMemory, pagingOf } from './kernel/guest-memory.ts';
 import { GUEST_BASE, HostMemory } from './kernel/host-memory.ts';
 import { buildHostStructures, enterHost } from './kernel/host-structures.ts';
-import { block, canWake, interruptExit, prepareInjection, unblock } from './kernel/interrupts.ts';
+import { canWake, interruptExit, unblock } from './kernel/interrupts.ts';
 import { usesEpt } from './kernel/nested/nested-entry.ts';
-import { enteredL2, failEntryOfL2 } from './kernel/nested/nested-exit.ts';
 import { NestedVmx } from './kernel/nested/nested-state.ts';
 import { ReflectedExits } from './kernel/nested/reflected-exits.ts';
-import { nestedHandler } from './kernel/nested/routing.ts';
+import { RunLoop } from './kernel/run-loop.ts';
 import { type KernelParts, VirtualCpu } from './kernel/virtual-cpu.ts';
 import { controlFields, type FieldValues, guestFields, hostFields } from './kernel/vmcs-setup.ts';
 import { VmxOperation } from './kernel/vmx-operation.ts';
 import { levelsOf, type VirtualizationLevel } from './levels.ts';
-import { type Handling, kernelStage, type Stage } from './stages.ts';
 import { UserHalf } from './user/user-half.ts';
 
 export { GUEST_BASE };
@@ -56,39 +51,10 @@ export interface HypervisorParts {
   readonly retired: () => void;
 }
 
-/** Stages by exit reason, made once. */
-const exitStages = new Map<number, { readonly exit: Stage; readonly handler: Stage }>();
-
-function stagesOf(reason: number): { readonly exit: Stage; readonly handler: Stage } {
-  let stages = exitStages.get(reason);
-  if (!stages) {
-    const { name, doc, handler } = exitReason(reason) ?? { name: `exit reason ${reason}`, doc: '', handler: '' };
-    const exit = `${doc} The processor has saved the guest's state in the VMCS and loaded the host's.`;
-    stages = {
-      exit: kernelStage(`VM exit: ${name}`, exit),
-      handler: kernelStage(`handle ${name}`, handler),
-    };
-    exitStages.set(reason, stages);
-  }
-  return stages;
-}
-
-const ENTRY_STAGE = kernelStage(
-  'VM entry',
-  'What waits for the guest is injected; VMLAUNCH or VMRESUME checks the VMCS and loads the guest’s state from it.',
-);
-const WAIT_FOR_SIPI_STAGE = kernelStage(
-  'wait for SIPI',
-  'The virtual processor waits until another one starts it; it has not been entered yet.',
-);
-const HALTED_STAGE = kernelStage(
-  'halted',
-  'The guest executed HLT. Its virtual processor leaves the host’s processor until an interrupt is pending for it.',
-);
-
 export class Hypervisor {
   readonly #parts: HypervisorParts;
   readonly #kernel: KernelParts;
+  readonly #runLoop: RunLoop;
   readonly #memory: HostMemory;
   readonly #vcpus: VirtualCpu[] = [];
   /** Index of the loaded vCPU, as the machine says. */
@@ -119,6 +85,7 @@ export class Hypervisor {
       unimplemented: parts.unimplemented,
       retired: parts.retired,
     };
+    this.#runLoop = new RunLoop(this.#kernel, vmx);
   }
 
   // ---- set-up ------------------------------------------------------------------------------------------------------
@@ -149,7 +116,7 @@ export class Hypervisor {
     registers.forEach((value, register) => {
       state.setGpr(register, value);
     });
-    vcpu.handling = index === 0 ? this.#enter(vcpu) : this.#waitForSipi(vcpu);
+    vcpu.handling = index === 0 ? this.#runLoop.enter(vcpu) : this.#runLoop.waitForSipi(vcpu);
     this.finish();
   }
 
@@ -168,14 +135,14 @@ export class Hypervisor {
     return address;
   }
 
-  // ---- the run loop of the kernel half -----------------------------------------------------------------------------
+  // ---- exits, stage by stage --------------------------------------------------------------------------------------
 
   /** A VM exit: afterwards the exit is being handled, no stage of it done. `finish` or `advance` go on. */
   exit(event: VmExit, instructionLengthBytes: number): void {
     this.#parts.vmx.exit(event, instructionLengthBytes);
     const vcpu = this.#current;
     vcpu.stagesDone = 0;
-    vcpu.handling = this.#handle(vcpu);
+    vcpu.handling = this.#runLoop.handle(vcpu);
     vcpu.handling.next();
   }
 
@@ -205,98 +172,6 @@ export class Hypervisor {
     vcpu.stagesDone++;
     // Whoever throws has shown why; the handling is not gone on with then.
     if (handling?.next().done && vcpu.handling === handling) vcpu.handling = undefined;
-  }
-
-  *#handle(vcpu: VirtualCpu): Handling {
-    const { guest } = vcpu;
-    const reason = guest.exitReason;
-    const stages = stagesOf(reason);
-    vcpu.stages.clear();
-    vcpu.stages.enter(stages.exit);
-    yield;
-    vcpu.stages.enter(stages.handler);
-    yield;
-    guest.reinjectInterruptedEvent();
-    const handler = (vcpu.nested.isL2 ? nestedHandler(vcpu) : undefined) ?? exitHandlers.get(reason);
-    if (!handler) this.#parts.unimplemented(`handler for VM exit: ${exitReason(reason)?.name ?? reason}`);
-    const handling = handler?.(vcpu);
-    if (handling) yield* handling;
-    vcpu.stages.leave();
-    yield* this.#enter(vcpu);
-  }
-
-  /** Until there are interrupt controllers that can send one, this is for good. */
-  *#waitForSipi(vcpu: VirtualCpu): Handling {
-    vcpu.stages.enter(WAIT_FOR_SIPI_STAGE);
-    this.#kernel.state.activityState = ACTIVITY.WAIT_FOR_SIPI;
-    vcpu.isBlocked = true;
-    yield;
-    yield* this.#enter(vcpu);
-  }
-
-  /** Until an interrupt ends its HLT. */
-  *#waitForInterrupt(vcpu: VirtualCpu): Handling {
-    vcpu.stages.enter(HALTED_STAGE);
-    block(vcpu);
-    yield;
-    vcpu.stages.leave();
-    yield* this.#entry(vcpu);
-  }
-
-  /** For good. */
-  *#stayDead(vcpu: VirtualCpu): Handling {
-    this.#kernel.state.activityState = ACTIVITY.SHUTDOWN;
-    vcpu.isBlocked = true;
-    yield;
-  }
-
-  /** To the guest: at once, or when an interrupt ends its HLT. */
-  *#enter(vcpu: VirtualCpu): Handling {
-    if (vcpu.isDead) yield* this.#stayDead(vcpu);
-    if (vcpu.isHalted && !canWake(vcpu)) yield* this.#waitForInterrupt(vcpu);
-    else yield* this.#entry(vcpu);
-  }
-
-  *#entry(vcpu: VirtualCpu): Handling {
-    vcpu.isHalted = false;
-    vcpu.stages.enter(ENTRY_STAGE);
-    yield;
-    prepareInjection(vcpu);
-    this.#launch(vcpu);
-  }
-
-  #launch(vcpu: VirtualCpu): void {
-    const { state } = this.#kernel;
-    const done = vcpu.operation.enter(vcpu.hasLaunched);
-    if (state.nonRoot) {
-      this.#entered(vcpu);
-      vcpu.stages.clear();
-    } else if (done && !vcpu.guest.entryFailed) {
-      // The delivery of an injected event exited at once.
-      this.#entered(vcpu);
-      vcpu.handling = this.#handle(vcpu);
-      vcpu.handling.next();
-    } else if (done && vcpu.nested.isL2) {
-      // What the CPU found wrong with the state of L2 is for L1 to see.
-      failEntryOfL2(vcpu, vcpu.guest.exitReason, BigInt(vcpu.guest.qualification));
-      vcpu.handling = this.#enter(vcpu);
-      vcpu.handling.next();
-    } else {
-      this.#parts.stop(`The hypervisor's VM entry failed: ${this.#violations()}`);
-      vcpu.entryFailed = true;
-      vcpu.handling = this.#enter(vcpu);
-      vcpu.handling.next();
-    }
-  }
-
-  #entered(vcpu: VirtualCpu): void {
-    vcpu.hasLaunched = true;
-    if (vcpu.nested.isL2) enteredL2(vcpu);
-  }
-
-  #violations(): string {
-    const rules = this.#parts.vmx.violatedRules();
-    return rules.map(({ text }) => text).join(' ') || 'see the VM-instruction error and the exit reason in the VMCS.';
   }
 
   // ---- interrupts --------------------------------------------------------------------------------------------------
@@ -349,15 +224,9 @@ export class Hypervisor {
       vcpu.stages.clear();
       vcpu.handling = undefined;
       if (!vcpu.isBlocked) continue;
-      vcpu.handling = this.#blocked(vcpu);
+      vcpu.handling = this.#runLoop.blocked(vcpu);
       withVcpu(index, () => void vcpu.handling?.next());
     }
-  }
-
-  /** What a virtual processor that is blocked waits for. */
-  #blocked(vcpu: VirtualCpu): Handling {
-    if (vcpu.isDead) return this.#stayDead(vcpu);
-    return vcpu.isHalted ? this.#waitForInterrupt(vcpu) : this.#waitForSipi(vcpu);
   }
 
   // ---- for debuggers -----------------------------------------------------------------------------------------------
