@@ -3,19 +3,16 @@
  * made from the current VMCS as it is, so that nothing needs to be kept in step with it.
  */
 
-import { isDebugFault } from '../cpu/debug-exceptions.ts';
-import { GP, type GuestFault, UD, Vector, VmExit } from '../cpu/events.ts';
+import { type GuestFault, UD, VmExit } from '../cpu/events.ts';
 import type { DecodedInstruction } from '../cpu/instruction.ts';
-import { SoftwareException } from '../cpu/interrupt-instructions.ts';
 import { is64Bit } from '../cpu/modes.ts';
-import { EventType, type Intercepts, type IoAccess } from '../cpu/processor.ts';
-import { CR0 } from '../cpu/register-bits.ts';
+import type { Intercepts, IoAccess } from '../cpu/processor.ts';
 import { ES, FS } from '../cpu/state.ts';
 import { type LinearAddress, low32, plus } from '../isa/linear-address.ts';
 import { asMonitoring } from './apic-accesses.ts';
 import { ioBitmapsSay, type MsrAccess, msrBitmapsSay } from './bitmaps.ts';
 import { PIN, PRIMARY, SECONDARY } from './controls.ts';
-import { INTERRUPTION_ERROR_CODE, INTERRUPTION_NMI_UNBLOCKING, INTERRUPTION_VALID } from './exit.ts';
+import { exceptionExits, exitOfException } from './exception-exits.ts';
 import { ExitReason } from './exit-reasons.ts';
 import {
   displacementQualification,
@@ -24,28 +21,14 @@ import {
   stringIoInformation,
 } from './instruction-information.ts';
 import { PauseLoop } from './pause-loop.ts';
-import { CrAccess, crQualification, lmswQualification } from './qualification.ts';
 import { isShadowed } from './shadow-vmcs.ts';
 import type { VirtualApic } from './virtual-apic.ts';
+import { VirtualControlRegisters } from './virtual-control-registers.ts';
 import { VirtualMsrs } from './virtual-msrs.ts';
 import { invokeVmFunction } from './vm-functions.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
 import { hasPin, hasPrimary, hasSecondary, usesVirtualNmis, type VmxParts } from './vmx-parts.ts';
 
-const CR0_MASK = offsetOf('CR0 guest/host mask');
-const CR0_SHADOW = offsetOf('CR0 read shadow');
-const CR4_MASK = offsetOf('CR4 guest/host mask');
-const CR4_SHADOW = offsetOf('CR4 read shadow');
-const CR3_TARGET_COUNT = offsetOf('CR3-target count');
-const CR3_TARGETS = [
-  offsetOf('CR3-target value 0'),
-  offsetOf('CR3-target value 1'),
-  offsetOf('CR3-target value 2'),
-  offsetOf('CR3-target value 3'),
-] as const;
-const EXCEPTION_BITMAP = offsetOf('Exception bitmap');
-const PF_MASK = offsetOf('Page-fault error-code mask');
-const PF_MATCH = offsetOf('Page-fault error-code match');
 const IO_BITMAP_A = offsetOf('Address of I/O bitmap A');
 const IO_BITMAP_B = offsetOf('Address of I/O bitmap B');
 const MSR_BITMAPS = offsetOf('Address of MSR bitmaps');
@@ -54,7 +37,6 @@ const TSC_MULTIPLIER = offsetOf('TSC multiplier');
 /** The TSC multiplier is a fixed-point number with so many bits of fraction. */
 const TSC_FRACTION_BITS = 48n;
 
-const LMSW_BITS = CR0.MP | CR0.EM | CR0.TS;
 const RSI = 6;
 const RDI = 7;
 
@@ -103,11 +85,11 @@ export class NonRootIntercepts implements Intercepts {
   readonly #parts: VmxParts;
   readonly #vmcs: Vmcs;
   readonly #pauseLoop: PauseLoop;
-  readonly #apic: VirtualApic;
+  readonly #controlRegisters: VirtualControlRegisters;
   readonly #virtualMsrs: VirtualMsrs;
 
   constructor(parts: VmxParts, apic: VirtualApic) {
-    this.#apic = apic;
+    this.#controlRegisters = new VirtualControlRegisters(parts, apic);
     this.#virtualMsrs = new VirtualMsrs(parts, apic);
     this.#parts = parts;
     this.#vmcs = parts.vmcs;
@@ -224,74 +206,19 @@ export class NonRootIntercepts implements Intercepts {
   }
 
   onReadCr(register: number, gpr: number): bigint | undefined {
-    const { state } = this.#parts;
-    if (register === 0) return this.#shadowed(state.cr0, CR0_MASK, CR0_SHADOW);
-    if (register === 4) return this.#shadowed(state.cr4, CR4_MASK, CR4_SHADOW);
-    const control = register === 3 ? PRIMARY['CR3-store exiting'] : register === 8 ? PRIMARY['CR8-store exiting'] : 0;
-    if (this.#primary(control)) throw this.#crExit(register, CrAccess.movFrom, gpr);
-    return register === 8 && this.#apic.shadowsTpr ? this.#apic.cr8 : undefined;
+    return this.#controlRegisters.read(register, gpr);
   }
-
-  /** Bits that the host owns come from the read shadow, all 64 of them. */
-  #shadowed(real: number, maskField: number, shadowField: number): bigint {
-    const mask = this.#vmcs.u64(maskField);
-    return (BigInt(real) & ~mask) | (this.#vmcs.u64(shadowField) & mask);
-  }
-
   onWriteCr(register: number, gpr: number, value: bigint): bigint | undefined {
-    const { state } = this.#parts;
-    if (register === 0) return this.#masked(0, gpr, value, state.cr0, CR0_MASK, CR0_SHADOW);
-    if (register === 4) return this.#masked(4, gpr, value, state.cr4, CR4_MASK, CR4_SHADOW);
-    const exits =
-      register === 3
-        ? this.#primary(PRIMARY['CR3-load exiting']) && !this.#isCr3Target(value)
-        : register === 8 && this.#primary(PRIMARY['CR8-load exiting']);
-    if (exits) throw this.#crExit(register, CrAccess.movTo, gpr);
-    if (register !== 8 || !this.#apic.shadowsTpr) return value;
-    if (value > 15n) throw GP(0);
-    this.#apic.cr8 = value;
-    return undefined;
+    return this.#controlRegisters.write(register, gpr, value);
   }
-
-  /** A write exits if it would change a bit that the host owns from what the guest reads of it. */
-  #masked(register: number, gpr: number, value: bigint, real: number, maskField: number, shadowField: number): bigint {
-    const mask = this.#vmcs.u64(maskField);
-    if (((value ^ this.#vmcs.u64(shadowField)) & mask) !== 0n) throw this.#crExit(register, CrAccess.movTo, gpr);
-    return (value & ~mask) | (BigInt(real) & mask);
-  }
-
-  #isCr3Target(value: bigint): boolean {
-    const count = Math.min(this.#vmcs.u32(CR3_TARGET_COUNT), CR3_TARGETS.length);
-    for (let index = 0; index < count; index++) {
-      if (this.#vmcs.u64(CR3_TARGETS[index] as number) === value) return true;
-    }
-    return false;
-  }
-
-  #crExit(register: number, type: number, gpr: number): VmExit {
-    return new VmExit(ExitReason['Control-register accesses'], crQualification(register, type, gpr));
-  }
-
   onClts(): boolean {
-    const owned = this.#vmcs.u32(CR0_MASK) & CR0.TS;
-    if (owned === 0) return true;
-    if (this.#vmcs.u32(CR0_SHADOW) & CR0.TS) throw this.#crExit(0, CrAccess.clts, 0);
-    return false;
+    return this.#controlRegisters.clts();
   }
-
-  /** LMSW cannot clear PE, so that only setting it can exit. */
   onLmsw(source: number, linear: LinearAddress | undefined): number {
-    const mask = this.#vmcs.u32(CR0_MASK);
-    const differs = (source ^ this.#vmcs.u32(CR0_SHADOW)) & mask;
-    if (differs & LMSW_BITS || (differs & CR0.PE && source & CR0.PE)) {
-      const more = linear === undefined ? {} : { guestLinear: linear };
-      const qualification = lmswQualification(source, linear !== undefined);
-      throw new VmExit(ExitReason['Control-register accesses'], qualification, more);
-    }
-    return (source & ~mask) | (this.#parts.state.cr0 & mask & 0xf);
+    return this.#controlRegisters.lmsw(source, linear);
   }
   onSmsw(cr0: number): number {
-    return Number(this.#shadowed(cr0, CR0_MASK, CR0_SHADOW) & 0xffff_ffffn);
+    return this.#controlRegisters.smsw(cr0);
   }
 
   onDr(register: number, gpr: number, direction: 'read' | 'write'): void {
@@ -346,32 +273,7 @@ export class NonRootIntercepts implements Intercepts {
   }
 
   onException(fault: GuestFault): void {
-    if (!this.#exceptionExits(fault)) return;
-    const { vector, errorCode } = fault;
-    const hasCode = errorCode !== undefined && (this.#parts.state.cr0 & CR0.PE) !== 0;
-    const information =
-      (vector |
-        (exceptionType(fault) << 8) |
-        (hasCode ? INTERRUPTION_ERROR_CODE : 0) |
-        (this.#tellsOfUnblocking(fault) ? INTERRUPTION_NMI_UNBLOCKING : 0) |
-        INTERRUPTION_VALID) >>>
-      0;
-    throw new VmExit(0, exceptionQualification(fault), {
-      interruption: hasCode ? { information, errorCode } : { information },
-    });
-  }
-
-  /** Undefined for double faults and while an event is delivered. */
-  #tellsOfUnblocking({ unblockedNmi, vector }: GuestFault): boolean {
-    return unblockedNmi === true && vector !== Vector.DF && this.#parts.processor.delivering === undefined;
-  }
-
-  /** The bit of the exception bitmap decides; for page faults it is inverted if the error code does not match. */
-  #exceptionExits({ vector, errorCode }: GuestFault): boolean {
-    const bit = ((this.#vmcs.u32(EXCEPTION_BITMAP) >>> vector) & 1) === 1;
-    if (vector !== Vector.PF) return bit;
-    const matches = ((errorCode ?? 0) & this.#vmcs.u32(PF_MASK)) >>> 0 === this.#vmcs.u32(PF_MATCH);
-    return matches ? bit : !bit;
+    if (exceptionExits(this.#vmcs, fault)) throw exitOfException(this.#parts, fault);
   }
 
   onTaskSwitch(selector: number, source: 'call' | 'iret' | 'jmp' | 'idt'): void {
@@ -388,15 +290,3 @@ const ioQualification = (access: IoAccess): bigint =>
         (access.rep ? 32 : 0) |
         (access.immediate ? 64 : 0)),
   );
-
-function exceptionType(fault: GuestFault): number {
-  if (fault instanceof SoftwareException) return EventType.softwareException;
-  // INT1 is the only trap with no cause in DR6.
-  if (isDebugFault(fault) && fault.trap && fault.dr6 === 0) return EventType.privilegedSoftwareException;
-  return EventType.hardwareException;
-}
-
-function exceptionQualification(fault: GuestFault): bigint {
-  if (fault.linear !== undefined) return BigInt.asUintN(64, BigInt(fault.linear));
-  return isDebugFault(fault) ? BigInt(fault.dr6) : 0n;
-}
