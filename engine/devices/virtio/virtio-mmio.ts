@@ -1,6 +1,5 @@
 /**
- * The virtio-over-MMIO transport, version 2. Source: Virtio 1.2, 4.2 "Virtio Over MMIO", 2.1 "Device Status Field",
- * 3.1 "Device Initialization".
+ * The virtio-over-MMIO transport, version 2. Source: Virtio 1.2, 4.2 "Virtio Over MMIO".
  *
  * A write that the specification forbids in the present state has no effect and is told through `onDriverMistake`.
  */
@@ -20,14 +19,13 @@ import {
 } from '../device.ts';
 import {
   featureWords,
-  hasFeature,
   TRANSPORT_FEATURES,
   VIRTIO_F_EVENT_IDX,
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_RESET,
-  VIRTIO_F_VERSION_1,
 } from './features.ts';
 import { INTERRUPT, INTERRUPT_NAMES, REGISTER, REGISTER_NAMES, STATUS, STATUS_NAMES } from './mmio-registers.ts';
+import { Negotiation, type NegotiationState } from './negotiation.ts';
 import { VirtioViolation } from './violation.ts';
 import type { VirtioDevice, VirtioHost } from './virtio-device.ts';
 import { Virtqueue, type VirtqueueState } from './virtqueue.ts';
@@ -42,12 +40,7 @@ const NO_SHARED_MEMORY = 0xffff_ffff;
 const WORD = 2 ** 32;
 
 export interface VirtioMmioState {
-  status: number;
-  /** Why DEVICE_NEEDS_RESET is set; empty if it is not. */
-  needsResetReason: string;
-  deviceFeaturesSel: number;
-  driverFeaturesSel: number;
-  driverFeatures: [number, number];
+  negotiation: NegotiationState;
   queueSel: number;
   interruptStatus: number;
   configGeneration: number;
@@ -66,47 +59,36 @@ export interface VirtioMmioPorts {
   readonly onDriverMistake?: ((mistake: DriverMistake) => void) | undefined;
 }
 
-type Registers = Omit<VirtioMmioState, 'queues' | 'device'>;
+type Registers = Omit<VirtioMmioState, 'negotiation' | 'queues' | 'device'>;
 
-function initialRegisters(configGeneration: number): Registers {
-  return {
-    status: 0,
-    needsResetReason: '',
-    deviceFeaturesSel: 0,
-    driverFeaturesSel: 0,
-    driverFeatures: [0, 0],
-    queueSel: 0,
-    interruptStatus: 0,
-    configGeneration,
-    backlog: [],
-  };
-}
+const initialRegisters = (configGeneration: number): Registers => ({
+  queueSel: 0,
+  interruptStatus: 0,
+  configGeneration,
+  backlog: [],
+});
 
 export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDevice, VirtioHost {
   readonly name: string;
   readonly device: VirtioDevice;
   readonly queues: readonly Virtqueue[];
+  /** Status and features, for inspection beside `describe`. */
+  readonly negotiation: Negotiation;
   readonly #ports: VirtioMmioPorts;
-  readonly #deviceFeatures;
   #r = initialRegisters(0);
 
   constructor(name: string, device: VirtioDevice, ports: VirtioMmioPorts) {
     this.name = name;
     this.device = device;
     this.#ports = ports;
-    this.#deviceFeatures = featureWords([...device.features, ...TRANSPORT_FEATURES]);
+    const features = featureWords([...device.features, ...TRANSPORT_FEATURES]);
+    this.negotiation = new Negotiation(features, (message) => this.#mistake(message));
     this.queues = device.queues.map((queue, index) => new Virtqueue({ ...queue, index }, ports.memory));
     device.attach(this);
   }
 
   get live(): boolean {
-    return (this.#r.status & (STATUS.DRIVER_OK | STATUS.DEVICE_NEEDS_RESET)) === STATUS.DRIVER_OK;
-  }
-
-  /** The registers that inspection shows beside `describe`. */
-  get negotiation() {
-    const { status, needsResetReason, driverFeatures } = this.#r;
-    return { status, needsResetReason, deviceFeatures: this.#deviceFeatures, driverFeatures } as const;
+    return this.negotiation.live;
   }
 
   read(offset: number, sizeBytes: number): number {
@@ -140,7 +122,7 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
 
   configChanged(): void {
     this.#r.configGeneration = (this.#r.configGeneration + 1) >>> 0;
-    if (this.#r.status & STATUS.DRIVER_OK) this.#raise(INTERRUPT.CONFIGURATION_CHANGE);
+    if (this.negotiation.status & STATUS.DRIVER_OK) this.#raise(INTERRUPT.CONFIGURATION_CHANGE);
   }
 
   deadlineNs(): number | undefined {
@@ -153,6 +135,7 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
 
   reset(): void {
     this.#r = initialRegisters(this.#r.configGeneration);
+    this.negotiation.reset();
     for (const queue of this.queues) queue.reset();
     this.device.reset();
     this.#ports.irq.set(false);
@@ -161,14 +144,16 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
   saveState(): VirtioMmioState {
     return {
       ...clonePlain(this.#r),
+      negotiation: this.negotiation.saveState(),
       queues: this.queues.map((queue) => queue.saveState()),
       device: this.device.saveState(),
     };
   }
 
   restoreState(state: VirtioMmioState): void {
-    const { queues, device, ...registers } = state;
+    const { negotiation, queues, device, ...registers } = state;
     this.#r = clonePlain(registers);
+    this.negotiation.restoreState(negotiation);
     for (const [index, queue] of this.queues.entries()) {
       const saved = queues[index];
       if (saved) queue.restoreState(saved);
@@ -179,7 +164,7 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
 
   describe(): DeviceView {
     const meanings = new Map<number, string>([
-      [REGISTER.Status, bitNames(this.#r.status, STATUS_NAMES)],
+      [REGISTER.Status, bitNames(this.negotiation.status, STATUS_NAMES)],
       [REGISTER.InterruptStatus, bitNames(this.#r.interruptStatus, INTERRUPT_NAMES)],
       [REGISTER.DeviceID, this.device.type],
     ]);
@@ -207,7 +192,7 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
       case REGISTER.VendorID:
         return VENDOR_ID;
       case REGISTER.DeviceFeatures:
-        return this.#deviceFeatures[r.deviceFeaturesSel] ?? 0;
+        return this.negotiation.selectedDeviceFeatures;
       case REGISTER.QueueNumMax:
         return this.#queue?.config.maxSize ?? 0;
       case REGISTER.QueueReady:
@@ -215,7 +200,7 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
       case REGISTER.InterruptStatus:
         return r.interruptStatus;
       case REGISTER.Status:
-        return r.status;
+        return this.negotiation.status;
       case REGISTER.SHMLenLow:
       case REGISTER.SHMLenHigh:
       case REGISTER.SHMBaseLow:
@@ -232,13 +217,13 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
     const r = this.#r;
     switch (offset) {
       case REGISTER.DeviceFeaturesSel:
-        r.deviceFeaturesSel = value;
+        this.negotiation.selectDeviceFeatures(value);
         break;
       case REGISTER.DriverFeatures:
-        this.#writeDriverFeatures(value);
+        this.negotiation.writeDriverFeatures(value);
         break;
       case REGISTER.DriverFeaturesSel:
-        r.driverFeaturesSel = value;
+        this.negotiation.selectDriverFeatures(value);
         break;
       case REGISTER.QueueSel:
         r.queueSel = value;
@@ -260,17 +245,6 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
     }
   }
 
-  #writeDriverFeatures(value: number): void {
-    const { status, driverFeaturesSel: word, driverFeatures } = this.#r;
-    if (!(status & STATUS.DRIVER) || status & STATUS.FEATURES_OK) {
-      this.#mistake('DriverFeatures written outside of feature negotiation (after DRIVER, before FEATURES_OK)');
-    } else if (word === 0 || word === 1) {
-      driverFeatures[word] = value;
-    } else if (value !== 0) {
-      this.#mistake(`DriverFeatures ${hex(value)} written for word ${word}; there are two words, 0 and 1`);
-    }
-  }
-
   /** QueueNum, QueueReady, the queue's addresses and QueueReset. */
   #writeQueueRegister(offset: number, value: number): void {
     const register = REGISTER_NAMES.get(offset);
@@ -283,7 +257,7 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
       this.#mistake(
         `${register.name} written with QueueSel ${this.#r.queueSel}; the device has ${this.queues.length} queues`,
       );
-    } else if (!(this.#r.status & STATUS.FEATURES_OK)) {
+    } else if (!(this.negotiation.status & STATUS.FEATURES_OK)) {
       this.#mistake(`${register.name} written before FEATURES_OK`);
     } else if (offset === REGISTER.QueueReady) {
       this.#writeQueueReady(queue, value);
@@ -318,8 +292,9 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
   #writeQueueReady(queue: Virtqueue, value: number): void {
     if (value & 1) {
       if (queue.state.ready) return;
-      const has = (bit: number) => hasFeature(this.#r.driverFeatures, bit);
-      this.#guarded(() => queue.enable({ eventIndex: has(VIRTIO_F_EVENT_IDX), indirect: has(VIRTIO_F_INDIRECT_DESC) }));
+      const eventIndex = this.negotiation.has(VIRTIO_F_EVENT_IDX);
+      const indirect = this.negotiation.has(VIRTIO_F_INDIRECT_DESC);
+      this.#guarded(() => queue.enable({ eventIndex, indirect }));
     } else {
       queue.state.ready = false;
     }
@@ -327,7 +302,7 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
 
   /** Source: Virtio 1.2, 2.6.1 "Virtqueue Reset". It is done at once, so QueueReset reads as 0. */
   #writeQueueReset(queue: Virtqueue, value: number): void {
-    if (!hasFeature(this.#r.driverFeatures, VIRTIO_F_RING_RESET)) {
+    if (!this.negotiation.has(VIRTIO_F_RING_RESET)) {
       this.#mistake('QueueReset written, but VIRTIO_F_RING_RESET was not negotiated');
     } else if (value === 1) {
       queue.reset();
@@ -336,37 +311,13 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
   }
 
   #writeStatus(value: number): void {
-    const r = this.#r;
-    if (value === 0) {
-      this.reset();
-      return;
-    }
-    const old = r.status;
-    const cleared = old & ~value & ~STATUS.DEVICE_NEEDS_RESET;
-    if (cleared) this.#mistake(`Status bits may only be added; cleared: ${bitNames(cleared, STATUS_NAMES)}; kept`);
-    let added = value & ~old & ~STATUS.DEVICE_NEEDS_RESET;
-    if (added & STATUS.FEATURES_OK && !this.#acceptFeatures()) added &= ~STATUS.FEATURES_OK;
-    if (added & STATUS.DRIVER_OK && !((old | added) & STATUS.FEATURES_OK)) {
-      this.#mistake('DRIVER_OK written without FEATURES_OK; ignored');
-      added &= ~STATUS.DRIVER_OK;
-    }
-    r.status = old | added;
-    if (added & STATUS.DRIVER_OK) this.#start();
-  }
-
-  /** A subset of what is offered, VIRTIO_F_VERSION_1 in it: this device has no legacy interface. */
-  #acceptFeatures(): boolean {
-    const { driverFeatures } = this.#r;
-    const excess = [0, 1].some((word) => (driverFeatures[word] ?? 0) & ~(this.#deviceFeatures[word] ?? 0));
-    if (excess) this.#mistake('FEATURES_OK refused: the driver accepts features that the device does not offer');
-    const modern = hasFeature(driverFeatures, VIRTIO_F_VERSION_1);
-    if (!modern) this.#mistake('FEATURES_OK refused: the driver does not accept VIRTIO_F_VERSION_1');
-    return !excess && modern;
+    if (value === 0) this.reset();
+    else if (this.negotiation.writeStatus(value)) this.#start();
   }
 
   /** Chains made available before DRIVER_OK need no notification anew, so the queues are looked at. */
   #start(): void {
-    this.device.activate(this.#r.driverFeatures);
+    this.device.activate(this.negotiation.driverFeatures);
     for (const queue of this.queues) this.runQueue(queue.config.index);
   }
 
@@ -374,7 +325,7 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
     this.#ports.onNotify?.({ device: this.name, queue: index });
     if (!this.queues[index]) {
       this.#mistake(`QueueNotify of queue ${index}; the device has ${this.queues.length} queues`);
-    } else if (!(this.#r.status & STATUS.DRIVER_OK)) {
+    } else if (!(this.negotiation.status & STATUS.DRIVER_OK)) {
       this.#mistake(`QueueNotify of queue ${index} before DRIVER_OK`);
     } else if (!this.queues[index]?.state.ready) {
       this.#mistake(`QueueNotify of queue ${index} while its QueueReady is 0`);
@@ -411,11 +362,10 @@ export class VirtioMmio implements Device<VirtioMmioState>, MmioDevice, TimedDev
       work();
     } catch (error) {
       if (!(error instanceof VirtioViolation)) throw error;
-      this.#r.status |= STATUS.DEVICE_NEEDS_RESET;
-      this.#r.needsResetReason = error.message;
+      this.negotiation.setNeedsReset(error.message);
       this.#r.backlog = [];
       this.#mistake(`${error.message}; DEVICE_NEEDS_RESET set`);
-      if (this.#r.status & STATUS.DRIVER_OK) this.#raise(INTERRUPT.CONFIGURATION_CHANGE);
+      if (this.negotiation.status & STATUS.DRIVER_OK) this.#raise(INTERRUPT.CONFIGURATION_CHANGE);
     }
   }
 
