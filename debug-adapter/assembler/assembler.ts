@@ -1,7 +1,8 @@
+/** The assembler proper: statements one after another, in passes, into the bytes of sections. */
 import type { Bits } from './address.ts';
 import { type EncodedData, encodeData } from './data.ts';
 import { executeDirective } from './directives.ts';
-import { appendConstant, type Encoding } from './encode.ts';
+import type { Encoding } from './encode.ts';
 import { cachedEncoding } from './encoding-cache.ts';
 import { type EvaluationContext, evaluate } from './evaluate.ts';
 import type { Expression } from './expression.ts';
@@ -12,16 +13,7 @@ import { align, includeBinary, reserve, startField } from './space.ts';
 import { orphanedLabel } from './statement-parser.ts';
 import { SymbolTable } from './symbol-table.ts';
 import type { InstructionBody, Statement, StatementBody } from './syntax.ts';
-import {
-  addValues,
-  constantValue,
-  cutOffMessage,
-  isCutOff,
-  isSimple,
-  termValue,
-  UNKNOWN,
-  type Value,
-} from './value.ts';
+import { addValues, constantValue, cutOffMessage, isSimple, termValue, UNKNOWN, type Value } from './value.ts';
 
 /** Reads a file that the source includes; undefined when there is none. `path` is as written or resolved. */
 export type ReadFile = (path: string) => Uint8Array | string | undefined;
@@ -342,19 +334,8 @@ export class Assembler {
       section.length += bytes.length * times;
       return true;
     }
-    if (fixups.length === 0 && times > 1) {
-      section.append(repeated(bytes, times));
-      return true;
-    }
-    for (let index = 0; index < times; index++) {
-      const base = section.length;
-      const end = base + bytes.length;
-      if (!section.isNobits)
-        for (const { offset, sizeBytes, value, relative } of fixups) {
-          section.fixups.push({ offset: base + offset, sizeBytes, value, relative, end, range });
-        }
-      section.append(bytes);
-    }
+    if (fixups.length === 0 && times > 1) section.append(repeated(bytes, times));
+    else for (let index = 0; index < times; index++) section.appendPatchable(bytes, fixups, range);
     return true;
   }
 
@@ -363,36 +344,6 @@ export class Assembler {
     if (length <= MAXIMUM_IMAGE_BYTES) return true;
     this.error(range, `the section would grow beyond ${MAXIMUM_IMAGE_BYTES} bytes`);
     return false;
-  }
-
-  /** The values of all fixups, patched into the sections. */
-  patch(starts: ReadonlyMap<string, { start: number; vstart: number }>): void {
-    for (const section of this.sections) {
-      for (const fixup of section.fixups) {
-        let value = fixup.value.constant;
-        for (const { base, coefficient } of fixup.value.terms) {
-          const place = 'sectionName' in base ? starts.get(base.sectionName) : undefined;
-          if (place && 'sectionName' in base) value += coefficient * BigInt(place[base.kind]);
-        }
-        if (fixup.relative) value -= BigInt((starts.get(section.name)?.vstart ?? 0) + fixup.end);
-        const bytes: number[] = [];
-        appendConstant(bytes, value, fixup.sizeBytes);
-        section.contents.set(bytes, fixup.offset);
-        this.#checkRange(fixup, value);
-      }
-    }
-  }
-
-  #checkRange(fixup: { sizeBytes: number; relative: boolean; range: SourceRange }, value: bigint): void {
-    const bits = fixup.sizeBytes * 8;
-    if (fixup.relative && bits === 8 && BigInt.asIntN(8, value) !== value) {
-      this.diagnostics.error(
-        fixup.range,
-        `short jump is out of range: the target is ${value} bytes away, at most -128 to 127 fit`,
-      );
-    } else if (!fixup.relative && isCutOff(value, bits)) {
-      this.diagnostics.warning(fixup.range, cutOffMessage({ constant: value, bits }));
-    }
   }
 }
 

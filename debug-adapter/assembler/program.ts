@@ -1,9 +1,10 @@
 import type { Bits } from './address.ts';
 import { Assembler, type Emission, type ReadFile } from './assembler.ts';
 import type { Code } from './forms.ts';
+import { patchFixups } from './patch.ts';
 import { candidatePaths } from './paths.ts';
 import { type IncludedFile, Preprocessor } from './preprocessor.ts';
-import { type Layout, layOut } from './section.ts';
+import { type Layout, layOut } from './section-layout.ts';
 import { type Diagnostic, Diagnostics, inSourceOrder, type SourceRange } from './source.ts';
 import { parseStatement } from './statement-parser.ts';
 import type { SymbolEntry } from './symbol-table.ts';
@@ -129,7 +130,7 @@ class Run {
       assembler.diagnostics.error(range, message),
     );
     const starts = new Map(layout.placed.map(({ section, start, vstart }) => [section.name, { start, vstart }]));
-    assembler.patch(starts);
+    patchFixups(assembler.sections, starts, assembler.diagnostics);
     return this.#output(layout, starts);
   }
 
