@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type CpuConfig, checkCpu, cpuModels } from '../../engine/cpu/cpu-models.ts';
 import { cpuidFeatures, implementedFeatures } from '../../engine/cpu/cpuid.ts';
 import { checkCpuConfig, type MachineConfig } from '../../engine/index.ts';
+import { allVectors, interruptTable } from '../support/interrupt-table.ts';
 import { bootSource } from '../support/source-guests.ts';
 
 const everything = new Map(cpuidFeatures.map(({ name }) => [name, true]));
@@ -73,23 +74,10 @@ describe('a configuration that cannot be', () => {
 
 /** Runs code in ring 0 that leaves its result in AL; an exception ends it with its vector + 80H. */
 function result(mode: 'protected' | 'long', cpu: CpuConfig, code: string): number {
-  const wide = mode === 'long';
-  const r = wide ? 'r' : 'e';
-  const text = `bits ${wide ? 64 : 32}
+  const bits = mode === 'long' ? 64 : 32;
+  const text = `bits ${bits}
 org 0x8000
 start:
-  mov edi, idt
-  mov ecx, 32
-  mov edx, stubs
-.gate:
-  mov [${r}di], dx
-  mov word [${r}di + 2], 8
-  mov word [${r}di + 4], 0x8e00
-  mov word [${r}di + 6], 0
-  ${wide ? 'mov qword [rdi + 8], 0' : ''}
-  add edi, ${wide ? 16 : 8}
-  add edx, 16
-  loop .gate
   lidt [idtr]
   call code
   out 0xf4, al
@@ -105,10 +93,10 @@ stubs:
   out 0xf4, al
 %assign v v + 1
 %endrep
-idtr: dw 32 * ${wide ? 16 : 8} - 1
-  ${wide ? 'dq' : 'dd'} idt
-align 16
-idt: times 32 * 16 db 0
+${interruptTable(
+  allVectors(31, (vector) => `stubs + ${16 * vector}`),
+  { bits, origin: 0x8000 },
+)}
 align 4096
 table: times 4096 db 0`;
   const stop = bootSource(text, { mode, cpu }).machine.run({ instructions: 10_000 });

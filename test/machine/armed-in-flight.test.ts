@@ -1,20 +1,13 @@
 /** Filters that are armed while the guest runs: what was carried out in WebAssembly until then stops the run from then on. */
 import { expect, test } from 'vitest';
 import type { StopFilter } from '../../engine/index.ts';
+import { interruptTable } from '../support/interrupt-table.ts';
 import { bootSource } from '../support/source-guests.ts';
 
 /** Page faults without end; the handler skips the three bytes of the access. */
 const GUEST = `
 bits 64
 org 0x100000
-  mov eax, handler
-  mov edi, 0x2000e0
-  mov [rdi], ax
-  mov word [rdi + 2], 8
-  mov dword [rdi + 4], 0x8e00
-  shr eax, 16
-  mov [rdi + 6], ax
-  mov qword [rdi + 8], 0
   lidt [idtr]
   mov rbx, 1 << 33
 again:
@@ -24,8 +17,7 @@ handler:
   add rsp, 8
   add qword [rsp], 3
   iretq
-idtr: dw 511
-  dq 0x200000
+${interruptTable({ 14: 'handler' })}
 `;
 
 test.each<StopFilter>(['page-fault', 'exception'])('%s', (filter) => {

@@ -1,5 +1,6 @@
 /** The guest's own breakpoints in 64-bit mode, beside compiled code, slices and the debugger's breakpoints. */
 import { describe, expect, test } from 'vitest';
+import { allVectors, interruptTable } from '../support/interrupt-table.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
 /** #DB counts itself in `traps`, keeps DR6 and the last RIP, and sets RF; #PF counts itself and skips two bytes. */
@@ -8,20 +9,6 @@ const guest = (code: string): SourceGuest =>
     `bits 64
 org 0x100000
 start:
-  mov edi, idt
-  mov ecx, 32
-  mov edx, stubs
-.gate:
-  mov [rdi], dx
-  mov word [rdi + 2], 8
-  mov word [rdi + 4], 0x8e00
-  mov ebx, edx
-  shr ebx, 16
-  mov [rdi + 6], bx
-  mov qword [rdi + 8], 0
-  add edi, 16
-  add edx, 16
-  loop .gate
   lidt [idtr]
   xor ecx, ecx
   ${code}
@@ -58,10 +45,8 @@ stubs:
 %endif
 %assign v v + 1
 %endrep
-idtr: dw 32 * 16 - 1
-  dq idt
 align 4096
-idt: times 32 * 16 db 0
+${interruptTable(allVectors(31, (vector) => `stubs + ${16 * vector}`))}
 traps: dq 0
 faults: dq 0
 seen: dq 0

@@ -4,6 +4,7 @@
  * if one event comes first and the next one at the first instruction of its handler, the latter notes itself first.
  */
 import { describe, expect, test } from 'vitest';
+import { allVectors, interruptTable } from '../support/interrupt-table.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
 /** Nothing is mapped from here on, for 2 MiB. */
@@ -22,19 +23,6 @@ const source = (code: string) => `bits 64
 org 0x100000
 start:
   mov esp, 0x90000
-  mov ecx, idt
-  mov eax, stubs
-.gate:
-  mov [rcx], ax
-  mov word [rcx + 2], 8
-  mov word [rcx + 4], 0x8e00
-  mov edx, eax
-  shr edx, 16
-  mov [rcx + 6], dx
-  add eax, 16
-  add ecx, 16
-  cmp ecx, idt + 16 * ${INTERRUPT + 1}
-  jb .gate
   lidt [idtr]
   mov rbx, cr3
   mov qword [rbx + 0x2000 + ${UNMAPPED >> 21} * 8], 0
@@ -97,11 +85,9 @@ stubs:
 ${Array.from({ length: INTERRUPT + 1 }, (_, vector) => `align 16\npush ${vector}\njmp near common`).join('\n')}
 align 8
 cursor: dd log
-idtr: dw 16 * ${INTERRUPT + 1} - 1
-  dq idt
 align 16
 selector: dw 0x10, 0, 0, 0, 0, 0, 0, 0
-idt: times ${INTERRUPT + 1} * 16 db 0
+${interruptTable(allVectors(INTERRUPT, (vector) => `stubs + ${16 * vector}`))}
 log: times 64 dq 0`;
 
 /** What happened, as `#DB@next`: vector, and the label or handler that RIP was saved for. */

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { Position } from '../../engine/machine/machine-api.ts';
 import { architecturalState } from '../../engine/machine/platform.ts';
 import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { interruptTable } from '../support/interrupt-table.ts';
 import { random } from '../support/random.ts';
 import { type GuestRun, guestFromFile, guestFromSource, MIB } from '../vmm/run-guest.ts';
 
@@ -16,13 +17,6 @@ bits 64
 org 0x100000
   mov esp, 0x90000
   lidt [idtr]
-  mov edi, idt + 0x20 * 16
-  mov eax, tick
-  mov [rdi], ax
-  mov [rdi + 2], cs
-  mov word [rdi + 4], 0x8e00
-  shr eax, 16
-  mov [rdi + 6], ax
 ${TIMER_INTERRUPTS}
   mov al, 0x34
   out 0x43, al
@@ -64,10 +58,7 @@ tick:
 align 8
 counter: dq 0
 ticks: dq 0
-idtr: dw 0xfff
-  dq idt
-align 16
-idt: times 512 dq 0
+${interruptTable({ 32: 'tick' })}
 `;
 
 const TICK = 0x10_0400n;

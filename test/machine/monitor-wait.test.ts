@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { startAll } from '../support/application-processors.ts';
 import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { interruptTable } from '../support/interrupt-table.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
 /** Waits for five ticks of the timer, 10 ms each, with `wait`; RBX counts how often it woke. */
@@ -9,12 +10,6 @@ const ticks = (wait: string, cpus = 1): SourceGuest =>
     `bits 64
 org 0x100000
 start:
-  mov eax, on_timer
-  mov [idt + 0x20 * 16], ax
-  mov word [idt + 0x20 * 16 + 2], 8
-  mov word [idt + 0x20 * 16 + 4], 0x8e00
-  shr eax, 16
-  mov [idt + 0x20 * 16 + 6], ax
   lidt [idtr]
 ${TIMER_INTERRUPTS}
   mov al, 0x34
@@ -39,10 +34,7 @@ on_timer:
   out 0x20, al
   pop rax
   iretq
-idtr: dw 0x21 * 16 - 1
-  dq idt
-align 16
-idt: times 0x21 * 16 db 0
+${interruptTable({ 32: 'on_timer' })}
 counter: dd 0`,
     { mode: 'long', cpus },
   );

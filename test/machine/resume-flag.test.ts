@@ -1,6 +1,7 @@
 /** RFLAGS.RF as interrupts and traps save it in the middle of a repeated string instruction, and elsewhere. */
 import { describe, expect, test } from 'vitest';
 import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { interruptTable } from '../support/interrupt-table.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
 /** A timer interrupt every 10 microseconds; the handlers gather the saved RFLAGS, until twenty interrupts have come. */
@@ -9,12 +10,6 @@ const guest = (work: string): SourceGuest =>
     `bits 64
 org 0x100000
 start:
-  mov edi, idt + 0x20 * 16
-  mov eax, on_timer
-  call gate
-  mov edi, idt + 16
-  mov eax, on_debug
-  call gate
   lidt [idtr]
 ${TIMER_INTERRUPTS}
   mov al, 0x34
@@ -30,13 +25,6 @@ ${TIMER_INTERRUPTS}
   mov ecx, 100000
   ${work}
   jmp .again
-gate:
-  mov [rdi], ax
-  mov word [rdi + 2], 8
-  mov word [rdi + 4], 0x8e00
-  shr eax, 16
-  mov [rdi + 6], ax
-  ret
 on_timer:
   push rax
   mov rax, [rsp + 24]
@@ -58,10 +46,7 @@ on_debug:
 end:
   mov al, 0
   out 0xf4, al
-idtr: dw 0x21 * 16 - 1
-  dq idt
-align 16
-idt: times 0x21 * 16 db 0
+${interruptTable({ 1: 'on_debug', 32: 'on_timer' })}
 counter: dq 0
 any: dq 0
 all: dq -1

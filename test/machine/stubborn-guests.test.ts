@@ -1,6 +1,7 @@
 /** Guests that do not want to be stopped, and guests at the edges of segments, pages and the stack. */
 import { describe, expect, test } from 'vitest';
 import type { MachineEvent, Stop, Virtualization } from '../../engine/index.ts';
+import { allVectors, interruptTable } from '../support/interrupt-table.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
 const END = 'out 0xf4, al';
@@ -10,23 +11,12 @@ const long = (body: string, virtualization: Virtualization = 'none'): SourceGues
   bootSource(`bits 64\norg 0x100000\n${body}`, { mode: 'long', virtualization });
 const real = (body: string): SourceGuest => bootSource(`bits 16\norg 0x7c00\n${body}`, { mode: 'real' });
 
-/** Makes an IDT of 64-bit gates to the label `handler`. */
+const toHandler = allVectors(31, () => 'handler');
+/** Loads an IDT whose gates lead to the label `handler`. */
 const IDT = `
-  mov edi, 0x200000
-  mov ecx, 32
-.gate: mov eax, handler
-  mov [rdi], ax
-  mov word [rdi + 2], 8
-  mov dword [rdi + 4], 0x8e00
-  shr eax, 16
-  mov [rdi + 6], ax
-  mov qword [rdi + 8], 0
-  add edi, 16
-  loop .gate
   lidt [idtr]
   jmp main
-idtr: dw 511
-  dq 0x200000
+${interruptTable(toHandler)}
 `;
 /** No page is mapped above 4 GiB. */
 const UNMAPPED = 'mov rbx, 1 << 33';
@@ -153,9 +143,7 @@ describe('the ends of segments and pages', () => {
       dw 0x001f, limited - $$, 0x9b10, 0x0040
       gdtr: dw 31
       dd gdt
-      idt: times 32 dw handler - $$, 8, 0x8e00, 0x10
-      idtr: dw 255
-      dd idt`,
+      ${interruptTable(toHandler, { bits: 32 })}`,
       { mode: 'protected' },
     );
     expect(guest.machine.run({ instructions: 1000 })).toMatchObject({ kind: 'exited', code: 0x20 });

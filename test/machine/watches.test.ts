@@ -4,6 +4,7 @@ import type { Watch, WatchHit, WatchTarget } from '../../engine/index.ts';
 import type { Machine } from '../../engine/machine/machine.ts';
 import { SECONDARY } from '../../engine/vmx/controls.ts';
 import { offsetOf } from '../../engine/vmx/vmcs.ts';
+import { interruptTable } from '../support/interrupt-table.ts';
 import { guestFromSource } from '../vmm/run-guest.ts';
 import { type BareHypervisor, bareHypervisor, encoding, SKIP, write } from '../vmx/bare-hypervisor.ts';
 
@@ -153,10 +154,6 @@ describe('a control register', () => {
       `bits 64
 org 0x100000
   lidt [idtr]
-  mov rax, handler
-  mov [idt + 14 * 16], ax
-  shr rax, 16
-  mov [idt + 14 * 16 + 6], ax
   mov rsp, 0x90000
   mov rbx, 0x123456789000
   mov al, [rbx]
@@ -165,12 +162,7 @@ handler:
   mov cr2, rax
   mov al, 0
   out 0xf4, al
-align 16
-idt: times 28 dq 0
-  dw 0, 8, 0x8e00, 0
-  dq 0
-idtr: dw 15 * 16 - 1
-  dq idt
+${interruptTable({ 14: 'handler' })}
 `,
       { virtualization: 'none' },
     );

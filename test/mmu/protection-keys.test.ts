@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Access, Privilege } from '../../engine/mmu/access.ts';
 import { PagingMode } from '../../engine/mmu/paging-structures.ts';
+import { interruptTable } from '../support/interrupt-table.ts';
 import { bootSource } from '../support/source-guests.ts';
 import { A, bench, D, enable, map, P, RW, setCpl, thrown, US } from './machine.ts';
 
@@ -112,12 +113,6 @@ describe('in a guest', () => {
       `bits 64
 org 0x100000
 start:
-  mov eax, on_fault
-  mov [idt + 14 * 16], ax
-  mov word [idt + 14 * 16 + 2], 8
-  mov word [idt + 14 * 16 + 4], 0x8e00
-  shr eax, 16
-  mov [idt + 14 * 16 + 6], ax
   lidt [idtr]
   mov rbx, cr3
   or qword [rbx], 4
@@ -139,10 +134,7 @@ on_fault:
   pop rax
   add al, 0x80
   out 0xf4, al
-idtr: dw 15 * 16 - 1
-  dq idt
-align 16
-idt: times 15 * 16 db 0`,
+${interruptTable({ 14: 'on_fault' })}`,
       { mode: 'long' },
     );
     const stop = machine.run({ instructions: 1_000_000 });

@@ -1,6 +1,7 @@
 /** Guests of the built-in hypervisor: what each kind of VM exit does for them. */
 import { describe, expect, test } from 'vitest';
-import { interruptGate, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { interruptTable } from '../support/interrupt-table.ts';
 import { type GuestRun, guestFromSource, MIB, runToEnd } from './run-guest.ts';
 
 const PREAMBLE = 'bits 64\norg 0x100000\n';
@@ -19,15 +20,8 @@ const exits = ({ machine }: GuestRun) => machine.statistics().exitsByReason;
 const INTERRUPTS = `
   lidt [idtr]
   ${TIMER_INTERRUPTS}
-  ${interruptGate(0x20, 'handler')}
 `;
-const IDT = `
-align 8
-idtr: dw 0x21 * 16 - 1
-      dq idt
-align 16
-idt:  times 0x21 * 2 dq 0
-`;
+const IDT = interruptTable({ 32: 'handler' });
 
 describe('port I/O', () => {
   test('bytes to port E9h and to COM1 reach their consoles, each by an exit to the user half', async () => {

@@ -4,7 +4,8 @@
  */
 import { EXIT } from '../../engine/vmx/controls.ts';
 import { fieldByName } from '../../engine/vmx/vmcs.ts';
-import { interruptGate, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { interruptTable } from '../support/interrupt-table.ts';
 import { type GuestOptions, type GuestRun, guestFromSource } from '../vmm/run-guest.ts';
 
 /** Where exits are logged; R15 is the next place. */
@@ -29,6 +30,8 @@ export interface BareHypervisor {
   readonly fields?: Readonly<Record<string, string | number>>;
   /** Code that runs before the first VM entry. */
   readonly setUp?: string;
+  /** Vectors besides 20H whose gates lead to the label `handler`; the others have none. */
+  readonly vectors?: readonly number[];
   /** By exit reason, code after which the guest is resumed. RBX holds the reason. */
   readonly handlers?: Readonly<Record<number, string>>;
   /** Guest code; what follows it is VMCALL. */
@@ -93,13 +96,22 @@ const log = logged
 
 /** Its source. */
 export const source = (program: BareHypervisor): string => {
-  const { pin = 0, primary = 0, secondary, exit = 0, entry = 0, fields = {}, setUp = '', handlers = {} } = program;
+  const {
+    pin = 0,
+    primary = 0,
+    secondary,
+    exit = 0,
+    entry = 0,
+    fields = {},
+    setUp = '',
+    handlers = {},
+    vectors = [],
+  } = program;
   const reasons = Object.keys(handlers);
   return `
 bits 64
 org 0x100000
 ${TIMER_INTERRUPTS}
-${interruptGate(0x20, 'handler')}
   lidt [idtr]
   lgdt [gdtr]
   mov ax, 0x18
@@ -214,10 +226,7 @@ gdt: dq 0, 0x00af9b000000ffff, 0x00cf93000000ffff
   dq 0
 gdtr: dw 39
   dq gdt
-idtr: dw 0x21 * 16 - 1
-  dq idt
-align 16
-idt: times 0x21 * 2 dq 0
+${interruptTable(Object.fromEntries([...vectors, 0x20].map((vector) => [vector, 'handler'])))}
 ${program.data ?? ''}
 `;
 };

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { PIN, PRIMARY } from '../../engine/vmx/controls.ts';
-import { interruptGate } from '../support/interrupt-controller.ts';
 import { type BareHypervisor, bareHypervisor, encoding, exitsOf, write } from './bare-hypervisor.ts';
 
 const MTF = 37;
@@ -37,7 +36,7 @@ describe('monitor trap flag', () => {
       primary,
       handlers,
       data,
-      setUp: `${interruptGate(DIVIDE_ERROR, 'handler')}\n ${setUp}`,
+      vectors: [DIVIDE_ERROR],
       guest,
     });
     run.machine.run({ instructions: 2000 });
