@@ -343,6 +343,11 @@ export const vmcsFields = [
 
 export type VmcsFieldName = (typeof vmcsFields)[number]['name'];
 
+/** PDPTE registers 0 to 3. */
+export const guestPdpteFields = [
+  'Guest PDPTE0', 'Guest PDPTE1', 'Guest PDPTE2', 'Guest PDPTE3',
+] as const satisfies readonly VmcsFieldName[]; // biome-ignore format: one table
+
 /** Width class of an encoding: bits 14:13. */
 export const widthOf = (encoding: number): FieldWidth => fieldWidths[(encoding >> 13) & 3] as FieldWidth;
 

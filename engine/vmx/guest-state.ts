@@ -4,6 +4,7 @@ import { refreshMode } from '../cpu/modes.ts';
 import { ACCESS, ACTIVITY, BLOCKING, CR0, CR4, EFER, hasBit } from '../cpu/register-bits.ts';
 import { type CpuState, SS } from '../cpu/state.ts';
 import { ENTRY, EXIT, SECONDARY } from './controls.ts';
+import { guestPdpteFields } from './fields.ts';
 import { offsetOf, type Vmcs } from './vmcs.ts';
 import { eptOptionsUnder, eptpUnder, hasSecondary, secondaryControls, type VmxParts, vpidUnder } from './vmx-parts.ts';
 
@@ -17,12 +18,7 @@ const GUEST_PAT = offsetOf('Guest IA32_PAT');
 const PENDING_DEBUG = offsetOf('Guest pending debug exceptions');
 const ENTRY_CONTROLS = offsetOf('VM-entry controls');
 const EXIT_CONTROLS = offsetOf('Primary VM-exit controls');
-const PDPTES = [
-  offsetOf('Guest PDPTE0'),
-  offsetOf('Guest PDPTE1'),
-  offsetOf('Guest PDPTE2'),
-  offsetOf('Guest PDPTE3'),
-] as const;
+const PDPTES = guestPdpteFields.map(offsetOf);
 
 /** Bits of CR0 that neither VM entry nor VM exit changes. */
 export const CR0_KEPT = CR0.ET | CR0.NW | CR0.CD;

@@ -9,7 +9,7 @@ import { memoryOperand, registerIndex, writeRegister } from '../cpu/operands.ts'
 import { Privilege, type Processor } from '../cpu/processor.ts';
 import { CR4, hasBit, RFLAGS } from '../cpu/register-bits.ts';
 import { linearAddressOf } from '../isa/linear-address.ts';
-import { CR0_FIXED0 } from './capability-values.ts';
+import { CR0_FIXED0_SIGNED } from './capability-values.ts';
 import { isValidEptp } from './eptp.ts';
 import { InstructionError } from './instruction-errors.ts';
 import {
@@ -30,7 +30,6 @@ import type { VmxParts } from './vmx-parts.ts';
 const FEATURE_CONTROL_VMXON = 1 | 4;
 const RAX = 0;
 const RCX = 1;
-const CR0_FIXED0_SIGNED = CR0_FIXED0 | 0;
 
 const ERROR_ENCODING = encodingOf('VM-instruction error');
 const LINK = offsetOf('VMCS link pointer');

@@ -5,6 +5,7 @@
 import { ACCESS, ACTIVITY, BLOCKING, CR0, CR4, hasBit, RFLAGS } from '../../cpu/register-bits.ts';
 import { isReservedPdpte } from '../../mmu/paging-structures.ts';
 import { PIN, SECONDARY } from '../controls.ts';
+import { guestPdpteFields } from '../fields.ts';
 import { offsetOf, SHADOW_VMCS, VMCS_BYTES, VMCS_REVISION, type Vmcs } from '../vmcs.ts';
 import { hasPin, hasSecondary, type VmxParts } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
@@ -247,7 +248,7 @@ function memoryPdptesReserved(parts: VmxParts, vmcs: Vmcs): boolean {
 }
 
 export const guestPdpteRules: readonly EntryRule[] = [
-  ...(['Guest PDPTE0', 'Guest PDPTE1', 'Guest PDPTE2', 'Guest PDPTE3'] as const).map((field) => {
+  ...guestPdpteFields.map((field) => {
     const at = offsetOf(field);
     return pdptes(
       `${field.toLowerCase().replace(' ', '-')}-reserved`,

@@ -4,21 +4,20 @@
  */
 import { linearAddressBits } from '../../cpu/cpuid.ts';
 import { ACCESS, CR0, CR4, EFER, hasBit, RFLAGS } from '../../cpu/register-bits.ts';
-import { CR0_FIXED0 } from '../capability-values.ts';
+import { CR0_FIXED0_SIGNED } from '../capability-values.ts';
 import { ENTRY } from '../controls.ts';
-import type { VmcsFieldName } from '../fields.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
 import type { EntryRule } from './entry-rule.ts';
 import {
+  canonicalRule,
   cr4Fixed1,
+  EFER_DEFINED,
   hasEntry,
   injectedType,
-  isCanonicalField,
   isIa32eGuest,
   isUnrestricted,
   isValidPat,
   isWithinPhysicalWidth,
-  type MakeRule,
   rulesOf,
 } from './rule-helpers.ts';
 
@@ -37,9 +36,7 @@ const GUEST_RIP = offsetOf('Guest RIP');
 const GUEST_RFLAGS = offsetOf('Guest RFLAGS');
 const GUEST_CS_RIGHTS = offsetOf('Guest CS access rights');
 
-const FIXED0 = CR0_FIXED0 | 0;
 const UNRESTRICTED_FIXED0 = CR0.NE;
-const EFER_DEFINED = EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE;
 /** LBR and BTF; this CPU has no other debug controls. */
 const DEBUGCTL_DEFINED = 3;
 
@@ -47,23 +44,13 @@ const loadsDebug = (vmcs: Vmcs): boolean => hasEntry(vmcs, ENTRY['Load debug con
 const loadsEfer = (vmcs: Vmcs): boolean => hasEntry(vmcs, ENTRY['Load IA32_EFER']);
 const ENTRY_FIELD = 'VM-entry controls';
 
-function canonicalRule(make: MakeRule, id: string, field: VmcsFieldName): EntryRule {
-  const at = offsetOf(field);
-  return make(
-    id,
-    [field],
-    `The ${field} must contain a canonical address.`,
-    (parts, vmcs) => !isCanonicalField(parts, vmcs, at),
-  );
-}
-
 export const guestRegisterRules: readonly EntryRule[] = [
   registers(
     'guest-cr0-fixed',
     ['Guest CR0'],
     'Guest CR0 must set NE, and PE and PG unless "unrestricted guest" is 1, and no bit of 63:32.',
     (_, vmcs) => {
-      const fixed = isUnrestricted(vmcs) ? UNRESTRICTED_FIXED0 : FIXED0;
+      const fixed = isUnrestricted(vmcs) ? UNRESTRICTED_FIXED0 : CR0_FIXED0_SIGNED;
       return (vmcs.u32(GUEST_CR0) & fixed) !== fixed || vmcs.high(GUEST_CR0) !== 0;
     },
   ),

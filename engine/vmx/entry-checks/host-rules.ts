@@ -3,15 +3,15 @@
  * and Descriptor-Table Registers", "Checks Related to Address-Space Size").
  */
 import { CR4, EFER, hasBit } from '../../cpu/register-bits.ts';
-import { CR0_FIXED0 } from '../capability-values.ts';
+import { CR0_FIXED0_SIGNED } from '../capability-values.ts';
 import { EXIT } from '../controls.ts';
-import type { VmcsFieldName } from '../fields.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
 import { hasExit } from '../vmx-parts.ts';
 import type { EntryRule } from './entry-rule.ts';
 import {
+  canonicalRule,
   cr4Fixed1,
-  isCanonicalField,
+  EFER_DEFINED,
   isCanonicalUnder,
   isIa32eGuest,
   isLongHost,
@@ -30,27 +30,15 @@ const HOST_CR4 = offsetOf('Host CR4');
 const HOST_EFER = offsetOf('Host IA32_EFER');
 const HOST_PAT = offsetOf('Host IA32_PAT');
 const HOST_RIP = offsetOf('Host RIP');
-const FIXED0 = CR0_FIXED0 | 0;
-const EFER_DEFINED = EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE;
 
 const loadsEfer = (vmcs: Vmcs): boolean => hasExit(vmcs, EXIT['Load IA32_EFER']);
-
-function canonicalRule(make: typeof registers, id: string, field: VmcsFieldName): EntryRule {
-  const at = offsetOf(field);
-  return make(
-    id,
-    [field],
-    `The ${field} must contain a canonical address.`,
-    (parts, vmcs) => !isCanonicalField(parts, vmcs, at),
-  );
-}
 
 export const hostRegisterRules: readonly EntryRule[] = [
   registers(
     'host-cr0-fixed',
     ['Host CR0'],
     'Host CR0 must set PE, NE and PG and no bit of 63:32, as IA32_VMX_CR0_FIXED0 and FIXED1 demand.',
-    (_, vmcs) => (vmcs.u32(HOST_CR0) & FIXED0) !== FIXED0 || vmcs.high(HOST_CR0) !== 0,
+    (_, vmcs) => (vmcs.u32(HOST_CR0) & CR0_FIXED0_SIGNED) !== CR0_FIXED0_SIGNED || vmcs.high(HOST_CR0) !== 0,
   ),
   registers(
     'host-cr4-fixed',

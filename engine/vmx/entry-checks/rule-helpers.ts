@@ -1,7 +1,7 @@
 /** What many checks of VM entry have in common. */
 import { cr4Allowed } from '../../cpu/control-registers.ts';
 import type { CpuModel } from '../../cpu/model.ts';
-import { CR4, hasBit } from '../../cpu/register-bits.ts';
+import { CR4, EFER, hasBit } from '../../cpu/register-bits.ts';
 import { allowedSettings, type ControlGroupName, controlGroups, ENTRY, EXIT, SECONDARY } from '../controls.ts';
 import type { VmcsFieldName } from '../fields.ts';
 import { offsetOf, type Vmcs } from '../vmcs.ts';
@@ -34,6 +34,19 @@ export const SECONDARY_FIELD = controlGroups.secondary.field;
 
 /** Rules about the execution control fields. */
 export const execution = rulesOf('VM-Execution Control Fields');
+
+/** Bits of IA32_EFER that are not reserved. */
+export const EFER_DEFINED = EFER.SCE | EFER.LME | EFER.LMA | EFER.NXE;
+
+export function canonicalRule(make: MakeRule, id: string, field: VmcsFieldName): EntryRule {
+  const at = offsetOf(field);
+  return make(
+    id,
+    [field],
+    `The ${field} must contain a canonical address.`,
+    (parts, vmcs) => !isCanonicalField(parts, vmcs, at),
+  );
+}
 
 /** A structure that a control puts to use: aligned to 4 KBytes or as said, within the physical-address width. */
 export function pageRules(

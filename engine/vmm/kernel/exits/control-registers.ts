@@ -9,6 +9,7 @@ import { CS } from '../../../cpu/state.ts';
 import { PagingMode, pagingMode } from '../../../mmu/paging-structures.ts';
 import { CR0_FIXED0 } from '../../../vmx/capability-values.ts';
 import { ENTRY } from '../../../vmx/controls.ts';
+import { guestPdpteFields } from '../../../vmx/fields.ts';
 import { CrAccess } from '../../../vmx/qualification.ts';
 import { offsetOf } from '../../../vmx/vmcs.ts';
 import type { VirtualCpu } from '../virtual-cpu.ts';
@@ -18,12 +19,7 @@ const CR0_SHADOW = offsetOf('CR0 read shadow');
 const CR4_FIELD = offsetOf('Guest CR4');
 const CR4_SHADOW = offsetOf('CR4 read shadow');
 const ENTRY_CONTROLS = offsetOf('VM-entry controls');
-const PDPTES = [
-  offsetOf('Guest PDPTE0'),
-  offsetOf('Guest PDPTE1'),
-  offsetOf('Guest PDPTE2'),
-  offsetOf('Guest PDPTE3'),
-] as const;
+const PDPTES = guestPdpteFields.map(offsetOf);
 
 const CR0_DEFINED =
   (CR0.PE | CR0.MP | CR0.EM | CR0.TS | CR0.ET | CR0.NE | CR0.WP | CR0.AM | CR0.NW | CR0.CD | CR0.PG) >>> 0;

@@ -7,7 +7,7 @@ import { segmentNames } from '../../../cpu/state-layout.ts';
 import { PagingMode, pagingMode } from '../../../mmu/paging-structures.ts';
 import { ENTRY, EXIT, SECONDARY } from '../../../vmx/controls.ts';
 import { ENTRY_FAILURE, ExitReason } from '../../../vmx/exit-reasons.ts';
-import type { VmcsFieldName } from '../../../vmx/fields.ts';
+import { guestPdpteFields, type VmcsFieldName } from '../../../vmx/fields.ts';
 import {
   BUSY_TSS_RIGHTS,
   codeRights,
@@ -148,9 +148,8 @@ function loadControlRegisters(vcpu: VirtualCpu, vmcs12: Vmcs12, eferOfL2: number
   vcpu.guest.setField('Guest CR3', vmcs12.u64('Host CR3'));
   const { guest, parts } = vcpu;
   if (pagingMode(guest.cr0, guest.cr4, guest.efer) !== PagingMode.PAE) return;
-  const names = ['Guest PDPTE0', 'Guest PDPTE1', 'Guest PDPTE2', 'Guest PDPTE3'] as const;
   parts.memory.readPdptes(guest.cr3 % 0x1_0000_0000).forEach((entry, index) => {
-    vcpu.guest.setField(names[index] as VmcsFieldName, entry);
+    vcpu.guest.setField(guestPdpteFields[index] as VmcsFieldName, entry);
   });
 }
 
