@@ -9,13 +9,12 @@ import {
   LINEAR_TLB_ADDRESS,
   PLANNED_VMCS_ADDRESS,
 } from '../cpu/memory-map.ts';
-import { RFLAGS } from '../cpu/register-bits.ts';
+import { CR0, CR4, RFLAGS } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { MappingFlag, PRIVILEGE_MASK, Privilege } from './access.ts';
 import { FastSet, FastTlb, fastSetAddress, type World } from './fast-tlb.ts';
 import { keyRights } from './key-rights.ts';
-import { Cr0, Cr4 } from './paging-structures.ts';
 import { TranslationContext } from './translation-context.ts';
 import { EptOption } from './walk.ts';
 import { WorldRegisters } from './world-registers.ts';
@@ -135,7 +134,7 @@ export class FastTranslation {
   #checksAlignment(): boolean {
     const view = this.view;
     if ((view.getUint32(fieldAddress.flagsOther, true) & RFLAGS.AC) === 0) return false;
-    return view.getUint32(fieldAddress.cpl, true) === 3 && (view.getUint32(fieldAddress.cr0, true) & Cr0.AM) !== 0;
+    return view.getUint32(fieldAddress.cpl, true) === 3 && (view.getUint32(fieldAddress.cr0, true) & CR0.AM) !== 0;
   }
 
   /** The same, as the set of the fast TLB says, which compiled code chooses too. */
@@ -164,7 +163,7 @@ export class FastTranslation {
     const view = this.view;
     const first = this.#world() * FAST_TLB_SETS_OF_WORLD;
     if (view.getUint32(fieldAddress.cpl, true) === 3) return first + FastSet.User;
-    const smap = (view.getUint32(fieldAddress.cr4, true) & Cr4.SMAP) !== 0;
+    const smap = (view.getUint32(fieldAddress.cr4, true) & CR4.SMAP) !== 0;
     const exempt = smap && (view.getUint32(fieldAddress.flagsOther, true) & RFLAGS.AC) !== 0;
     return first + (exempt ? FastSet.SupervisorAc : FastSet.Supervisor);
   }

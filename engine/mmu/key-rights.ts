@@ -1,7 +1,7 @@
 /** The rights that PKRU and IA32_PKRS give to pages by their protection keys (SDM volume 3, "Protection Keys"). */
+import { CR4, EFER } from '../cpu/register-bits.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { Access, Policy } from './access.ts';
-import { Cr4, Efer } from './paging-structures.ts';
 
 /** For each key i, bit 2i (ADi) disables access, bit 2i + 1 (WDi) writes. */
 export interface KeyRights {
@@ -17,10 +17,10 @@ const EVEN_BITS = 0x5555_5555;
 /** PKRU and IA32_PKRS where they count, which is in IA-32e mode with CR4.PKE and CR4.PKS; else 0, which denies nothing. */
 export function keyRights(view: DataView): KeyRights {
   const cr4 = view.getUint32(fieldAddress.cr4, true);
-  if ((cr4 & (Cr4.PKE | Cr4.PKS)) === 0) return NOTHING_DENIED;
-  if ((view.getUint32(fieldAddress.efer, true) & Efer.LMA) === 0) return NOTHING_DENIED;
+  if ((cr4 & (CR4.PKE | CR4.PKS)) === 0) return NOTHING_DENIED;
+  if ((view.getUint32(fieldAddress.efer, true) & EFER.LMA) === 0) return NOTHING_DENIED;
   const of = (bit: number, field: 'pkru' | 'pkrs') => (cr4 & bit ? view.getUint32(fieldAddress[field], true) : 0);
-  return { pkru: of(Cr4.PKE, 'pkru'), pkrs: of(Cr4.PKS, 'pkrs') };
+  return { pkru: of(CR4.PKE, 'pkru'), pkrs: of(CR4.PKS, 'pkrs') };
 }
 
 /**

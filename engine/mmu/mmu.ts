@@ -1,11 +1,12 @@
 /** The MMU of the loaded vCPU: typed accesses to linear memory, which may cross into the next page. */
 
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { EFER } from '../cpu/register-bits.ts';
 import { CS } from '../cpu/state.ts';
 import { type LinearAddress, linearAddressOf, low32, numberPart, offsetInPage, plus } from '../isa/linear-address.ts';
 import { Access, Privilege } from './access.ts';
 import { PageAccess } from './page-access.ts';
-import { Efer, type PagingMode, pagingMode } from './paging-structures.ts';
+import { type PagingMode, pagingMode } from './paging-structures.ts';
 import type { ApicAccessPage, SavedTranslations } from './translation-context.ts';
 import { Outcome } from './walk.ts';
 
@@ -54,7 +55,7 @@ export class Mmu extends PageAccess {
   #wrap(linear: LinearAddress): LinearAddress {
     if (linear < 0x1_0000_0000) return linear;
     const { state } = this;
-    const is64 = (state.efer & Efer.LMA) !== 0 && (state.segment(CS).attributes & CODE_64) !== 0;
+    const is64 = (state.efer & EFER.LMA) !== 0 && (state.segment(CS).attributes & CODE_64) !== 0;
     return is64 ? linear : low32(linear);
   }
 

@@ -3,6 +3,10 @@
  * and what the bits are called (SDM volume 3, chapters "Paging" and "VMX Support for Address Translation").
  */
 import { PAGE_BYTES } from '../cpu/memory-map.ts';
+import { CR0, CR4, EFER } from '../cpu/register-bits.ts';
+
+/** As compiled code's side of the walks names them. */
+export { CR0 as Cr0, CR4 as Cr4, EFER as Efer };
 
 export const PagingMode = { None: 0, Bits32: 1, PAE: 2, Level4: 3, Level5: 4 } as const;
 export type PagingMode = (typeof PagingMode)[keyof typeof PagingMode];
@@ -16,13 +20,6 @@ export const pagingModeNames = [
 
 /** MAXPHYADDR where nothing else is configured. */
 export const DEFAULT_PHYSICAL_ADDRESS_BITS = 39;
-
-export const Cr0 = { PE: 1, WP: 1 << 16, AM: 1 << 18, NW: 1 << 29, CD: 1 << 30, PG: 2 ** 31 } as const;
-export const Cr4 = {
-  PSE: 1 << 4, PAE: 1 << 5, PGE: 1 << 7, LA57: 1 << 12, PCIDE: 1 << 17, SMEP: 1 << 20, SMAP: 1 << 21, PKE: 1 << 22,
-  PKS: 1 << 24,
-} as const; // biome-ignore format: one table
-export const Efer = { LME: 1 << 8, LMA: 1 << 10, NXE: 1 << 11 } as const;
 
 /** Bits of the low half of a guest paging-structure entry. */
 export const Entry = { P: 1, RW: 2, US: 4, A: 0x20, D: 0x40, PS: 0x80, G: 0x100 } as const;
@@ -236,8 +233,8 @@ export const isEptMemoryType = (type: number): boolean => type === 0 || type ===
 
 /** The paging mode that control registers select (SDM volume 3, "Paging Modes and Control Bits"). */
 export function pagingMode(cr0: number, cr4: number, efer: number): PagingMode {
-  if (!(cr0 & Cr0.PG)) return PagingMode.None;
-  if (!(cr4 & Cr4.PAE)) return PagingMode.Bits32;
-  if (!(efer & Efer.LME)) return PagingMode.PAE;
-  return cr4 & Cr4.LA57 ? PagingMode.Level5 : PagingMode.Level4;
+  if (!(cr0 & CR0.PG)) return PagingMode.None;
+  if (!(cr4 & CR4.PAE)) return PagingMode.Bits32;
+  if (!(efer & EFER.LME)) return PagingMode.PAE;
+  return cr4 & CR4.LA57 ? PagingMode.Level5 : PagingMode.Level4;
 }

@@ -1,7 +1,7 @@
 /** Translations without side effects, for views and for checks that come before an access. */
+import { CR0 } from '../cpu/register-bits.ts';
 import { type LinearAddress, numberPart, restOf } from '../isa/linear-address.ts';
 import { Access, MappingFlag, mappingServes, Privilege } from './access.ts';
-import { Cr0 } from './paging-structures.ts';
 import { type PeekedTranslation, type PeekOptions, peeked } from './peeked-translation.ts';
 import type { MappingTag } from './tlb.ts';
 import { Translation } from './translation.ts';
@@ -12,7 +12,7 @@ export class PeekableTranslation extends Translation {
   protected isServed(linear: LinearAddress, access: Access, privilege: Privilege): boolean {
     if (!this.isCanonical(linear)) return false;
     const { ept, tlb } = this.vcpu;
-    if (!(this.state.cr0 & Cr0.PG)) return !ept;
+    if (!(this.state.cr0 & CR0.PG)) return !ept;
     const slot = tlb.linear.find(numberPart(linear), this.currentTag());
     return slot >= 0 && mappingServes(tlb.linear.flagsAt(slot), access, this.policyOf(privilege, access));
   }
@@ -23,7 +23,7 @@ export class PeekableTranslation extends Translation {
    */
   servedFetch(linear: LinearAddress): number {
     if (!this.isServed(linear, Access.Execute, Privilege.Current)) return -1;
-    if (!(this.state.cr0 & Cr0.PG)) return numberPart(linear);
+    if (!(this.state.cr0 & CR0.PG)) return numberPart(linear);
     const { linear: store } = this.vcpu.tlb;
     const slot = store.find(numberPart(linear), this.currentTag());
     if (!(store.flagsAt(slot) & MappingFlag.Executed)) return -1;
@@ -48,7 +48,7 @@ export class PeekableTranslation extends Translation {
   /** What the TLB holds for a linear address in the current context; undefined if nothing, or without paging. */
   cachedMapping(linear: LinearAddress) {
     const store = this.vcpu.tlb.linear;
-    const slot = this.state.cr0 & Cr0.PG ? store.find(numberPart(linear), this.currentTag()) : -1;
+    const slot = this.state.cr0 & CR0.PG ? store.find(numberPart(linear), this.currentTag()) : -1;
     return slot >= 0 ? store.at(slot) : undefined;
   }
 

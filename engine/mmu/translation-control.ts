@@ -5,9 +5,10 @@
  */
 
 import { GP } from '../cpu/events.ts';
+import { CR0, CR4, EFER } from '../cpu/register-bits.ts';
 import { type LinearAddress, pageOf } from '../isa/linear-address.ts';
 import { EptRight } from './access.ts';
-import { Cr0, Cr4, Efer, isReservedPdpte, PagingMode, pagingMode } from './paging-structures.ts';
+import { isReservedPdpte, PagingMode, pagingMode } from './paging-structures.ts';
 import { PeekableTranslation } from './peekable-translation.ts';
 import type { InvalidationScope } from './tlb.ts';
 import { type EptContext, eptContext } from './walk.ts';
@@ -30,8 +31,8 @@ export const InvvpidType = {
 export const InveptType = { SingleContext: 1, AllContexts: 2 } as const;
 
 /** Changes of these reload the PDPTE registers under PAE paging. */
-const CR0_PAGING_BITS = Cr0.PG | Cr0.CD | Cr0.NW;
-const CR4_PAGING_BITS = Cr4.PAE | Cr4.PGE | Cr4.PSE | Cr4.SMEP;
+const CR0_PAGING_BITS = CR0.PG | CR0.CD | CR0.NW;
+const CR4_PAGING_BITS = CR4.PAE | CR4.PGE | CR4.PSE | CR4.SMEP;
 
 const VPID_0: InvalidationScope = { vpid: 0 };
 const ROOT = { vpid: 0, ept: undefined };
@@ -64,9 +65,9 @@ export class TranslationControl extends PeekableTranslation {
     const { cr0, cr4, efer, vpid } = this.#controls();
     if ((cr0 ^ value) & CR0_PAGING_BITS) this.#loadPdptesFor(value, cr4, efer);
     this.state.cr0 = value >>> 0;
-    if (cr0 & Cr0.PG && !(value & Cr0.PG)) this.tlb.dropAll({ vpid });
-    if ((cr0 ^ value) & (Cr0.PG | Cr0.WP)) this.contextChanged();
-    else if ((cr0 ^ value) & Cr0.AM) this.privilegeChanged();
+    if (cr0 & CR0.PG && !(value & CR0.PG)) this.tlb.dropAll({ vpid });
+    if ((cr0 ^ value) & (CR0.PG | CR0.WP)) this.contextChanged();
+    else if ((cr0 ^ value) & CR0.AM) this.privilegeChanged();
   }
 
   /** Writes `state.cr4`, with the PDPTE loads and invalidations of MOV to CR4. Throws as `writeCr3`. */
@@ -76,8 +77,8 @@ export class TranslationControl extends PeekableTranslation {
     if (changed & CR4_PAGING_BITS) this.#loadPdptesFor(cr0, value, efer);
     const pcid = this.#pcid();
     this.state.cr4 = value >>> 0;
-    if (changed & Cr4.PGE || (cr4 & Cr4.PCIDE && !(value & Cr4.PCIDE))) this.tlb.dropAll({ vpid });
-    else if (changed & Cr4.PAE || (value & changed & Cr4.SMEP) !== 0) this.tlb.dropAll({ vpid, pcid });
+    if (changed & CR4.PGE || (cr4 & CR4.PCIDE && !(value & CR4.PCIDE))) this.tlb.dropAll({ vpid });
+    else if (changed & CR4.PAE || (value & changed & CR4.SMEP) !== 0) this.tlb.dropAll({ vpid, pcid });
     if (changed) this.contextChanged();
   }
 
@@ -85,7 +86,7 @@ export class TranslationControl extends PeekableTranslation {
   writeEfer(value: number): void {
     const changed = this.state.efer ^ value;
     this.state.efer = value >>> 0;
-    if (changed & (Efer.NXE | Efer.LMA | Efer.LME)) this.contextChanged();
+    if (changed & (EFER.NXE | EFER.LMA | EFER.LME)) this.contextChanged();
   }
 
   /** PKRU or IA32_PKRS was written: what is fast was made for its old value. */
@@ -99,7 +100,7 @@ export class TranslationControl extends PeekableTranslation {
   }
 
   #pcid(): number {
-    return this.state.cr4 & Cr4.PCIDE ? this.state.cr3 % 4096 : 0;
+    return this.state.cr4 & CR4.PCIDE ? this.state.cr3 % 4096 : 0;
   }
 
   #loadPdptesFor(cr0: number, cr4: number, efer: number): void {

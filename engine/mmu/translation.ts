@@ -1,7 +1,7 @@
 /** From linear to host-physical addresses for the loaded vCPU: the TLB, the walks behind it, the faults. */
 
 import { GP, type GuestFault, PF, SS_, type VmExit } from '../cpu/events.ts';
-import { RFLAGS } from '../cpu/register-bits.ts';
+import { CR0, CR4, EFER, RFLAGS } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { isSignExtended, type LinearAddress, numberPart, restOf } from '../isa/linear-address.ts';
@@ -19,7 +19,7 @@ import type { ArchitecturalTlb } from './architectural-tlb.ts';
 import { FastTranslation } from './fast-translation.ts';
 import { GuestWalker, type StructureCacheOfContext } from './guest-walk.ts';
 import { deniedKeys, keyRights } from './key-rights.ts';
-import { Cr0, Cr4, DEFAULT_PHYSICAL_ADDRESS_BITS, Efer, PagingMode, pagingMode } from './paging-structures.ts';
+import { DEFAULT_PHYSICAL_ADDRESS_BITS, PagingMode, pagingMode } from './paging-structures.ts';
 import type { PhysicalMemory } from './physical-memory.ts';
 import { type MappingTag, NESTED_PAGING, NO_EPT } from './tlb.ts';
 import { type ApicAccessPage, TlbStatistics, type TranslationAudit } from './translation-context.ts';
@@ -95,7 +95,7 @@ export class Translation extends FastTranslation {
   #tryTranslate(address: LinearAddress, access: Access, privilege: Privilege): number {
     if (!this.isCanonical(address)) return this.#fail(nonCanonical(privilege));
     const linear = numberPart(address);
-    if (!(this.view.getUint32(fieldAddress.cr0, true) & Cr0.PG)) {
+    if (!(this.view.getUint32(fieldAddress.cr0, true) & CR0.PG)) {
       return this.vcpu.ept ? this.#walkUnpaged(linear, access) : linear;
     }
     const tag = this.currentTag();
@@ -118,7 +118,7 @@ export class Translation extends FastTranslation {
   /** Whether the address is canonical, for checks that come before the access. */
   isCanonical(linear: LinearAddress): boolean {
     if (linear >= -CANONICAL_LIMIT && linear < CANONICAL_LIMIT) return true;
-    return isSignExtended(linear, (this.view.getUint32(fieldAddress.cr4, true) & Cr4.LA57) !== 0);
+    return isSignExtended(linear, (this.view.getUint32(fieldAddress.cr4, true) & CR4.LA57) !== 0);
   }
 
   #walkAndCache(linear: LinearAddress, access: Access, policy: number, tag: MappingTag): number {
@@ -197,10 +197,10 @@ export class Translation extends FastTranslation {
     const isUser =
       who === Privilege.User || (who === Privilege.Current && view.getUint32(fieldAddress.cpl, true) === 3);
     let policy = isUser ? Policy.User : 0;
-    if (view.getUint32(fieldAddress.cr0, true) & Cr0.WP) policy |= Policy.WriteProtect;
-    if (cr4 & Cr4.SMEP) policy |= Policy.Smep | Policy.ReportFetch;
-    if (cr4 & Cr4.PAE && view.getUint32(fieldAddress.efer, true) & Efer.NXE) policy |= Policy.ReportFetch;
-    if (cr4 & Cr4.SMAP) {
+    if (view.getUint32(fieldAddress.cr0, true) & CR0.WP) policy |= Policy.WriteProtect;
+    if (cr4 & CR4.SMEP) policy |= Policy.Smep | Policy.ReportFetch;
+    if (cr4 & CR4.PAE && view.getUint32(fieldAddress.efer, true) & EFER.NXE) policy |= Policy.ReportFetch;
+    if (cr4 & CR4.SMAP) {
       const exempt = who !== Privilege.Supervisor && view.getUint32(fieldAddress.flagsOther, true) & RFLAGS.AC;
       if (!exempt) policy |= Policy.Smap;
     }
@@ -214,7 +214,7 @@ export class Translation extends FastTranslation {
     const { vpid, ept } = this.vcpu;
     const cr3Low = view.getUint32(fieldAddress.cr3, true);
     tag.vpid = vpid;
-    tag.pcid = view.getUint32(fieldAddress.cr4, true) & Cr4.PCIDE ? cr3Low & 0xfff : 0;
+    tag.pcid = view.getUint32(fieldAddress.cr4, true) & CR4.PCIDE ? cr3Low & 0xfff : 0;
     tag.eptRoot = ept ? eptRootTag(ept) : NO_EPT;
     return tag;
   }
@@ -270,9 +270,9 @@ export class Translation extends FastTranslation {
             ? low - (low % 4096)
             : cr3 - (cr3 % 4096),
       pdptes: this.vcpu.pdptes,
-      pageSizeExtensions: (cr4 & Cr4.PSE) !== 0,
-      globalPages: (cr4 & Cr4.PGE) !== 0,
-      executeDisable: (efer & Efer.NXE) !== 0,
+      pageSizeExtensions: (cr4 & CR4.PSE) !== 0,
+      globalPages: (cr4 & CR4.PGE) !== 0,
+      executeDisable: (efer & EFER.NXE) !== 0,
       ept,
     };
   }

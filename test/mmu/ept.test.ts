@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { CR0 } from '../../engine/cpu/register-bits.ts';
 import { Access } from '../../engine/mmu/access.ts';
-import { Cr0, PagingMode } from '../../engine/mmu/paging-structures.ts';
+import { PagingMode } from '../../engine/mmu/paging-structures.ts';
 import {
   A,
   bench,
@@ -72,7 +73,7 @@ describe('EPT violations', () => {
   it('bits 5:3 are the AND over all levels', () => {
     const b = nested();
     write64(b, EPT_ROOT, BigInt(EPT_ROOT + 0x1000) | R | X);
-    b.state.cr0 = Cr0.PE;
+    b.state.cr0 = CR0.PE;
     const exit = exitOf(() => b.mmu.translate(0x9000, Access.Write));
     expect(exit.qualification).toBe(WRITE | ALLOWED(R | X) | LINEAR_VALID | FINAL | UNPAGED);
   });

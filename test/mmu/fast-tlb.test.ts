@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { RAM_ADDRESS } from '../../engine/cpu/memory-map.ts';
+import { CR0, CR4 } from '../../engine/cpu/register-bits.ts';
 import { Access, Privilege } from '../../engine/mmu/access.ts';
-import { Cr0, Cr4, PagingMode } from '../../engine/mmu/paging-structures.ts';
+import { PagingMode } from '../../engine/mmu/paging-structures.ts';
 import { A, bench, CR3, D, enable, fastLookup, map, P, RAM_BYTES, RW, setCpl, thrown, US, write64 } from './machine.ts';
 
 const LINEAR = -0x7fff_d000;
@@ -92,7 +93,7 @@ describe('sets', () => {
     setCpl(b, 0);
     expect(b.writes()).toBeDefined();
     b.state.flagsOther = 2 | AC;
-    b.mmu.writeCr4(b.state.cr4 | Cr4.SMAP);
+    b.mmu.writeCr4(b.state.cr4 | CR4.SMAP);
     b.mmu.readU8(LINEAR);
     expect(b.reads()).toBeDefined();
     b.state.flagsOther = 2;
@@ -102,7 +103,7 @@ describe('sets', () => {
   });
   it('AC exempts explicit accesses from SMAP, never implicit ones', () => {
     const b = mapped();
-    b.mmu.writeCr4(b.state.cr4 | Cr4.SMAP);
+    b.mmu.writeCr4(b.state.cr4 | CR4.SMAP);
     b.state.flagsOther = 2 | AC;
     b.mmu.privilegeChanged();
     b.mmu.writeU8(LINEAR, 1);
@@ -156,7 +157,7 @@ describe('dropping', () => {
   it.each([
     ['INVLPG', (b: ReturnType<typeof filled>) => b.mmu.invlpg(LINEAR)],
     ['MOV to CR3', (b: ReturnType<typeof filled>) => b.mmu.writeCr3(CR3)],
-    ['CR0.WP', (b: ReturnType<typeof filled>) => b.mmu.writeCr0((Cr0.PE | Cr0.PG) >>> 0)],
+    ['CR0.WP', (b: ReturnType<typeof filled>) => b.mmu.writeCr0((CR0.PE | CR0.PG) >>> 0)],
     ['VM entry', (b: ReturnType<typeof filled>) => b.mmu.enterNonRoot(1, undefined)],
     ['INVVPID', (b: ReturnType<typeof filled>) => b.mmu.invvpid(1, 0, 0)],
   ])('on %s', (_name, change) => {

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { CR4 } from '../../engine/cpu/register-bits.ts';
 import { mappedRanges, pagingChildren, pagingRoots } from '../../engine/inspect/page-tables.ts';
 import { tlbEntries } from '../../engine/inspect/tlb.ts';
 import { explainTranslation } from '../../engine/inspect/translation.ts';
 import { Access, Privilege } from '../../engine/mmu/access.ts';
-import { Cr4, PagingMode } from '../../engine/mmu/paging-structures.ts';
+import { PagingMode } from '../../engine/mmu/paging-structures.ts';
 import {
   A,
   bench,
@@ -91,7 +92,7 @@ describe('explainTranslation', () => {
 
   it('names the controls that deny: SMAP and SMEP', () => {
     const b = paged();
-    b.mmu.writeCr4(b.state.cr4 | Cr4.SMAP | Cr4.SMEP);
+    b.mmu.writeCr4(b.state.cr4 | CR4.SMAP | CR4.SMEP);
     const { rights } = explainTranslation(b.mmu, { linear: LINEAR });
     expect(rights.read.deniedBy).toBe('CR4.SMAP denies supervisor mode accesses to a user page');
     expect(rights.execute.deniedBy).toBe('CR4.SMEP denies supervisor mode fetches from a user page');
@@ -278,7 +279,7 @@ describe('tlbEntries', () => {
   });
   it('holds entries of another PCID against the tables they came from', () => {
     const b = paged(0x9000n | P);
-    b.mmu.writeCr4(b.state.cr4 | Cr4.PCIDE);
+    b.mmu.writeCr4(b.state.cr4 | CR4.PCIDE);
     b.mmu.translate(LINEAR, Access.Read);
     b.mmu.writeCr3(0x20000 | 3, true);
     expect(tlbEntries(b.mmu)[0]).toMatchObject({ pcid: 0, usable: false, stale: undefined });

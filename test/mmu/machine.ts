@@ -2,10 +2,11 @@
 
 import { GuestFault, Vector, VmExit } from '../../engine/cpu/events.ts';
 import { FAST_TLB_ENTRIES, FAST_TLB_INDEX_BITS, RAM_ADDRESS } from '../../engine/cpu/memory-map.ts';
+import { CR0, CR4, EFER } from '../../engine/cpu/register-bits.ts';
 import { CpuState } from '../../engine/cpu/state.ts';
 import { type LinearAddress, low32 } from '../../engine/isa/linear-address.ts';
 import { Mmu } from '../../engine/mmu/mmu.ts';
-import { Cr0, Cr4, Efer, PagingMode } from '../../engine/mmu/paging-structures.ts';
+import { PagingMode } from '../../engine/mmu/paging-structures.ts';
 import { PhysicalMemory } from '../../engine/mmu/physical-memory.ts';
 
 export const RAM_BYTES = 0x100_0000;
@@ -48,11 +49,11 @@ export const CR3 = 0x1000;
 /** Turns the paging mode on, with CR3 at 0x1000, CR0.WP and NXE set, at CPL 0. */
 export function enable(b: Bench, mode: PagingMode): void {
   const { mmu, state } = b;
-  mmu.writeEfer(isLong(mode) ? Efer.NXE | Efer.LME | Efer.LMA : mode === PagingMode.PAE ? Efer.NXE : 0);
-  const pae = mode === PagingMode.Level5 ? Cr4.PAE | Cr4.LA57 : Cr4.PAE;
-  mmu.writeCr4((mode === PagingMode.Bits32 ? Cr4.PSE : pae) | Cr4.PGE);
+  mmu.writeEfer(isLong(mode) ? EFER.NXE | EFER.LME | EFER.LMA : mode === PagingMode.PAE ? EFER.NXE : 0);
+  const pae = mode === PagingMode.Level5 ? CR4.PAE | CR4.LA57 : CR4.PAE;
+  mmu.writeCr4((mode === PagingMode.Bits32 ? CR4.PSE : pae) | CR4.PGE);
   mmu.writeCr3(CR3);
-  mmu.writeCr0(mode === PagingMode.None ? Cr0.PE : (Cr0.PE | Cr0.WP | Cr0.PG) >>> 0);
+  mmu.writeCr0(mode === PagingMode.None ? CR0.PE : (CR0.PE | CR0.WP | CR0.PG) >>> 0);
   setCpl(b, 0);
   state.activityState = 0;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { CR0, CR4, EFER } from '../../engine/cpu/register-bits.ts';
 import { Access, Privilege } from '../../engine/mmu/access.ts';
-import { Cr0, Cr4, Efer, PagingMode, pagingModeNames } from '../../engine/mmu/paging-structures.ts';
+import { PagingMode, pagingModeNames } from '../../engine/mmu/paging-structures.ts';
 import {
   A,
   type Bench,
@@ -61,7 +62,7 @@ describe.each(MODES.map((mode) => [pagingModeNames[mode], mode] as const))('%s',
   it('writes need R/W = 1: always in user mode, in supervisor mode with CR0.WP', () => {
     const b = mapped(mode, PAGE | P | US);
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Write))).toBe('#PF(3)');
-    b.mmu.writeCr0((Cr0.PE | Cr0.PG) >>> 0);
+    b.mmu.writeCr0((CR0.PE | CR0.PG) >>> 0);
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Write))).toBe('nothing');
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Write, Privilege.User))).toBe('#PF(7)');
   });
@@ -69,7 +70,7 @@ describe.each(MODES.map((mode) => [pagingModeNames[mode], mode] as const))('%s',
   it('SMEP denies supervisor-mode fetches from user pages and reports fetches', () => {
     const b = mapped(mode, PAGE | P | US);
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Execute))).toBe('nothing');
-    b.mmu.writeCr4(b.state.cr4 | Cr4.SMEP);
+    b.mmu.writeCr4(b.state.cr4 | CR4.SMEP);
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Execute))).toBe('#PF(17)');
     setCpl(b, 3);
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Execute))).toBe('nothing');
@@ -77,7 +78,7 @@ describe.each(MODES.map((mode) => [pagingModeNames[mode], mode] as const))('%s',
 
   it('SMAP denies supervisor-mode data accesses to user pages unless AC, which does not help implicit ones', () => {
     const b = mapped(mode, PAGE | P | US | RW);
-    b.mmu.writeCr4(b.state.cr4 | Cr4.SMAP);
+    b.mmu.writeCr4(b.state.cr4 | CR4.SMAP);
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Read))).toBe('#PF(1)');
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Execute))).toBe('nothing');
     b.state.flagsOther = 2 | AC;
@@ -114,7 +115,7 @@ describe('execute disable', () => {
     const b = mapped(mode, PAGE | P | XD);
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Execute))).toBe('#PF(17)');
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Read))).toBe('nothing');
-    b.mmu.writeEfer(b.state.efer & ~Efer.NXE);
+    b.mmu.writeEfer(b.state.efer & ~EFER.NXE);
     b.mmu.invlpg(LINEAR);
     expect(thrown(() => b.mmu.translate(LINEAR, Access.Read))).toBe('#PF(9)');
   });

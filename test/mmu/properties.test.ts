@@ -1,9 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GuestFault, VmExit } from '../../engine/cpu/events.ts';
+import { CR0, CR4, EFER } from '../../engine/cpu/register-bits.ts';
 import { type LinearAddress, linearAddressOf } from '../../engine/isa/linear-address.ts';
 import { Access, MappingFlag, Privilege } from '../../engine/mmu/access.ts';
-import { Cr0, Cr4, Efer, PagingMode } from '../../engine/mmu/paging-structures.ts';
+import { PagingMode } from '../../engine/mmu/paging-structures.ts';
 import type { PeekedTranslation } from '../../engine/mmu/peeked-translation.ts';
 import { Outcome } from '../../engine/mmu/walk.ts';
 import { type Bench, bench, enable, enableEpt, fastLookup, isLong, RAM_BYTES, setCpl, write64 } from './machine.ts';
@@ -12,7 +13,7 @@ import { referenceTranslate } from './reference-walk.ts';
 /** Tables at 0x1000 to 0x8fff whose entries mostly point at each other, with bits thrown in. */
 const TABLE_PAGES = 8;
 /** What CR4 has in each mode besides. */
-const CR4_OF: readonly number[] = [Cr4.PAE, 0, Cr4.PAE, Cr4.PAE, Cr4.PAE | Cr4.LA57];
+const CR4_OF: readonly number[] = [CR4.PAE, 0, CR4.PAE, CR4.PAE, CR4.PAE | CR4.LA57];
 
 const SLOTS = [0, 1, 2, 3, 511, 1023] as const;
 
@@ -30,7 +31,7 @@ const scenario = fc.record({
   entries: fc.array(entryArbitrary, { minLength: TABLE_PAGES * SLOTS.length, maxLength: TABLE_PAGES * SLOTS.length }),
   pdptes: fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }),
   writeProtect: fc.boolean(),
-  controls: fc.array(fc.constantFrom(Cr4.SMEP, Cr4.SMAP, Cr4.PGE, Cr4.PSE)),
+  controls: fc.array(fc.constantFrom(CR4.SMEP, CR4.SMAP, CR4.PGE, CR4.PSE)),
   noExecute: fc.boolean(),
   alignmentCheck: fc.boolean(),
   ept: fc.option(
@@ -78,7 +79,7 @@ function build(s: Scenario): Bench {
     else b.memory.writeU32(table + slot * 4, Number((address | bits | odd) & 0xffff_ffffn));
   });
   b.state.cpl = 0;
-  b.state.cr0 = Cr0.PE;
+  b.state.cr0 = CR0.PE;
   enable(b, PagingMode.None);
   s.pdptes.forEach((present, i) => {
     b.mmu.vcpu.pdptes[i] = 0x2000 + i * 0x1000 + (present ? 1 : 0);
@@ -86,8 +87,8 @@ function build(s: Scenario): Bench {
   const { state } = b;
   state.cr3 = 0x1000;
   state.cr4 = s.controls.reduce((all, one) => all | one, CR4_OF[s.mode] as number) >>> 0;
-  state.efer = (s.noExecute ? Efer.NXE : 0) | (isLong(s.mode) ? Efer.LME | Efer.LMA : 0);
-  state.cr0 = (Cr0.PE | (s.writeProtect ? Cr0.WP : 0) | (s.mode === PagingMode.None ? 0 : Cr0.PG)) >>> 0;
+  state.efer = (s.noExecute ? EFER.NXE : 0) | (isLong(s.mode) ? EFER.LME | EFER.LMA : 0);
+  state.cr0 = (CR0.PE | (s.writeProtect ? CR0.WP : 0) | (s.mode === PagingMode.None ? 0 : CR0.PG)) >>> 0;
   state.flagsOther = s.alignmentCheck ? 2 | (1 << 18) : 2;
   if (s.ept) {
     const eptEntry = enableEpt(b, 1, s.ept.flags);

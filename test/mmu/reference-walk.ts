@@ -1,7 +1,8 @@
 /** A straightforward BigInt reading of the manual's paging chapter, to hold the MMU against. No caches, no effects. */
+import { CR0, CR4, EFER } from '../../engine/cpu/register-bits.ts';
 import type { LinearAddress } from '../../engine/isa/linear-address.ts';
 import { Access } from '../../engine/mmu/access.ts';
-import { Cr0, Cr4, Efer, PagingMode, pagingMode } from '../../engine/mmu/paging-structures.ts';
+import { PagingMode, pagingMode } from '../../engine/mmu/paging-structures.ts';
 import type { Bench } from './machine.ts';
 
 const M = 39n;
@@ -28,8 +29,8 @@ export function referenceTranslate(b: Bench, linear: LinearAddress, access: Acce
 function walk(b: Bench, linear: bigint, access: Access, asUser: boolean): bigint {
   const { cr0, cr3, cr4, efer } = b.state;
   const mode = pagingMode(cr0, cr4, efer);
-  const nxe = (efer & Efer.NXE) !== 0;
-  const reportsFetch = (cr4 & Cr4.SMEP) !== 0 || ((cr4 & Cr4.PAE) !== 0 && nxe);
+  const nxe = (efer & EFER.NXE) !== 0;
+  const reportsFetch = (cr4 & CR4.SMEP) !== 0 || ((cr4 & CR4.PAE) !== 0 && nxe);
   const base =
     (access === Access.Write ? 2 : 0) | (asUser ? 4 : 0) | (access === Access.Execute && reportsFetch ? 16 : 0);
   const fault = (bits: number) => new Stop(`#PF(${base | bits})`);
@@ -45,7 +46,7 @@ function walk(b: Bench, linear: bigint, access: Access, asUser: boolean): bigint
         [12n, false],
       ]
     : [
-        [22n, (cr4 & Cr4.PSE) !== 0],
+        [22n, (cr4 & CR4.PSE) !== 0],
         [12n, false],
       ];
   if (mode === PagingMode.Level5) levels.unshift([48n, false]);
@@ -96,9 +97,9 @@ function walk(b: Bench, linear: bigint, access: Access, asUser: boolean): bigint
 function allowed(b: Bench, access: Access, asUser: boolean, writable: boolean, user: boolean, executable: boolean) {
   const { cr0, cr4, flagsOther } = b.state;
   if (asUser) return user && (access !== Access.Write || writable) && (access !== Access.Execute || executable);
-  if (access === Access.Execute) return executable && !(user && cr4 & Cr4.SMEP);
-  if (user && cr4 & Cr4.SMAP && !(flagsOther & (1 << 18))) return false;
-  return access === Access.Read || writable || !(cr0 & Cr0.WP);
+  if (access === Access.Execute) return executable && !(user && cr4 & CR4.SMEP);
+  if (user && cr4 & CR4.SMAP && !(flagsOther & (1 << 18))) return false;
+  return access === Access.Read || writable || !(cr0 & CR0.WP);
 }
 
 function ept(b: Bench, gpa: bigint, rights: number, more: number): bigint {

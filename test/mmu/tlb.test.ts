@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { CR4 } from '../../engine/cpu/register-bits.ts';
 import { Access, MappingFlag, Privilege } from '../../engine/mmu/access.ts';
-import { Cr4, PagingMode } from '../../engine/mmu/paging-structures.ts';
+import { PagingMode } from '../../engine/mmu/paging-structures.ts';
 import { NO_EPT } from '../../engine/mmu/tlb.ts';
 import { TranslationContext } from '../../engine/mmu/translation-context.ts';
 import {
@@ -37,7 +38,7 @@ function stale(bits = 0n, prepare: (b: ReturnType<typeof bench>) => void = () =>
   write64(b, at.PTE, BigInt(FRESH) | P | RW | bits);
   return { ...b, at, now: () => b.mmu.translate(LINEAR, Access.Read) };
 }
-const withPcid = (b: ReturnType<typeof bench>) => b.mmu.writeCr4(b.state.cr4 | Cr4.PCIDE);
+const withPcid = (b: ReturnType<typeof bench>) => b.mmu.writeCr4(b.state.cr4 | CR4.PCIDE);
 
 describe('a stale mapping translates until it is invalidated', () => {
   it('nothing but an invalidation notices the change', () => {
@@ -67,21 +68,21 @@ describe('a stale mapping translates until it is invalidated', () => {
     expect(global.now()).toBe(STALE);
   });
   it('without CR4.PGE the G bit means nothing', () => {
-    const b = stale(G, (one) => one.mmu.writeCr4(one.state.cr4 & ~Cr4.PGE));
+    const b = stale(G, (one) => one.mmu.writeCr4(one.state.cr4 & ~CR4.PGE));
     b.mmu.writeCr3(CR3);
     expect(b.now()).toBe(FRESH);
   });
   it('MOV to CR4 that changes PGE: global pages too', () => {
     const b = stale(G);
-    b.mmu.writeCr4(b.state.cr4 & ~Cr4.PGE);
+    b.mmu.writeCr4(b.state.cr4 & ~CR4.PGE);
     expect(b.now()).toBe(FRESH);
   });
   it('MOV to CR4 that sets SMEP, but not one that clears it', () => {
     const b = stale();
-    b.mmu.writeCr4(b.state.cr4 | Cr4.SMEP);
+    b.mmu.writeCr4(b.state.cr4 | CR4.SMEP);
     expect(b.now()).toBe(FRESH);
-    const clears = stale(0n, (one) => one.mmu.writeCr4(one.state.cr4 | Cr4.SMEP));
-    clears.mmu.writeCr4(clears.state.cr4 & ~Cr4.SMEP);
+    const clears = stale(0n, (one) => one.mmu.writeCr4(one.state.cr4 | CR4.SMEP));
+    clears.mmu.writeCr4(clears.state.cr4 & ~CR4.SMEP);
     expect(clears.now()).toBe(STALE);
   });
   it('MOV to CR0 that clears PG: everything', () => {
@@ -124,7 +125,7 @@ describe('PCIDs', () => {
   });
   it('clearing CR4.PCIDE invalidates all PCIDs and global mappings', () => {
     const b = stale(G, withPcid);
-    b.mmu.writeCr4(b.state.cr4 & ~Cr4.PCIDE);
+    b.mmu.writeCr4(b.state.cr4 & ~CR4.PCIDE);
     expect(b.mmu.tlb.linear.size).toBe(0);
   });
   it.each([
