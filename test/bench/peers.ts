@@ -50,7 +50,7 @@ export function v86(benchFolder: string): Emulator {
 }
 
 function runBochs(guest: GuestImage, settings: RunSettings, benchFolder: string, folder: string) {
-  buildRom(guest, path.join(benchFolder, 'bochs-rom.asm'), folder);
+  buildRom(guest, path.join(benchFolder, '..', 'support', 'bochs-rom.asm'), folder);
   writeFileSync(path.join(folder, 'vgarom'), new Uint8Array(32 * 1024));
   writeFileSync(path.join(folder, 'bochsrc'), configuration(folder));
   // Debian's Bochs has its debugger built in, which wants to be told to start.

@@ -7,7 +7,8 @@ import { BLOCKING } from '../../engine/cpu/register-bits.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
 import type { CpuState } from '../../engine/cpu/state.ts';
 import { vectorAddress } from '../../engine/cpu/state-layout.ts';
-import { Host } from '../../engine/machine/host.ts';
+import type { Host } from '../../engine/machine/host.ts';
+import { bareHost } from '../support/bare-host.ts';
 import { type Change, type End, GPRS, type Guest, registerOf, SEGMENTS, type State, type Step } from './state.ts';
 import { changesOf } from './steps.ts';
 
@@ -24,26 +25,12 @@ export class LockstepMachine {
 
   /** `watched`: every event goes through the engine's functions; otherwise the ordinary ones take their fast ways. */
   constructor(guest: Guest, watched: boolean) {
-    this.host = new Host({
+    this.host = bareHost({
       ramBytes: guest.ram.length,
-      cpus: 1,
-      localApic: false,
-      ports: { read: (_port, size) => 2 ** (8 * size) - 1, write: () => {} },
-      hooks: {
-        ringChanged() {},
-        modeChanged() {},
-        eventDelivered() {},
-        controlRegisterWritten() {},
-        msrAccessed() {},
-        tripleFault: () => {
-          this.#end = 'shut down';
-        },
-      },
-      owner: {
-        handleEvent: (event) => this.#deliver(event),
-        interrupted: () => this.#end !== undefined,
-        takeInterruptions: () => 0,
-        stopAtMark: () => true,
+      handleEvent: (event) => this.#deliver(event),
+      interrupted: () => this.#end !== undefined,
+      tripleFault: () => {
+        this.#end = 'shut down';
       },
     });
     this.host.watch({ transitions: watched, instructions: watched });

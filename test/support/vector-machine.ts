@@ -9,9 +9,10 @@ import { CS, GS, SS, TR } from '../../engine/cpu/state.ts';
 import type { HotSpotOptions } from '../../engine/exec/compiler/hot-spots.ts';
 import type { Executor } from '../../engine/exec/executor.ts';
 import type { ExtendedState } from '../../engine/isa/oracle.ts';
-import { Host } from '../../engine/machine/host.ts';
+import type { Host } from '../../engine/machine/host.ts';
 import { HIGH_ADDRESS, type Mode, patternByte, regionContents, regionsOf } from '../vectors/layout.ts';
 import type { MachineState, MemoryBytes, Vector } from '../vectors/read-vectors.ts';
+import { bareHost } from './bare-host.ts';
 import { extendedDifferences, toEngine } from './extended-state.ts';
 import { forgiving, readX87Words, writeX87Words, type X87Words, x87Differences } from './x87-state.ts';
 
@@ -53,27 +54,12 @@ export class VectorMachine {
 
   constructor(mode: Mode, hotSpots?: HotSpotOptions, cpu?: CpuConfig) {
     this.#mode = mode;
-    this.host = new Host({
+    this.host = bareHost({
       ...(cpu === undefined ? {} : { cpu }),
-      ramBytes: RAM_BYTES,
-      cpus: 1,
-      localApic: false,
       ...(hotSpots === undefined ? {} : { hotSpots }),
-      ports: { read: (_port, size) => 2 ** (8 * size) - 1, write: () => {} },
-      hooks: {
-        ringChanged() {},
-        modeChanged() {},
-        eventDelivered() {},
-        controlRegisterWritten() {},
-        msrAccessed() {},
-        tripleFault() {},
-      },
-      owner: {
-        handleEvent: (event) => this.#event(event),
-        interrupted: () => this.#fault !== undefined,
-        takeInterruptions: () => 0,
-        stopAtMark: () => true,
-      },
+      ramBytes: RAM_BYTES,
+      handleEvent: (event) => this.#event(event),
+      interrupted: () => this.#fault !== undefined,
     });
     powerUp(this.host.processor);
     // A TSS without an I/O permission bitmap, as user code has it.

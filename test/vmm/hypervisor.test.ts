@@ -16,10 +16,21 @@ const register = ({ machine }: GuestRun, name: string): bigint => {
 };
 const exits = ({ machine }: GuestRun) => machine.statistics().exitsByReason;
 
-/** An IDT with one handler, 64-bit code at ring 0, and the PIC programmed to vector 20h for IRQ 0. */
+/** 64-bit code at ring 0: an IDT with one handler, and the PIC programmed to vector 20h for IRQ 0. */
 const INTERRUPTS = `
   lidt [idtr]
   ${TIMER_INTERRUPTS}
+`;
+/** Its handler. */
+const COUNT_TICKS = `
+handler:
+  inc byte [ticks]
+  push rax
+  mov al, 0x20
+  out 0x20, al
+  pop rax
+  iretq
+ticks: db 0
 `;
 const IDT = interruptTable({ 32: 'handler' });
 
@@ -279,14 +290,7 @@ describe('interrupts', () => {
       cmp byte [ticks], 3
       jb .wait
       mov al, [ticks] ${END}
-      handler:
-      inc byte [ticks]
-      push rax
-      mov al, 0x20
-      out 0x20, al
-      pop rax
-      iretq
-      ticks: db 0
+      ${COUNT_TICKS}
       ${IDT}`);
     expect(runToEnd(guest)).toMatchObject({ kind: 'exited', code: 3 });
     expect(exits(guest).HLT).toBe(3);
@@ -308,14 +312,7 @@ describe('interrupts', () => {
       cmp byte [ticks], 2
       jb .spin
       mov al, [ticks] ${END}
-      handler:
-      inc byte [ticks]
-      push rax
-      mov al, 0x20
-      out 0x20, al
-      pop rax
-      iretq
-      ticks: db 0
+      ${COUNT_TICKS}
       ${IDT}`);
     expect(runToEnd(guest)).toMatchObject({ kind: 'exited', code: 2 });
     expect(exits(guest)['External interrupt']).toBe(2);
@@ -337,14 +334,7 @@ describe('interrupts', () => {
       sti
       nop
       mov al, [ticks] ${END}
-      handler:
-      inc byte [ticks]
-      push rax
-      mov al, 0x20
-      out 0x20, al
-      pop rax
-      iretq
-      ticks: db 0
+      ${COUNT_TICKS}
       ${IDT}`);
     expect(runToEnd(guest)).toMatchObject({ kind: 'exited', code: 1 });
     expect(exits(guest)).toMatchObject({ 'External interrupt': 1, 'Interrupt window': 1 });
