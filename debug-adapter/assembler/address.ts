@@ -114,11 +114,6 @@ function isRipRelative(operand: MemoryOperand, displacement: Value, defaultRelat
   return relative && (displacement.forward || displacement.terms.length > 0);
 }
 
-/** Whether the address is a bare offset, which a MOV of the accumulator can hold without ModRM. */
-export function isBareOffset(parts: AddressParts): boolean {
-  return !parts.base && !parts.index;
-}
-
 /**
  * Encodes the address. `compression` is the N of EVEX's disp8*N; 1 without.
  */

@@ -216,7 +216,7 @@ function isWordLike(token: Token | undefined): boolean {
 }
 
 /** Carries out %+: joins the texts of its neighbours and reads the result as tokens again. */
-export function pasteTokens(tokens: readonly Token[]): Token[] {
+function pasteTokens(tokens: readonly Token[]): Token[] {
   if (!tokens.some((token) => token.text === '%+')) return [...tokens];
   const result: Token[] = [];
   for (let index = 0; index < tokens.length; index++) {

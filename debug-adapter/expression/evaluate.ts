@@ -171,7 +171,7 @@ function assign(target: Result, value: Result, context: EvaluationContext): Resu
 }
 
 /** Writes a register, memory or a VMCS field. */
-export function writePlace(place: Place, value: bigint, context: EvaluationContext): void {
+function writePlace(place: Place, value: bigint, context: EvaluationContext): void {
   const { vcpu } = context;
   if (place.kind === 'memory') {
     writeInteger(vcpu, place.space, place.address, place.lengthBytes, value);

@@ -25,9 +25,9 @@ export const PT_LOAD = 1;
 export const PT_INTERP = 3;
 
 /** sh_type. */
-export const SHT_SYMTAB = 2;
+const SHT_SYMTAB = 2;
 export const SHT_RELA = 4;
-export const SHT_NOBITS = 8;
+const SHT_NOBITS = 8;
 export const SHT_REL = 9;
 
 /** sh_flags. */
@@ -46,8 +46,6 @@ const PN_XNUM = 0xffff;
 export const STT_NOTYPE = 0;
 export const STT_OBJECT = 1;
 export const STT_FUNC = 2;
-export const STT_SECTION = 3;
-export const STT_FILE = 4;
 
 /** st_info, high four bits. */
 export const STB_LOCAL = 0;

@@ -10,7 +10,6 @@ import type {
   EntryCheckView,
   ExitLogView,
   ExitQuery,
-  MachineEvent,
   PagingNode,
   PagingTable,
   TlbEntryView,
@@ -196,9 +195,6 @@ export interface StatisticsResponse {
   readonly tlbHits: number;
   readonly tlbMisses: number;
 }
-
-/** What a stop was about, with the values that a filter's condition sees. */
-export type WireMachineEvent = Wire<MachineEvent>;
 
 /** Arguments and answers of all custom requests by their command. */
 export interface RingsideRequests {

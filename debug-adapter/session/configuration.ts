@@ -189,7 +189,7 @@ function readDevices(value: unknown): Pick<LaunchConfiguration, 'disk' | 'diskRe
 }
 
 /** A size makes an empty disk; everything else is the path of an image. */
-export function readDisk(value: unknown): LaunchConfiguration['disk'] {
+function readDisk(value: unknown): LaunchConfiguration['disk'] {
   if (value === undefined) {
     return undefined;
   }

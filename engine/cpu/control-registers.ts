@@ -147,7 +147,7 @@ export function writeCr8(processor: Processor, wide: bigint): void {
 }
 
 /** Writes a control register as MOV does, VMX already asked. */
-export function writeControlRegister(processor: Processor, register: number, value: bigint): void {
+function writeControlRegister(processor: Processor, register: number, value: bigint): void {
   switch (register) {
     case 0:
       return writeCr0(processor, value);
@@ -163,7 +163,7 @@ export function writeControlRegister(processor: Processor, register: number, val
   }
 }
 
-export function readControlRegister({ state }: Processor, register: number): bigint {
+function readControlRegister({ state }: Processor, register: number): bigint {
   switch (register) {
     case 0:
       return BigInt(state.cr0);

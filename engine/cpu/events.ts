@@ -9,7 +9,6 @@ export const Vector = {
   DE: 0, DB: 1, NMI: 2, BP: 3, OF: 4, BR: 5, UD: 6, NM: 7, DF: 8, TS: 10, NP: 11, SS: 12, GP: 13, PF: 14,
   MF: 16, AC: 17, MC: 18, XM: 19, VE: 20, CP: 21, SX: 30,
 } as const; // biome-ignore format: one table
-export type VectorName = keyof typeof Vector;
 
 /** An architectural exception, to be delivered to the guest (or turned into a VM exit). */
 export class GuestFault {

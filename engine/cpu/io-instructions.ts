@@ -21,7 +21,7 @@ const RSI = 6;
 const RDI = 7;
 
 /** Throws GP(0) unless CPL and IOPL, or the bitmap in the TSS, allow the ports. */
-export function checkIoPermission(processor: Processor, port: number, sizeBytes: number): void {
+function checkIoPermission(processor: Processor, port: number, sizeBytes: number): void {
   const { state, memory } = processor;
   if (isRealMode(state) || (state.cpl <= iopl(state) && !isVirtual8086(state))) return;
   const tr = state.segment(TR);

@@ -121,5 +121,3 @@ export const CODE_CACHE_BYTES = 0x300_0000;
 /** Physical address 0 of the machine. */
 export const RAM_ADDRESS = 0x400_0000;
 export const PAGE_BYTES = 4096;
-/** RAM ends below the PCI hole, and everything fits 32-bit wasm addresses. */
-export const MAX_RAM_BYTES = 0xc000_0000;

@@ -32,7 +32,7 @@ export const modeNames: readonly string[] = [
 /** Limit that no offset of 64-bit code reaches before its address stops being canonical. */
 const NO_LIMIT = 2 ** 62;
 
-export function deriveMode(state: CpuState): CpuMode {
+function deriveMode(state: CpuState): CpuMode {
   const { attributes } = state.segment(CS);
   const big = (attributes & ACCESS.DB) !== 0;
   if ((state.cr0 & CR0.PE) === 0) return big ? CpuMode.real32 : CpuMode.real16;

@@ -35,7 +35,7 @@ const asCanonical = (processor: Processor, value: bigint): LinearAddress => {
 };
 
 /** An MSR kept in a scalar field of the state, with the bits that may be written. */
-export function fieldMsr(index: number, name: string, field: FieldName, writable: bigint): Msr {
+function fieldMsr(index: number, name: string, field: FieldName, writable: bigint): Msr {
   const { type } = fieldTable[field];
   return {
     index,

@@ -5,7 +5,7 @@ import type { Msr } from './msrs.ts';
 import type { CpuState } from './state.ts';
 import type { FieldName } from './state-layout.ts';
 
-export const VARIABLE_RANGES = 8;
+const VARIABLE_RANGES = 8;
 const PHYSICAL = (1n << BigInt(PHYSICAL_ADDRESS_BITS)) - 1n;
 const PAGE_FRAME = PHYSICAL & ~0xfffn;
 

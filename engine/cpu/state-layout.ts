@@ -178,10 +178,9 @@ export const gprNames = [
   'RAX', 'RCX', 'RDX', 'RBX', 'RSP', 'RBP', 'RSI', 'RDI',
   'R8', 'R9', 'R10', 'R11', 'R12', 'R13', 'R14', 'R15',
 ] as const; // biome-ignore format: one row a register file
-export type GprName = (typeof gprNames)[number];
 
 /** Wasm addresses of the general-purpose registers: 8 bytes each, little-endian, so AH is at RAX + 1. */
-export const GPR_ADDRESS = STATE_ADDRESS;
+const GPR_ADDRESS = STATE_ADDRESS;
 export const gprAddress = (index: number): number => GPR_ADDRESS + index * 8;
 
 const SEGMENTS_ADDRESS = GPR_ADDRESS + gprNames.length * 8;
@@ -195,7 +194,7 @@ export const vectorAddress = (index: number): number => VECTORS_ADDRESS + index 
 
 /** Registers R0 to R7 of the x87 FPU: 16 bytes each, significand (which is MM0 to MM7) first, then sign and exponent, then 0. */
 export const X87_REGISTERS = 8;
-export const X87_REGISTER_BYTES = 16;
+const X87_REGISTER_BYTES = 16;
 const X87_ADDRESS = vectorAddress(VECTOR_REGISTERS);
 export const x87Address = (index: number): number => X87_ADDRESS + index * X87_REGISTER_BYTES;
 

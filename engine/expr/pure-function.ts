@@ -38,10 +38,6 @@ export interface Shortcut {
   readonly values: readonly Expr[];
 }
 
-/** At most so many arguments and results. */
-export const MAX_ARGUMENTS = 8;
-export const MAX_RESULTS = 3;
-
 /** Carries out a function by its definition, as `execute` does it. */
 export function executeDefinition({ parameters, results, evaluate }: PureFunction): Execute {
   return (view, args, to) => {

@@ -17,9 +17,9 @@ const signed = (bits: number, value: bigint): bigint => BigInt.asIntN(bits, valu
 const clamp = (value: bigint, least: bigint, most: bigint): bigint =>
   value < least ? least : value > most ? most : value;
 /** The nearest value that the lane can hold. */
-export const saturateSigned = (bits: number, value: bigint): bigint =>
+const saturateSigned = (bits: number, value: bigint): bigint =>
   clamp(value, -(1n << BigInt(bits - 1)), (1n << BigInt(bits - 1)) - 1n);
-export const saturateUnsigned = (bits: number, value: bigint): bigint => clamp(value, 0n, (1n << BigInt(bits)) - 1n);
+const saturateUnsigned = (bits: number, value: bigint): bigint => clamp(value, 0n, (1n << BigInt(bits)) - 1n);
 
 type LaneFunction = (a: bigint, b: bigint) => bigint;
 

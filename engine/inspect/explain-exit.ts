@@ -52,7 +52,7 @@ type ExitFacts = Pick<VmExitInfo, 'reason' | 'qualification' | 'guestPhysical' |
 type Values = Record<string, bigint | string>;
 
 /** Named values of an exit. General-purpose registers are still the guest's. */
-export function exitValues(info: VmExitInfo, state: CpuState): Values {
+function exitValues(info: VmExitInfo, state: CpuState): Values {
   const { reason } = info;
   const values: Values = {
     reason: BigInt(reason),
@@ -162,7 +162,7 @@ function details(info: VmExitInfo): string[] {
 }
 
 /** One broken rule: fields with their values, and what the manual demands. */
-export function explainRule(rule: EntryRule, physical: PhysicalMemory, vmcs: number): string {
+function explainRule(rule: EntryRule, physical: PhysicalMemory, vmcs: number): string {
   const fields = rule.fields.map((name) => `${name} = ${hex(peek(physical, vmcs, name))}`).join(', ');
   return `${fields}. ${rule.text} (SDM volume 3, "${rule.section}")`;
 }

@@ -14,7 +14,7 @@ const describe = (step: EptStep): string =>
   `${nameOf(step)} at host-physical ${hex(step.entryAddress.hostPhysical)} is ${hex(step.entryValue)} (${flags(step)})`;
 
 /** The first entry that refuses one of the rights that an access of the guest needs, and by which bit. */
-export function nestedDenial(steps: readonly EptStep[], rights: number): string | undefined {
+function nestedDenial(steps: readonly EptStep[], rights: number): string | undefined {
   const missing = steps.find(({ present }) => !present);
   if (missing) return `${nameOf(missing)} is not present`;
   // The PDPTEs of PAE paging, where walks begin with them, have no rights.

@@ -79,7 +79,7 @@ export interface TranslationQuery {
 }
 
 /** The address space a query is about. */
-export function querySpace(mmu: Mmu, query: Pick<TranslationQuery, 'cr3' | 'eptp' | 'mode'>): AddressSpace {
+function querySpace(mmu: Mmu, query: Pick<TranslationQuery, 'cr3' | 'eptp' | 'mode'>): AddressSpace {
   if (query.cr3 === undefined && query.eptp === undefined && query.mode === undefined) return mmu.currentSpace();
   const ept = query.eptp === undefined ? mmu.context.ept : query.eptp === null ? undefined : eptContext(query.eptp);
   return mmu.spaceOf(query.mode ?? mmu.pagingMode, query.cr3 ?? mmu.state.cr3, ept);

@@ -69,16 +69,6 @@ export interface ExtendedState {
   ftw: number;
 }
 
-/** As after reset. */
-export const initialExtendedState = (): ExtendedState => ({
-  vectors: Array<bigint>(16).fill(0n),
-  x87: Array<bigint>(8).fill(0n),
-  mxcsr: 0x1f80,
-  cr4: 0x600,
-  fsw: 0,
-  ftw: 0,
-});
-
 /** An exception that the guest would get. */
 export class OracleException extends Error {
   readonly vector: number;

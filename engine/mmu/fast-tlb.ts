@@ -41,7 +41,7 @@ export interface FastTlbEntry {
  * Slot of a linear page in a set: both halves of its low 20 bits, so that streams a power of two apart (source and
  * destination of a copy) do not push each other out. Compiled code computes the same (exec/memory-emitter.ts).
  */
-export function fastTlbIndex(linear: number): number {
+function fastTlbIndex(linear: number): number {
   const page = linear >>> 12;
   return (page ^ (page >>> FAST_TLB_INDEX_BITS)) & (FAST_TLB_ENTRIES - 1);
 }

@@ -25,7 +25,7 @@ export interface MmioBus {
 }
 
 /** An address space with nothing behind it: reads give ones, writes vanish. */
-export const emptyBus: MmioBus = {
+const emptyBus: MmioBus = {
   read: (_address, sizeBytes) => ones(sizeBytes),
   write: () => {},
   peek: (_address, sizeBytes) => ones(sizeBytes),

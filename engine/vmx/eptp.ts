@@ -8,7 +8,7 @@ const WRITE_BACK = 6;
 export const hasEptpMemoryType = (low: number): boolean => (low & 7) === UNCACHEABLE || (low & 7) === WRITE_BACK;
 export const hasEptpWalkLength = (low: number): boolean => eptWalkLength(low) === 4 || eptWalkLength(low) === 5;
 /** Bits 11:7 and those beyond the physical-address width are 0. */
-export const hasEptpReservedClear = (low: number, high: number, physicalAddressBits: number): boolean =>
+const hasEptpReservedClear = (low: number, high: number, physicalAddressBits: number): boolean =>
   (low & RESERVED_LOW) === 0 && high >>> (physicalAddressBits - 32) === 0;
 
 /** Whether VM entry would accept an EPTP, given in halves. */

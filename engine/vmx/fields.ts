@@ -17,7 +17,7 @@ export const vmcsGroups = [
 export type VmcsGroup = (typeof vmcsGroups)[number];
 
 /** Width classes, by bits 14:13 of the encoding. */
-export const fieldWidths = ['16-bit', '64-bit', '32-bit', 'natural-width'] as const;
+const fieldWidths = ['16-bit', '64-bit', '32-bit', 'natural-width'] as const;
 export type FieldWidth = (typeof fieldWidths)[number];
 
 export interface VmcsField {

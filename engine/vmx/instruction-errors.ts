@@ -1,5 +1,5 @@
 /** VM-instruction error numbers (SDM volume 3, "VM Instruction Error Numbers"). */
-export const instructionErrors = [
+const instructionErrors = [
   [1, 'VMCALL executed in VMX root operation'],
   [2, 'VMCLEAR with invalid physical address'],
   [3, 'VMCLEAR with VMXON pointer'],

@@ -103,6 +103,3 @@ export function describeOperand(information: number): string {
   const segment = segmentNames[(information >>> SEGMENT) & 7] ?? 'DS';
   return `${segment}:[${parts.concat('displacement').join(' + ')}]`;
 }
-
-/** Name of the register in bits 31:28, for instructions that have a second operand. */
-export const secondRegisterName = (information: number): string => registerName(information >>> REG2);

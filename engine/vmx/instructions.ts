@@ -54,7 +54,7 @@ function mayGoOn(cpu: Processor, insn: DecodedInstruction): boolean {
   return true;
 }
 
-export function vmSucceed({ state }: VmxParts): void {
+function vmSucceed({ state }: VmxParts): void {
   writeStatusFlags(state, 0);
 }
 export function vmFailInvalid({ state }: VmxParts): void {

@@ -12,7 +12,7 @@ const EPTP = offsetOf('EPT pointer');
 const EPTP_INDEX = offsetOf('EPTP index');
 
 /** IA32_VMX_VMFUNC and the VM-function controls, by leaf. */
-export const VM_FUNCTION = { EPTP_SWITCHING: 0 } as const;
+const VM_FUNCTION = { EPTP_SWITCHING: 0 } as const;
 export const VM_FUNCTIONS = 1 << VM_FUNCTION.EPTP_SWITCHING;
 const LEAVES = 64;
 const LIST_ENTRIES = 512;

@@ -1,4 +1,5 @@
 /** A processor with memory and nothing around it. */
+import { silentHooks } from '../../engine/cpu/processor.ts';
 import { Host, type HostConfig } from '../../engine/machine/host.ts';
 
 type HostOwner = HostConfig['owner'];
@@ -17,14 +18,7 @@ export function bareHost({ handleEvent, interrupted, tripleFault = () => {}, ...
     cpus: 1,
     localApic: false,
     ports: { read: (_port, size) => 2 ** (8 * size) - 1, write: () => {} },
-    hooks: {
-      ringChanged() {},
-      modeChanged() {},
-      eventDelivered() {},
-      controlRegisterWritten() {},
-      msrAccessed() {},
-      tripleFault,
-    },
+    hooks: { ...silentHooks, tripleFault },
     owner: { handleEvent, interrupted, takeInterruptions: () => 0, stopAtMark: () => true },
   });
 }

@@ -13,7 +13,7 @@ import { EXCEPTIONS, FSW, isEmpty, updateErrorSummary } from './register-stack.t
 const MF = () => new GuestFault(Vector.MF);
 
 /** WAIT heeds TS only together with MP; all others heed EM and TS. */
-export function checkAvailable({ state }: Processor): void {
+function checkAvailable({ state }: Processor): void {
   if (state.cr0 & (CR0.EM | CR0.TS)) throw NM();
 }
 

@@ -11,7 +11,7 @@ export const LEGACY_BYTES = 512;
 const OFFSET = { FIP: 8, FDP: 16, MXCSR: 24, MXCSR_MASK: 28, ST: 32, XMM: 160 } as const;
 
 /** XMM8 to XMM15 exist in 64-bit mode only, and so do their places. */
-export const vectorCount = ({ state }: Processor): number => (is64Bit(state) ? 16 : 8);
+const vectorCount = ({ state }: Processor): number => (is64Bit(state) ? 16 : 8);
 
 /** With REX.W the pointers are of 64 bits, else of 32 with a selector above. */
 export type Pointers = '32-bit' | '64-bit';

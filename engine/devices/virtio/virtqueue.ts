@@ -14,7 +14,6 @@ import {
 import { VirtioViolation } from './violation.ts';
 
 export const VIRTQ_AVAIL_F_NO_INTERRUPT = 1;
-export const VIRTQ_USED_F_NO_NOTIFY = 1;
 /** Offset of the ring within virtq_avail and virtq_used, behind flags and idx. */
 export const RING_OFFSET = 4;
 export const AVAIL_ENTRY_BYTES = 2;

@@ -35,8 +35,7 @@ export interface FunctionShape {
 }
 
 /** Vectors of 256 bits are passed as halves. */
-export const halfWidths = (bits: OperandBits): readonly Width[] =>
-  bits === 256 ? [128, 128] : bits === 16 ? [32] : [bits];
+const halfWidths = (bits: OperandBits): readonly Width[] => (bits === 256 ? [128, 128] : bits === 16 ? [32] : [bits]);
 
 const HALF_BITS = 128n;
 const cut = (bits: number, value: bigint): bigint => BigInt.asUintN(bits, value);
