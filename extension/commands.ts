@@ -52,17 +52,20 @@ export function registerCommands(services: CommandServices): vscode.Disposable[]
     'ringside.vmcs.showZeroFields': () => setHideZeroFields(false),
     ...copyAllCommands(trees),
   };
-  return Object.entries(commands).map(([id, run]) =>
-    vscode.commands.registerCommand(id, async (...args: unknown[]) => {
-      try {
-        // Each takes what its menu passes; those of the palette are passed nothing.
-        await (run as (...args: unknown[]) => unknown)(...args);
-      } catch (error) {
-        const message = error instanceof Error ? error.message : String(error);
-        await vscode.window.showErrorMessage(`Ringside: ${message}`);
-      }
-    }),
-  );
+  // Each takes what its menu passes; those of the palette are passed nothing.
+  return Object.entries(commands).map(([id, run]) => register(id, run as (...args: unknown[]) => unknown));
+}
+
+/** What a command throws is shown. */
+function register(id: string, run: (...args: unknown[]) => unknown): vscode.Disposable {
+  return vscode.commands.registerCommand(id, async (...args: unknown[]) => {
+    try {
+      await run(...args);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      await vscode.window.showErrorMessage(`Ringside: ${message}`);
+    }
+  });
 }
 
 async function debugFile(program = vscode.window.activeTextEditor?.document.uri): Promise<void> {

@@ -38,6 +38,10 @@ export type AddressProblem = string;
 const NONE = -1;
 const STACK_POINTER = 4;
 const BASE_POINTER = 5;
+/** ModRM.rm where a SIB byte follows; SIB.index where there is no index; SIB.base and ModRM.rm where there is no base. */
+const HAS_SIB = 4;
+const NO_INDEX = 4;
+const NO_BASE = 5;
 
 /** Splits the address into its parts; a string says what is wrong with it. */
 export function analyzeAddress(
@@ -139,7 +143,7 @@ export function encodeAddress(
 
 /** AMX instructions need a SIB byte even for a base alone. */
 function withSib(address: EncodedAddress): EncodedAddress {
-  return address.sib === undefined ? { ...address, sib: 0x20 | address.rm, rm: 4 } : address;
+  return address.sib === undefined ? { ...address, sib: (NO_INDEX << 3) | address.rm, rm: HAS_SIB } : address;
 }
 
 const NO_REX = { sib: undefined, rexX: false, rexB: false, evexV: false } as const;
@@ -148,8 +152,9 @@ function encodeBare(parts: AddressParts, bits: Bits): EncodedAddress {
   const { displacement, ripRelative } = parts;
   const common = { ...NO_REX, mod: 0, displacement, ripRelative };
   if (parts.addressBits === 16) return { ...common, rm: 6, displacementBytes: 2 };
-  if (bits === 64 && !ripRelative) return { ...common, rm: 4, sib: 0x25, displacementBytes: 4 };
-  return { ...common, rm: 5, displacementBytes: 4 };
+  if (bits === 64 && !ripRelative)
+    return { ...common, rm: HAS_SIB, sib: (NO_INDEX << 3) | NO_BASE, displacementBytes: 4 };
+  return { ...common, rm: NO_BASE, displacementBytes: 4 };
 }
 
 interface Placement {
@@ -200,33 +205,24 @@ function encodeWithRegisters(
   const { base, index, scale } = isVsib ? parts : place(operand, parts);
   if (index && !isVsib && index.number === STACK_POINTER) return `'${index.name}' cannot be an index`;
   if (index && ![1, 2, 4, 8].includes(scale)) return `an index can be multiplied by 1, 2, 4 or 8, not by ${scale}`;
-  const rexX = index !== undefined && (index.number & 8) !== 0;
-  const rexB = base !== undefined && (base.number & 8) !== 0;
-  const evexV = index !== undefined && index.number >= 16;
-  const ripRelative = false;
+  const extensions = {
+    rexX: index !== undefined && (index.number & 8) !== 0,
+    rexB: base !== undefined && (base.number & 8) !== 0,
+    evexV: index !== undefined && index.number >= 16,
+    ripRelative: false,
+  };
+  const sib = (baseField: number): number =>
+    (Math.log2(index ? scale : 1) << 6) | ((index ? index.number & 7 : NO_INDEX) << 3) | baseField;
   if (!base) {
-    const sib = (Math.log2(scale) << 6) | ((numberOf(index) & 7) << 3) | 5;
-    return {
-      mod: 0,
-      rm: 4,
-      sib,
-      rexX,
-      rexB,
-      evexV,
-      displacement: parts.displacement,
-      displacementBytes: 4,
-      ripRelative,
-    };
+    const { displacement } = parts;
+    return { ...extensions, mod: 0, rm: HAS_SIB, sib: sib(NO_BASE), displacement, displacementBytes: 4 };
   }
   const { mod, displacement } = displacementMode(operand, parts, compression, (base.number & 7) === BASE_POINTER);
-  const bytes = mod === 0 ? 0 : mod === 1 ? 1 : 4;
-  if (!index && (base.number & 7) !== STACK_POINTER) {
-    const rm = base.number & 7;
-    return { mod, rm, sib: undefined, rexX, rexB, evexV, displacement, displacementBytes: bytes, ripRelative };
-  }
-  const indexField = index ? index.number & 7 : 4;
-  const sib = (Math.log2(index ? scale : 1) << 6) | (indexField << 3) | (base.number & 7);
-  return { mod, rm: 4, sib, rexX, rexB, evexV, displacement, displacementBytes: bytes, ripRelative };
+  const displacementBytes = mod === 0 ? 0 : mod === 1 ? 1 : 4;
+  const rest = { ...extensions, mod, displacement, displacementBytes } as const;
+  const baseField = base.number & 7;
+  if (!index && baseField !== STACK_POINTER) return { ...rest, rm: baseField, sib: undefined };
+  return { ...rest, rm: HAS_SIB, sib: sib(baseField) };
 }
 
 /** ModRM.mod, and the displacement divided by the EVEX factor where it is compressed. */

@@ -30,7 +30,7 @@ export function tokenize(file: string, text: string, diagnostics: Diagnostics): 
       const source = physical[index] ?? '';
       const continued = source.endsWith('\\') && index + 1 < physical.length;
       const body = continued ? source.slice(0, -1) : source;
-      comment = tokenizeLine(file, body, index + 1, tokens, diagnostics) ?? comment;
+      comment = new LineLexer(file, body, index + 1, tokens, diagnostics).run() ?? comment;
       if (!continued) break;
       index++;
     }
@@ -43,58 +43,85 @@ export function tokenize(file: string, text: string, diagnostics: Diagnostics): 
 /** Tokens of a text that stands on no line of its own, such as the value of a `defines` option. */
 export function tokenizeFragment(text: string, range: SourceRange, diagnostics: Diagnostics): Token[] {
   const tokens: Token[] = [];
-  tokenizeLine(range.file, text, range.line, tokens, diagnostics);
+  new LineLexer(range.file, text, range.line, tokens, diagnostics).run();
   return tokens.map((token) => ({ ...token, range }));
 }
 
-/** Appends the tokens of one physical line to `tokens`; returns the range of its comment. */
-function tokenizeLine(
-  file: string,
-  text: string,
-  line: number,
-  tokens: Token[],
-  diagnostics: Diagnostics,
-): SourceRange | undefined {
-  let position = 0;
-  let spaced = true;
-  const rangeOf = (start: number, end: number): SourceRange => ({ file, line, column: start + 1, length: end - start });
-  const add = (kind: TokenKind, end: number, value?: string): void => {
-    const token = { kind, text: text.slice(position, end), range: rangeOf(position, end), spaced };
-    tokens.push(value === undefined ? token : { ...token, value });
-    position = end;
-    spaced = false;
-  };
-  while (position < text.length) {
-    const quote = text[position] ?? '';
-    if (quote === '"' || quote === "'" || quote === '`') {
-      const end = endOfString(text, position);
-      const closed = end > position + 1 && text[end - 1] === quote;
-      if (!closed) diagnostics.error(rangeOf(position, end), `expected a closing ${quote} before the end of the line`);
-      const inner = text.slice(position + 1, closed ? end - 1 : end);
-      add('string', end, quote === '`' ? resolveEscapes(inner) : inner);
-      continue;
+/** Appends the tokens of one physical line to `tokens`. */
+class LineLexer {
+  readonly #file: string;
+  readonly #text: string;
+  readonly #line: number;
+  readonly #tokens: Token[];
+  readonly #diagnostics: Diagnostics;
+  #position = 0;
+  #spaced = true;
+  #comment: SourceRange | undefined;
+
+  constructor(file: string, text: string, line: number, tokens: Token[], diagnostics: Diagnostics) {
+    this.#file = file;
+    this.#text = text;
+    this.#line = line;
+    this.#tokens = tokens;
+    this.#diagnostics = diagnostics;
+  }
+
+  /** Returns the range of the comment. */
+  run(): SourceRange | undefined {
+    while (this.#position < this.#text.length) {
+      const first = this.#text[this.#position] ?? '';
+      if (first === '"' || first === "'" || first === '`') this.#string(first);
+      else this.#other();
     }
-    PATTERN.lastIndex = position;
-    const match = PATTERN.exec(text);
+    return this.#comment;
+  }
+
+  #range(start: number, end: number): SourceRange {
+    return { file: this.#file, line: this.#line, column: start + 1, length: end - start };
+  }
+
+  #add(kind: TokenKind, end: number, value?: string): void {
+    const text = this.#text.slice(this.#position, end);
+    const token = { kind, text, range: this.#range(this.#position, end), spaced: this.#spaced };
+    this.#tokens.push(value === undefined ? token : { ...token, value });
+    this.#position = end;
+    this.#spaced = false;
+  }
+
+  #string(quote: string): void {
+    const start = this.#position;
+    const end = endOfString(this.#text, start);
+    const closed = end > start + 1 && this.#text[end - 1] === quote;
+    if (!closed) {
+      this.#diagnostics.error(this.#range(start, end), `expected a closing ${quote} before the end of the line`);
+    }
+    const inner = this.#text.slice(start + 1, closed ? end - 1 : end);
+    this.#add('string', end, quote === '`' ? resolveEscapes(inner) : inner);
+  }
+
+  #other(): void {
+    const start = this.#position;
+    PATTERN.lastIndex = start;
+    const match = PATTERN.exec(this.#text);
     if (!match) {
-      diagnostics.error(rangeOf(position, position + 1), `unexpected character '${text[position]}'`);
-      position++;
-      continue;
+      this.#diagnostics.error(this.#range(start, start + 1), `unexpected character '${this.#text[start]}'`);
+      this.#position++;
+      return;
     }
     const [found, space, comment, preprocessor, number, identifier] = match;
-    const end = position + found.length;
+    const end = start + found.length;
     if (space !== undefined) {
-      position = end;
-      spaced = true;
+      this.#position = end;
+      this.#spaced = true;
     } else if (comment !== undefined) {
-      return rangeOf(position, end);
+      this.#comment = this.#range(start, end);
+      this.#position = this.#text.length;
     } else if (number !== undefined) {
       const sign = SIGN_OF_HEXADECIMAL.test(number) ? number.search(/[+-]/u) : -1;
-      add('number', sign > 0 ? position + sign : end);
-    } else if (preprocessor !== undefined) add('preprocessor', end);
-    else add(identifier !== undefined ? 'identifier' : 'punctuator', end);
+      this.#add('number', sign > 0 ? start + sign : end);
+    } else if (preprocessor !== undefined) this.#add('preprocessor', end);
+    else this.#add(identifier !== undefined ? 'identifier' : 'punctuator', end);
   }
-  return undefined;
 }
 
 function endOfString(text: string, start: number): number {

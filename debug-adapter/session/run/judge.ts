@@ -34,17 +34,7 @@ export function judge(
     case 'watch':
       return judgeWatch(session, stop, direction);
     case 'event':
-      return debuggee.stopPoints.isUserEvent(stop.event)
-        ? {
-            reason: 'exception',
-            vcpu: stop.event.vcpu,
-            stop,
-            exceptionId: stop.event.filter,
-            description: `Paused on ${sentenceOf(stop.event.filter)}`,
-            text: stop.event.title,
-            explanation: stop.event.explanation,
-          }
-        : undefined;
+      return debuggee.stopPoints.isUserEvent(stop.event) ? atEvent(stop) : undefined;
     case 'exited':
       return { reason: 'exited', vcpu: 0, stop, exitCode: stop.code, text: stop.how };
     case 'halted':
@@ -60,6 +50,12 @@ export function judge(
         `The guest needs ${stop.what}, which this version of Ringside does not have. The machine stands before it; it cannot go on.`,
       );
   }
+}
+
+function atEvent(stop: Stop & { kind: 'event' }): Outcome {
+  const { vcpu, filter, title, explanation } = stop.event;
+  const description = `Paused on ${sentenceOf(filter)}`;
+  return { reason: 'exception', vcpu, stop, exceptionId: filter, description, text: title, explanation };
 }
 
 function exception(stop: Stop, vcpu: number, exceptionId: string, text: string, explanation: string): Outcome {
