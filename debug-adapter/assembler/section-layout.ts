@@ -1,4 +1,5 @@
 /** Where the sections lie, in the image and by what their code believes. */
+import { hex } from '../hexadecimal.ts';
 import { MAXIMUM_IMAGE_BYTES, type Section } from './section.ts';
 import type { SourceRange } from './source.ts';
 
@@ -166,8 +167,4 @@ function virtualStart(
   if (!before || beforeStart === undefined) return undefined;
   const alignment = attributes.valign ?? (section.isNobits ? attributes.align : undefined) ?? DEFAULT_ALIGNMENT;
   return align(beforeStart + before.length, alignment);
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }

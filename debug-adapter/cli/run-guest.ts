@@ -1,5 +1,5 @@
 import type { MachineControl, MachineEvent, OutputSource, Stop } from '../engine-target.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import type { LoadedProgram } from '../program/loaded-program.ts';
 import type { RunCommand } from './arguments.ts';
 import { Tracer } from './trace.ts';

@@ -1,6 +1,6 @@
 import { Disassembler, MAXIMUM_INSTRUCTION_BYTES } from '../disassembly/disassembler.ts';
 import type { MachineControl, Stop, Vcpu } from '../engine-target.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import type { LoadedProgram } from '../program/loaded-program.ts';
 
 const REGISTERS = [

@@ -8,7 +8,7 @@ import {
   Mnemonic,
   OpKind,
 } from 'iced-x86';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 
 export type CodeBits = 16 | 32 | 64;
 
@@ -79,7 +79,7 @@ export class Disassembler {
     name: NameAddress | undefined,
   ): DisassembledInstruction {
     if (instruction.isInvalid) {
-      return { ...NOT_AN_INSTRUCTION, address, text: `db 0x${(bytes[0] ?? 0).toString(16).padStart(2, '0')}` };
+      return { ...NOT_AN_INSTRUCTION, address, text: `db ${hex(bytes[0] ?? 0, 2)}` };
     }
     const text = this.formatter.format(instruction);
     return {

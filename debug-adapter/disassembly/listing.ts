@@ -1,3 +1,4 @@
+import { hex } from '../hexadecimal.ts';
 import { type CodeBits, type Disassembler, MAXIMUM_INSTRUCTION_BYTES, type NameAddress } from './disassembler.ts';
 
 export interface ListedInstruction {
@@ -108,7 +109,7 @@ function decodeAt(source: ListingSource, address: bigint, room: number): ListedI
     return unmapped(address, source);
   }
   if (decoded.lengthBytes > room) {
-    const text = `db 0x${(bytes[0] ?? 0).toString(16).padStart(2, '0')}`;
+    const text = `db ${hex(bytes[0] ?? 0, 2)}`;
     return { address, bytes: bytes.subarray(0, 1), text, symbol, isValid: false };
   }
   return {

@@ -1,4 +1,4 @@
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import type { EvaluationContext, Result } from './context.ts';
 import { signedValue } from './evaluate.ts';
 import { readText } from './memory-value.ts';
@@ -36,7 +36,7 @@ export function formatResult(result: Result, options: FormatOptions, context: Ev
 
 /** All digits of what has a width of its own. */
 function padded({ value, type, isRaw }: Result): string {
-  return isRaw && type.bits < 64 ? `0x${value.toString(16).padStart(type.bits / 4, '0')}` : hex(value);
+  return isRaw && type.bits < 64 ? hex(value, type.bits / 4) : hex(value);
 }
 
 function formatAs(result: Result, format: FormatSpecifier, context: EvaluationContext): string {

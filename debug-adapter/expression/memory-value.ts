@@ -1,6 +1,6 @@
 import type { AddressSpaceName, Vcpu } from '../engine-target.ts';
 import { UserError } from '../errors.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 
 const SPACE_WORDS: Readonly<Record<AddressSpaceName, string>> = {
   linear: 'linear address',

@@ -1,4 +1,5 @@
 import { UserError } from '../errors.ts';
+import { hex } from '../hexadecimal.ts';
 
 /** The longest LEB128 that can hold 64 significant bits. */
 const LEB128_MAX_BYTES = 10;
@@ -138,9 +139,4 @@ export class ByteReader {
     }
     throw this.error('Malformed LEB128 number', `at most ${LEB128_MAX_BYTES} bytes`, 'more', at);
   }
-}
-
-/** `0x1f`, of either kind of number. */
-export function hex(value: number | bigint): string {
-  return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
 }

@@ -1,3 +1,4 @@
+import { hex } from '../hexadecimal.ts';
 import type { ByteReader } from './byte-reader.ts';
 import { decodeText, type StringTable } from './string-table.ts';
 
@@ -94,7 +95,7 @@ export function readForm(reader: ByteReader, form: number, unit: UnitFormat, str
   const actual = form === DW_FORM_INDIRECT ? reader.count() : form;
   const read = FORMS.get(actual);
   if (read === undefined) {
-    throw reader.error('Unknown debug information', 'a form of DWARF 2 to 5', `0x${actual.toString(16)}`, at);
+    throw reader.error('Unknown debug information', 'a form of DWARF 2 to 5', hex(actual), at);
   }
   return read(reader, unit, strings);
 }

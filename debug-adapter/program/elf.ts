@@ -1,5 +1,6 @@
 import { UserError } from '../errors.ts';
-import { ByteReader, hex } from './byte-reader.ts';
+import { hex, hexBytes } from '../hexadecimal.ts';
+import { ByteReader } from './byte-reader.ts';
 import { StringTable } from './string-table.ts';
 
 /*
@@ -207,7 +208,7 @@ function readHeader(reader: ByteReader): ElfHeader {
 
 function readIdentification(reader: ByteReader): 32 | 64 {
   if (!isElf(reader.bytes)) {
-    throw reader.error('Not an ELF file', '7f 45 4c 46', hexBytes(reader.bytes.subarray(0, 4)));
+    throw reader.error('Not an ELF file', '7f 45 4c 46', hexBytes(reader.bytes.subarray(0, 4)) || 'an empty file');
   }
   reader.seek(4);
   const fileClass = reader.u8();
@@ -360,10 +361,4 @@ function word(reader: ByteReader, bits: 32 | 64): bigint {
 
 function wordOffset(reader: ByteReader, bits: 32 | 64): number {
   return bits === 32 ? reader.u32() : reader.offset64();
-}
-
-function hexBytes(bytes: Uint8Array): string {
-  return bytes.length === 0
-    ? 'an empty file'
-    : Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
 }

@@ -1,5 +1,6 @@
 import { UserError } from '../errors.ts';
-import { ByteReader, hex } from './byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
+import { ByteReader } from './byte-reader.ts';
 import {
   type ElfFile,
   type ElfProgramHeader,

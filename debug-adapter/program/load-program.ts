@@ -1,5 +1,5 @@
 import { isUserError, UserError } from '../errors.ts';
-import { hex } from './byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import { type DebugInfo, debugInfo, elfDebugInfo } from './debug-info.ts';
 import { type ElfFile, isElf, parseElf } from './elf.ts';
 import type { LineRow } from './line-table.ts';

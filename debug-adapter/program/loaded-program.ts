@@ -1,5 +1,5 @@
 import { UserError } from '../errors.ts';
-import { hex } from './byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import type { LineTable } from './line-table.ts';
 import type { SymbolTable } from './symbols.ts';
 

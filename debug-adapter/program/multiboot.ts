@@ -1,5 +1,5 @@
 import { UserError } from '../errors.ts';
-import { hex } from './byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 
 /* Multiboot Specification version 0.6.96, the first of its name; "header" is 3.1, "information" 3.3. */
 

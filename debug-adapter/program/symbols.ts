@@ -1,4 +1,4 @@
-import { hex } from './byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import { compareAddresses, lowest, partitionPoint } from './search.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type { DebugProtocol as P } from '@vscode/debugprotocol';
 import { type ListedInstruction, listing } from '../disassembly/listing.ts';
 import { UserError } from '../errors.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex, hexBytes } from '../hexadecimal.ts';
 import type { Handlers } from './handlers.ts';
 import { type MemoryReference, resolveReference } from './memory-reference.ts';
 import type { Session } from './session.ts';
@@ -74,7 +74,7 @@ function withSources(lines: readonly ListedInstruction[], session: Session): P.D
     lastLine = position?.line ?? 0;
     return {
       address: hex(address),
-      instructionBytes: [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join(' '),
+      instructionBytes: hexBytes(bytes),
       instruction: text,
       ...(symbol === undefined ? {} : { symbol }),
       ...location,

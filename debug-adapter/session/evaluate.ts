@@ -4,7 +4,7 @@ import type { Place, Result } from '../expression/context.ts';
 import { formatResult } from '../expression/format.ts';
 import { readInteger } from '../expression/memory-value.ts';
 import { parseExpression } from '../expression/parser.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import { announceEdit } from './edits.ts';
 import { type Evaluated, evaluateText } from './evaluate-text.ts';
 import type { Handlers } from './handlers.ts';

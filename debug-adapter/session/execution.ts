@@ -1,6 +1,6 @@
 import type { DebugProtocol as P } from '@vscode/debugprotocol';
 import { UserError } from '../errors.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import type { Handlers } from './handlers.ts';
 import { markRunning } from './lifecycle.ts';
 import { runBack, stepBack } from './run/run-back.ts';

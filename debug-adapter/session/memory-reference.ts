@@ -1,7 +1,7 @@
 import type { AddressSpaceName } from '../engine-target.ts';
 import { UserError } from '../errors.ts';
 import { addressSpaces } from '../expression/syntax.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import type { Session } from './session.ts';
 
 /** An address of one of the three spaces, as a vCPU sees it. */

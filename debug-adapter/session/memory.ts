@@ -1,5 +1,5 @@
 import { UserError } from '../errors.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import { fromBase64, toBase64 } from './base64.ts';
 import { announceEdit } from './edits.ts';
 import type { Handlers } from './handlers.ts';

@@ -1,5 +1,5 @@
 import type { DebugProtocol as P } from '@vscode/debugprotocol';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import { endOf } from '../program/loaded-program.ts';
 import { fileNameOf } from '../program/source-path.ts';
 import type { Handlers } from './handlers.ts';

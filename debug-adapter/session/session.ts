@@ -1,5 +1,6 @@
 import type { CreateTarget, Vcpu } from '../engine-target.ts';
 import { UserError } from '../errors.ts';
+import { hex } from '../hexadecimal.ts';
 import type { LoadServices } from '../program/load-program.ts';
 import { BreakpointTable } from './breakpoints/breakpoint-table.ts';
 import { DataBreakpointTable } from './breakpoints/data-breakpoint-table.ts';
@@ -124,7 +125,7 @@ export class Session {
     const where =
       control === undefined || /RIP/.test(message)
         ? ''
-        : ` at RIP 0x${(control.vcpus[control.currentVcpu]?.rip ?? 0n).toString(16)}, instruction ${control.instructionCount}`;
+        : ` at RIP ${hex(control.vcpus[control.currentVcpu]?.rip ?? 0n)}, instruction ${control.instructionCount}`;
     return `Internal error${where}: ${message.replace(/^internal error /i, '')}. Please report it with the program.`;
   }
 }

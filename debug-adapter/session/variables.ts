@@ -2,7 +2,7 @@ import type { DebugProtocol as P } from '@vscode/debugprotocol';
 import type { RegisterView, Vcpu, VmcsFieldView } from '../engine-target.ts';
 import { UserError } from '../errors.ts';
 import { plainFieldName } from '../expression/names.ts';
-import { hex } from '../program/byte-reader.ts';
+import { hex } from '../hexadecimal.ts';
 import type { Container } from './containers.ts';
 import { announceEdit } from './edits.ts';
 import { evaluateText } from './evaluate-text.ts';
@@ -124,7 +124,7 @@ function registerVariable(
   const isAddress = group === 'General' && widthBits === 64;
   return {
     name,
-    value: `0x${value.toString(16).padStart(Math.ceil(widthBits / 4), '0')}${symbol}`,
+    value: hex(value, Math.ceil(widthBits / 4)) + symbol,
     type: description ?? `${widthBits} bits`,
     evaluateName: name.toLowerCase(),
     variablesReference:
@@ -180,7 +180,7 @@ function fieldVariable(
   const container = { kind: 'vmcs-field', vcpu: vcpu.index, field: name } as const;
   return {
     name,
-    value: `0x${value.toString(16).padStart(widthBits / 4, '0')}`,
+    value: hex(value, widthBits / 4),
     type: description,
     evaluateName: `vmcs.${plainFieldName(name)}`,
     variablesReference: parts.length === 0 ? 0 : session.containers.reference(container),

@@ -1,13 +1,13 @@
 /** Why a processor shuts down, in words: what came up first, and the faults that its delivery raised one by one. */
+
 import { type GuestFault, Vector } from './events.ts';
+import { hex } from './hexadecimal.ts';
 import { isIa32e, isRealMode } from './modes.ts';
 import { type CpuEvent, EventType, type Processor } from './processor.ts';
 
 const VECTOR_NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(Vector).map(([name, vector]) => [vector, vector === Vector.NMI ? name : `#${name}`]),
 );
-
-const hex = (value: number | bigint): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
 
 function faultName(vector: number, errorCode: number | undefined, linear: bigint | number | undefined): string {
   const name = VECTOR_NAMES.get(vector) ?? `vector ${vector}`;

@@ -1,4 +1,5 @@
 /** The local APIC as a debugger shows it: registers with their meaning in words. */
+import { hex } from '../cpu/hexadecimal.ts';
 import {
   APIC_REGISTER,
   DELIVERY,
@@ -14,7 +15,7 @@ import {
 } from './apic-registers.ts';
 import type { ApicRequests } from './apic-requests.ts';
 import type { ApicTimer } from './apic-timer.ts';
-import { bitNames, type DeviceView, hex, type RegisterView } from './device.ts';
+import { bitNames, type DeviceView, type RegisterView } from './device.ts';
 import type { VectorSet } from './vector-set.ts';
 
 /** `value` gives a register by its offset, without side effects. */

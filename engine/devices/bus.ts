@@ -2,7 +2,8 @@
  * The two buses through which a CPU reaches devices: I/O ports and memory-mapped I/O. A bus only finds the device and
  * cuts accesses into pieces that it takes; what nobody claims reads as all ones and swallows writes, as on a PC.
  */
-import { type AccessBytes, hex, type MmioDevice, type PortDevice } from './device.ts';
+import { hex } from '../cpu/hexadecimal.ts';
+import type { AccessBytes, MmioDevice, PortDevice } from './device.ts';
 
 export interface UnclaimedAccess {
   readonly space: 'port' | 'memory';

@@ -112,11 +112,6 @@ export function clonePlain(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, clonePlain(item)]));
 }
 
-/** 0x-prefixed hexadecimal, at least `digits` digits. */
-export function hex(value: number | bigint, digits = 1): string {
-  return `0x${value.toString(16).padStart(digits, '0')}`;
-}
-
 /** Names of the set bits of `value`, bit 0 first; bits without a name are told by number. 'none' if no bit is set. */
 export function bitNames(value: number, names: readonly (string | undefined)[]): string {
   const set: string[] = [];

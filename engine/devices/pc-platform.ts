@@ -3,6 +3,7 @@
  * What lies outside (clock, memory, outputs, reset) is injected, so the same platform serves a bare machine and the
  * user half of a hypervisor.
  */
+import { hex } from '../cpu/hexadecimal.ts';
 import { type Claim, MmioBus, PortBus, type UnclaimedHook } from './bus.ts';
 import { CmosRtc } from './cmos-rtc.ts';
 import { DebugConsole } from './debug-console.ts';
@@ -15,7 +16,6 @@ import {
   type DriverMistake,
   earlier,
   type GuestMemory,
-  hex,
   type InterruptLine,
   type PortDevice,
   type TimedDevice,

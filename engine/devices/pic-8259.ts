@@ -4,7 +4,8 @@
  *
  * IRQ 0–7 are the master's inputs, 8–15 the slave's, whose INT output is the master's IR2.
  */
-import { clonePlain, type Device, type DeviceView, hex, type InterruptLine, type PortDevice } from './device.ts';
+import { hex } from '../cpu/hexadecimal.ts';
+import { clonePlain, type Device, type DeviceView, type InterruptLine, type PortDevice } from './device.ts';
 
 type InitializationStep = 'none' | 'ICW2' | 'ICW3' | 'ICW4' | 'ready';
 

@@ -1,4 +1,5 @@
 /** Which entry of which EPT table made an access exit: the walk of a guest-physical address, in words. Peeks only. */
+import { hex } from '../cpu/hexadecimal.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { eptWalkLength } from '../mmu/walk.ts';
 
@@ -24,7 +25,6 @@ const rightNames = [
 ] as const;
 const USER_EXECUTE = 10n;
 
-const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 const bitOf = (value: bigint, bit: bigint): boolean => ((value >> bit) & 1n) === 1n;
 
 /** The entries that translate a guest-physical address, up to the first that does not lead on. */

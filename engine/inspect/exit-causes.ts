@@ -1,4 +1,5 @@
 /** Which control made the guest exit, by exit reason, from the VMCS as it is. */
+import { hex } from '../cpu/hexadecimal.ts';
 import { controlGroups, PRIMARY, SECONDARY } from '../vmx/controls.ts';
 import type { VmExitInfo } from '../vmx/exit.ts';
 import { ExitReason } from '../vmx/exit-reasons.ts';
@@ -11,7 +12,6 @@ const hasPrimary = (peek: Peek, mask: number): boolean => (Number(peek(controlGr
 const hasSecondary = (peek: Peek, mask: number): boolean =>
   hasPrimary(peek, PRIMARY['Activate secondary controls']) &&
   (Number(peek(controlGroups.secondary.field)) & mask) !== 0;
-const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 const control =
   (name: string, group = 'primary processor-based controls'): Cause =>

@@ -1,4 +1,5 @@
 /** Where the guest stands after a VM exit, and so what VMRESUME will go on with: what a handler must do about it. */
+import { hex } from '../cpu/hexadecimal.ts';
 import type { VmExitInfo } from '../vmx/exit.ts';
 import { ENTRY_FAILURE, ExitReason, type ExitReasonName, exitReason } from '../vmx/exit-reasons.ts';
 import { decodeInterruption } from '../vmx/qualification.ts';
@@ -53,7 +54,6 @@ const NMI_UNBLOCKING = 0x1000;
 const SOFTWARE_INTERRUPT = 4;
 const [VECTOR_DB, VECTOR_PF] = [1, 14];
 
-const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 const typeOf = (information: number): number => (information >>> 8) & 7;
 
 /** Bit 12 is reserved in the field that injects. */

@@ -1,4 +1,5 @@
 /** VM exits and failed VM entries in words: what the guest did, which control made it exit, what a handler must do. */
+import { hex } from '../cpu/hexadecimal.ts';
 import type { CpuState } from '../cpu/state.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { controlGroups, SECONDARY } from '../vmx/controls.ts';
@@ -29,7 +30,6 @@ export interface Explanation {
 const RAX = 0;
 const RCX = 1;
 const RDX = 2;
-const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 const exceptionNames: Readonly<Record<number, string>> = {
   0: '#DE', 1: '#DB', 2: 'NMI', 3: '#BP', 4: '#OF', 5: '#BR', 6: '#UD', 7: '#NM', 8: '#DF', 10: '#TS', 11: '#NP',

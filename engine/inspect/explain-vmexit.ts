@@ -1,5 +1,7 @@
 /** #VMEXITs in words: what the guest did, which intercept made it exit, what a handler must do before VMRUN. */
+
 import { Vector } from '../cpu/events.ts';
+import { hex } from '../cpu/hexadecimal.ts';
 import type { CpuState } from '../cpu/state.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { decodeEvent } from '../svm/event-information.ts';
@@ -15,7 +17,6 @@ import { peekVmcbField } from './vmcb.ts';
 const RCX = 1;
 const RDX = 2;
 const PORT_SHIFT = 16n;
-const hex = (value: bigint | number): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
 
 /** The guest's general-purpose registers as they were at the exit, RAX (which the VMCB has) among them. */
 type Registers = Pick<CpuState, 'gpr' | 'gpr32'>;

@@ -1,12 +1,11 @@
 /** What the MSR bitmaps of the current VMCS say about one MSR (SDM volume 3, "MSR-Bitmap Address"). */
+import { hex } from '../cpu/hexadecimal.ts';
 import type { PhysicalMemory } from '../mmu/physical-memory.ts';
 import { FIRST_HIGH_MSR, isHighMsr, type MsrAccess, msrBit } from '../vmx/bitmaps.ts';
 import { controlGroups, PRIMARY } from '../vmx/controls.ts';
 import type { VmcsFieldName } from '../vmx/fields.ts';
 import { fieldByName } from '../vmx/vmcs.ts';
 import { peekVmcsField } from './vmcs.ts';
-
-const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /**
  * Whether RDMSR or WRMSR of `msr` in non-root operation exits, and which bit says so, in one sentence.

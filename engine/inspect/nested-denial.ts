@@ -1,11 +1,11 @@
 /** Which entry of the nested page tables made an access exit, in words. Peeks only. */
+import { hex } from '../cpu/hexadecimal.ts';
 import { EptRight, PageFaultCode } from '../mmu/access.ts';
 import type { Mmu } from '../mmu/mmu.ts';
 import { type EptContext, Walk } from '../mmu/walk.ts';
 import { flagOf } from './paging-entry.ts';
 import { type EptStep, WalkRecorder } from './walk-recorder.ts';
 
-const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 const nameOf = ({ level, index }: EptStep): string => `nested ${level} ${index}`;
 
 const flags = ({ entry }: EptStep): string =>

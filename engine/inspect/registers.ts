@@ -2,6 +2,7 @@
 
 import { writeCr8 } from '../cpu/control-registers.ts';
 import { readFlags } from '../cpu/flags.ts';
+import { hex } from '../cpu/hexadecimal.ts';
 import { modeNames, refreshMode } from '../cpu/modes.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { ACCESS, CR0, CR4, EFER, RFLAGS } from '../cpu/register-bits.ts';
@@ -362,7 +363,6 @@ function segmentViews(cpu: Processor): RegisterView[] {
 
 function segmentParts({ selector, base, limit, attributes }: SegmentRegister) {
   const part = (name: string, value: string, description: string) => ({ name, value, description });
-  const hex = (value: number | bigint): string => `0x${unsigned(value).toString(16)}`;
   if (attributes & 0x1_0000) return [part('unusable', '1', 'the register holds a null selector')];
   return [
     part('index', String(selector >> 3), `entry of the ${selector & 4 ? 'LDT' : 'GDT'}`),

@@ -1,4 +1,5 @@
 /** The architectural TLB as plain data, with a mark on every entry that a fresh walk would contradict. */
+import { hex } from '../cpu/hexadecimal.ts';
 import { Access, ALL_EPT_RIGHTS, ALL_GUEST_RIGHTS, EPT_FLAGS_SHIFT, EptRight, MappingFlag } from '../mmu/access.ts';
 import { rightsOf as entryRights } from '../mmu/guest-walk.ts';
 import type { Mmu } from '../mmu/mmu.ts';
@@ -220,5 +221,3 @@ function rightsDifference(cached: TlbRights, fresh: TlbRights): { reason: string
   }
   return undefined;
 }
-
-const hex = (address: number): string => `0x${address.toString(16)}`;

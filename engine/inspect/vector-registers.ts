@@ -1,5 +1,7 @@
 /** Vector registers as the debugger shows them: XMM, or YMM where AVX is enabled, by lanes of the types they hold. */
+
 import { enabledExtensions } from '../cpu/extensions.ts';
+import { hex } from '../cpu/hexadecimal.ts';
 import type { Processor } from '../cpu/processor.ts';
 import { MXCSR } from '../cpu/register-bits.ts';
 import type { CpuState } from '../cpu/state.ts';
@@ -42,8 +44,6 @@ export const vectorAccesses = (): [string, RegisterAccess][] =>
     });
   });
 
-const hex = (value: bigint, bytes: number): string => `0x${value.toString(16).padStart(2 * bytes, '0')}`;
-
 function lanesText(number: number, bytes: number, width: number, read: (at: number) => string): string {
   return numbers(bytes / width)
     .map((n) => read(vectorAddress(number) + n * width))
@@ -59,7 +59,7 @@ function partsOf(state: CpuState, number: number, bytes: number): NonNullable<Re
   });
   const quadwords = numbers(bytes / 8).map((n) => ({
     name: `q${n}`,
-    value: hex(view.getBigUint64(vectorAddress(number) + 8 * n, true), 8),
+    value: hex(view.getBigUint64(vectorAddress(number) + 8 * n, true), 16),
     description: `bits ${64 * n + 63}:${64 * n}`,
   }));
   return [

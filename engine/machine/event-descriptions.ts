@@ -1,5 +1,7 @@
 /** Events as filters and people see them: the named values of conditions, and the explanation in words. */
+
 import { type GuestFault, Vector } from '../cpu/events.ts';
+import { hex } from '../cpu/hexadecimal.ts';
 import { modeNames } from '../cpu/modes.ts';
 import { describeMsrIntercept } from '../inspect/msr-bitmap.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
@@ -8,8 +10,6 @@ import { ExitCode, exitCode, interceptOf } from '../svm/exit-codes.ts';
 import { isIntercepted } from '../svm/svm-parts.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent, StopFilter } from './machine-api.ts';
-
-export const hex = (value: number | bigint): string => `0x${BigInt.asUintN(64, BigInt(value)).toString(16)}`;
 
 /** What every event tells. */
 export function common(host: Host): Record<string, bigint | string> {

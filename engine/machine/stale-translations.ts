@@ -2,12 +2,13 @@
  * The filter "stale translation used": holds what the TLB translates against a fresh walk. What a walk has confirmed stays in
  * the fast TLB until some paging structure is written, so most accesses go at full speed even while the filter is on.
  */
+import { hex } from '../cpu/hexadecimal.ts';
 import type { LinearAddress } from '../isa/linear-address.ts';
 import { Access, type Privilege } from '../mmu/access.ts';
 import type { EntryFormat } from '../mmu/paging-structures.ts';
 import type { TranslationAudit } from '../mmu/translation-context.ts';
 import { Outcome, Walk, type WalkTrace } from '../mmu/walk.ts';
-import { common, hex } from './event-descriptions.ts';
+import { common } from './event-descriptions.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent } from './machine-api.ts';
 import { StopBefore } from './stop-before.ts';

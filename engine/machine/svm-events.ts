@@ -1,4 +1,5 @@
 /** #VMEXITs and VMRUNs of AMD-V as events. */
+import { hex } from '../cpu/hexadecimal.ts';
 import type { CpuState } from '../cpu/state.ts';
 import { explainVmexit } from '../inspect/explain-vmexit.ts';
 import { explainNestedFault } from '../inspect/nested-denial.ts';
@@ -6,7 +7,7 @@ import { violations } from '../svm/consistency-checks.ts';
 import { ExitCode } from '../svm/exit-codes.ts';
 import type { SvmExitInfo } from '../svm/exit-info.ts';
 import type { VmrunInfo } from '../svm/svm.ts';
-import { common, hex, tripleFaultEvent } from './event-descriptions.ts';
+import { common, tripleFaultEvent } from './event-descriptions.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent, StopFilter } from './machine-api.ts';
 

@@ -1,9 +1,10 @@
 /** VM exits, VM entries and their failures as events. */
+import { hex } from '../cpu/hexadecimal.ts';
 import { explainEntryFailure, explainExit } from '../inspect/explain-exit.ts';
 import type { VmExitInfo } from '../vmx/exit.ts';
 import { ExitReason } from '../vmx/exit-reasons.ts';
 import type { VmEntryFailure, VmEntryInfo } from '../vmx/vmx.ts';
-import { common, hex, tripleFaultEvent } from './event-descriptions.ts';
+import { common, tripleFaultEvent } from './event-descriptions.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent, StopFilter } from './machine-api.ts';
 

@@ -1,12 +1,13 @@
 /** EXITINFO1 and EXITINFO2 in words, by exit code (AMD64 APM volume 2, sections of the intercepts). */
+
 import { Vector } from '../cpu/events.ts';
+import { hex } from '../cpu/hexadecimal.ts';
 import { gprNames, segmentNames } from '../cpu/state-layout.ts';
 import { ExitCode, FirstCode } from './exit-codes.ts';
 
 /** Name, value, what it means. */
 export type InformationPart = readonly [name: string, value: string | number, doc: string];
 
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
 const bit = (value: bigint, at: number): number => Number((value >> BigInt(at)) & 1n);
 const gpr = (value: bigint): InformationPart => ['GPR', gprNames[Number(value & 15n)] ?? '', 'The register of MOV.'];
 

@@ -1,4 +1,5 @@
 /** The levels of virtualization as the CPU mode view shows them. */
+import { hex } from '../cpu/hexadecimal.ts';
 import { usesEpt } from './kernel/nested/nested-entry.ts';
 import { NO_VMCS } from './kernel/nested/nested-state.ts';
 import type { VirtualCpu } from './kernel/virtual-cpu.ts';
@@ -10,8 +11,6 @@ export interface VirtualizationLevel {
   readonly isRunning: boolean;
   readonly description: string;
 }
-
-const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /** Outermost first; of a virtual processor that is loaded. */
 export function levelsOf(vcpu: VirtualCpu): VirtualizationLevel[] {

@@ -1,4 +1,5 @@
 /** Exit qualifications as named parts (SDM volume 3, "Basic VM-Exit Information" and the tables of that section). */
+import { hex } from '../cpu/hexadecimal.ts';
 import { ExitReason } from './exit-reasons.ts';
 import { registerName } from './instruction-information.ts';
 
@@ -13,7 +14,6 @@ const part = (name: string, value: string | number | boolean, description: strin
   value: typeof value === 'boolean' ? (value ? '1' : '0') : String(value),
   description,
 });
-const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 /** Access types of a control-register access. */
 export const CrAccess = { movTo: 0, movFrom: 1, clts: 2, lmsw: 3 } as const;

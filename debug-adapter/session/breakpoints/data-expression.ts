@@ -1,7 +1,7 @@
 import { vmcbFields, vmcsFields } from '../../engine-target.ts';
 import { UserError } from '../../errors.ts';
 import { plainFieldName } from '../../expression/names.ts';
-import { hex } from '../../program/byte-reader.ts';
+import { hex } from '../../hexadecimal.ts';
 import { type Evaluated, evaluateText } from '../evaluate-text.ts';
 import type { Session } from '../session.ts';
 import { type DataTarget, structureOf } from './data-target.ts';

@@ -1,6 +1,6 @@
 import type { AddressSpaceName, WatchTarget } from '../../engine-target.ts';
 import { UserError } from '../../errors.ts';
-import { hex } from '../../program/byte-reader.ts';
+import { hex } from '../../hexadecimal.ts';
 import type { Session } from '../session.ts';
 import { hostPhysicalRanges } from './host-physical.ts';
 

@@ -1,7 +1,7 @@
 import type { DebugProtocol as P } from '@vscode/debugprotocol';
 import { closest } from '../../closest.ts';
 import { isUserError } from '../../errors.ts';
-import { hex } from '../../program/byte-reader.ts';
+import { hex } from '../../hexadecimal.ts';
 import { evaluateText } from '../evaluate-text.ts';
 import type { Handlers } from '../handlers.ts';
 import { formatReference, resolveReference } from '../memory-reference.ts';

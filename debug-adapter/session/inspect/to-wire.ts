@@ -1,3 +1,4 @@
+import { hex } from '../../hexadecimal.ts';
 import type { Wire } from '../../protocol/wire.ts';
 
 /** Plain data of the engine as it travels in a message. */
@@ -7,7 +8,7 @@ export function toWire<T>(value: T): Wire<T> {
 
 function convert(value: unknown): unknown {
   if (typeof value === 'bigint') {
-    return value < 0n ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
+    return hex(value);
   }
   if (Array.isArray(value)) {
     return value.map(convert);

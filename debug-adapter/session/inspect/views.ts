@@ -1,5 +1,5 @@
 import type { PagingTable, Vcpu } from '../../engine-target.ts';
-import { hex } from '../../program/byte-reader.ts';
+import { hex } from '../../hexadecimal.ts';
 import { evaluateText } from '../evaluate-text.ts';
 import type { Handlers } from '../handlers.ts';
 import { formatReference } from '../memory-reference.ts';

@@ -3,7 +3,7 @@
 import type { Vcpu, VmcsView } from '../../engine-target.ts';
 import { UserError } from '../../errors.ts';
 import { findVmcsField } from '../../expression/names.ts';
-import { hex } from '../../program/byte-reader.ts';
+import { hex } from '../../hexadecimal.ts';
 import type { VmcsDifference } from '../../protocol/requests.ts';
 import { announceEdit } from '../edits.ts';
 import { evaluateText } from '../evaluate-text.ts';

@@ -1,5 +1,5 @@
 import type { Stop } from '../../engine-target.ts';
-import { hex } from '../../program/byte-reader.ts';
+import { hex } from '../../hexadecimal.ts';
 import type { SymbolTable } from '../../program/symbols.ts';
 import type { BreakpointKind } from '../breakpoints/breakpoint-table.ts';
 import type { DataHit } from '../breakpoints/data-breakpoint-table.ts';

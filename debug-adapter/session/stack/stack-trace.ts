@@ -1,6 +1,6 @@
 import type { DebugProtocol as P } from '@vscode/debugprotocol';
 import type { Vcpu } from '../../engine-target.ts';
-import { hex } from '../../program/byte-reader.ts';
+import { hex } from '../../hexadecimal.ts';
 import type { Handlers } from '../handlers.ts';
 import { formatReference } from '../memory-reference.ts';
 import type { Session } from '../session.ts';

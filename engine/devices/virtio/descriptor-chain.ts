@@ -2,7 +2,8 @@
  * Descriptor chains of a split virtqueue: parsing one out of hostile memory, and reading and writing what it describes.
  * Source: Virtio 1.2, 2.7.5 "The Virtqueue Descriptor Table", 2.7.5.3 "Indirect Descriptors".
  */
-import { bitNames, hex } from '../device.ts';
+import { hex } from '../../cpu/hexadecimal.ts';
+import { bitNames } from '../device.ts';
 import { VirtioViolation } from './violation.ts';
 
 export const DESCRIPTOR_BYTES = 16;

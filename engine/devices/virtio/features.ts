@@ -1,5 +1,5 @@
 /** Device-independent feature bits. Source: Virtio 1.2, chapter 6 "Reserved Feature Bits". */
-import { hex } from '../device.ts';
+import { hex } from '../../cpu/hexadecimal.ts';
 
 export interface FeatureBit {
   readonly bit: number;

@@ -2,7 +2,8 @@
  * What driver and device agree on before the device works: the device status and the features. Source: Virtio 1.2, 2.1
  * "Device Status Field", 2.2 "Feature Bits", 3.1 "Device Initialization".
  */
-import { bitNames, clonePlain, hex } from '../device.ts';
+import { hex } from '../../cpu/hexadecimal.ts';
+import { bitNames, clonePlain } from '../device.ts';
 import { type FeatureWords, hasFeature, VIRTIO_F_VERSION_1 } from './features.ts';
 import { STATUS, STATUS_NAMES } from './mmio-registers.ts';
 

@@ -3,6 +3,7 @@
  *
  * A write that the specification forbids in the present state has no effect and is told through `onDriverMistake`.
  */
+import { hex } from '../../cpu/hexadecimal.ts';
 import {
   bitNames,
   type Clock,
@@ -11,7 +12,6 @@ import {
   type DeviceView,
   type DriverMistake,
   type GuestMemory,
-  hex,
   type InterruptLine,
   type MmioDevice,
   type TimedDevice,

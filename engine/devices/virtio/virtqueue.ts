@@ -3,7 +3,8 @@
  *
  * Everything in the rings is the driver's word and is checked when it is used; a broken rule throws `VirtioViolation`.
  */
-import { clonePlain, type GuestMemory, hex } from '../device.ts';
+import { hex } from '../../cpu/hexadecimal.ts';
+import { clonePlain, type GuestMemory } from '../device.ts';
 import {
   type ChainContext,
   type ChainMemory,

@@ -1,6 +1,7 @@
 /** Who accesses watched data: the instruction, walk, exit, entry or event under way. */
 
 import { type GuestFault, VmExit } from '../../cpu/events.ts';
+import { hex } from '../../cpu/hexadecimal.ts';
 import { linearOfRip } from '../../cpu/modes.ts';
 import { linearAt } from '../../exec/block.ts';
 import { peekVmcsField } from '../../inspect/vmcs.ts';
@@ -8,7 +9,7 @@ import { exitCodeName } from '../../svm/exit-codes.ts';
 import { svmExitInfo } from '../../svm/exit-info.ts';
 import { exitReason } from '../../vmx/exit-reasons.ts';
 import { fieldByName } from '../../vmx/vmcs.ts';
-import { exceptionName, hex } from '../event-descriptions.ts';
+import { exceptionName } from '../event-descriptions.ts';
 import type { Host } from '../host.ts';
 
 export interface Cause {

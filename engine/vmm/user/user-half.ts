@@ -1,4 +1,5 @@
 /** The user half: the device models, reached when the kernel half cannot finish an exit by itself. */
+import { hex } from '../../cpu/hexadecimal.ts';
 import type { PcPlatform } from '../../devices/index.ts';
 import type { Stage } from '../stages.ts';
 
@@ -12,8 +13,6 @@ export interface DeviceAccess {
   readonly sizeBytes: number;
   readonly direction: 'read' | 'write';
 }
-
-const hex = (value: number): string => `0x${value.toString(16)}`;
 
 export class UserHalf {
   readonly #platform: PcPlatform;

@@ -2,6 +2,7 @@
  * EPT violations: memory that the guest touches for the first time gets a page; anything else is an access to a device,
  * whose instruction is carried out for the guest.
  */
+import { hex } from '../../../cpu/hexadecimal.ts';
 import { EptViolationBit } from '../../../mmu/access.ts';
 import { type Handling, kernelStage, type Stage } from '../../stages.ts';
 import { emulateInstruction } from '../emulator.ts';
@@ -19,7 +20,6 @@ const TO_USER: Stage = kernelStage(
   'KVM_EXIT_MMIO',
   'The access goes to the user half: KVM_RUN returns there with the guest-physical address, the length and the data.',
 );
-const hex = (value: number): string => `0x${value.toString(16)}`;
 
 export function* handleEptViolation(vcpu: VirtualCpu): Handling {
   const { guest, memory, ept } = vcpu.parts;
