@@ -22,7 +22,8 @@ import {
   sizeOf,
 } from './loaded-program.ts';
 import { findMultibootHeader, type MultibootHeader, multibootImage } from './multiboot.ts';
-import { extensionOf, fileNameOf } from './source-path.ts';
+import { detectKind } from './program-format.ts';
+import { fileNameOf } from './source-path.ts';
 import type { AddressRange, ProgramSymbol } from './symbols.ts';
 
 /** What our assembler makes of a source. Symbols and rows have linear addresses, segments guest-physical ones. */
@@ -94,9 +95,6 @@ const SPECIAL_ATTRIBUTES: Readonly<Record<SpecialPart, { readonly name: string; 
 
 const BOOT_SECTOR_ADDRESS = 0x7c00;
 const HIGH_ADDRESS = 0x100000;
-const SHORTEST_TEXT_BYTES = 16;
-const ASSEMBLY_EXTENSIONS = ['.asm', '.nasm'];
-const SOURCE_EXTENSIONS = ['.c', '.cc', '.cpp', '.h', '.rs', '.zig', '.s', '.inc'];
 
 /**
  * Reads a program of any supported format.
@@ -146,64 +144,6 @@ async function loadParts(bytes: Uint8Array, request: LoadProgramRequest, service
       return loadElf(parseElf(bytes), request, services.files);
     case 'multiboot':
       return loadMultiboot(bytes, request, services.files);
-  }
-}
-
-function detectKind(bytes: Uint8Array, request: LoadProgramRequest): ProgramKind {
-  const extension = extensionOf(request.program);
-  if (ASSEMBLY_EXTENSIONS.includes(extension)) {
-    return 'assembly';
-  }
-  if (isElf(bytes)) {
-    return request.entryMode !== undefined || findMultibootHeader(bytes) === undefined ? 'elf' : 'multiboot';
-  }
-  if (SOURCE_EXTENSIONS.includes(extension)) {
-    throw new UserError('The program is a source file', {
-      expected: 'NASM source (.asm), a flat binary or an ELF executable',
-      found: extension,
-      whatToDo: 'build it in a preLaunchTask and set "program" to what that makes',
-    });
-  }
-  if (request.loadAddress !== undefined || request.entryMode !== undefined) {
-    return 'flat';
-  }
-  refuseForeignFormats(bytes);
-  return findMultibootHeader(bytes)?.addresses === undefined ? 'flat' : 'multiboot';
-}
-
-/** Formats that would run as a flat binary for a moment and then fail in a way that helps nobody. */
-function refuseForeignFormats(bytes: Uint8Array): void {
-  const textAt = (offset: number, text: string) =>
-    [...text].every((character, index) => bytes[offset + index] === character.charCodeAt(0));
-  const foreign = textAt(0x202, 'HdrS')
-    ? 'a Linux bzImage'
-    : textAt(0, 'MZ')
-      ? 'a PE or DOS executable'
-      : textAt(0, '\xcf\xfa\xed\xfe')
-        ? 'a Mach-O executable'
-        : isText(bytes)
-          ? 'a text'
-          : undefined;
-  if (foreign !== undefined) {
-    throw new UserError('The format of the program is not supported', {
-      expected: 'NASM source (.asm), a flat binary, a Multiboot kernel or an ELF executable',
-      found: foreign,
-      whatToDo: 'if it is a flat binary all the same, set "loadAddress" or "entryMode"',
-    });
-  }
-}
-
-/** Code of more than a few bytes has some that no text has. */
-function isText(bytes: Uint8Array): boolean {
-  const isControl = (byte: number) => byte < 0x20 && ![0x09, 0x0a, 0x0c, 0x0d].includes(byte);
-  if (bytes.length < SHORTEST_TEXT_BYTES || bytes.some(isControl)) {
-    return false;
-  }
-  try {
-    new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return true;
-  } catch {
-    return false;
   }
 }
 
