@@ -12,38 +12,38 @@ const TEXT_COLUMN = 40;
 
 /** Steps a machine and prints a line for each instruction: where, what, and the registers that it changed. */
 export class Tracer {
-  private readonly control: MachineControl;
-  private readonly program: LoadedProgram;
-  private readonly report: (line: string) => void;
-  private readonly disassembler = new Disassembler();
+  readonly #control: MachineControl;
+  readonly #program: LoadedProgram;
+  readonly #report: (line: string) => void;
+  readonly #disassembler = new Disassembler();
 
   constructor(control: MachineControl, program: LoadedProgram, report: (line: string) => void) {
-    this.control = control;
-    this.program = program;
-    this.report = report;
+    this.#control = control;
+    this.#program = program;
+    this.#report = report;
   }
 
   /** One instruction, or one stage of the hypervisor's handler, of the vCPU whose turn it is. */
   step(): Stop {
-    const { currentVcpu } = this.control;
-    const vcpu = this.control.vcpus[currentVcpu];
+    const { currentVcpu } = this.#control;
+    const vcpu = this.#control.vcpus[currentVcpu];
     if (vcpu === undefined) {
       throw new Error(`no vCPU ${currentVcpu}`);
     }
     const [stage] = vcpu.handlerFrames();
-    const what = stage === undefined ? this.describe(vcpu) : `${' '.repeat(18)}[hypervisor] ${stage.name}`;
+    const what = stage === undefined ? this.#describe(vcpu) : `${' '.repeat(18)}[hypervisor] ${stage.name}`;
     const before = REGISTERS.map((name) => vcpu.readRegister(name));
-    const stop = this.control.step(currentVcpu);
-    const prefix = this.control.vcpus.length > 1 ? `${currentVcpu}: ` : '';
-    this.report(`${prefix}${what.padEnd(18 + TEXT_COLUMN)}${changes(before, vcpu)}`.trimEnd());
+    const stop = this.#control.step(currentVcpu);
+    const prefix = this.#control.vcpus.length > 1 ? `${currentVcpu}: ` : '';
+    this.#report(`${prefix}${what.padEnd(18 + TEXT_COLUMN)}${changes(before, vcpu)}`.trimEnd());
     return stop;
   }
 
-  private describe(vcpu: Vcpu): string {
+  #describe(vcpu: Vcpu): string {
     const address = vcpu.instructionAddress;
     const bytes = vcpu.peek('linear', address, MAXIMUM_INSTRUCTION_BYTES);
-    const name = (target: bigint) => this.program.symbols.describe(target);
-    const text = this.disassembler.decode(bytes, vcpu.mode().codeSize, address, name)?.text ?? '(not mapped)';
+    const name = (target: bigint) => this.#program.symbols.describe(target);
+    const text = this.#disassembler.decode(bytes, vcpu.mode().codeSize, address, name)?.text ?? '(not mapped)';
     const symbol = name(address);
     return `${hex(address).padEnd(18)}${text}${symbol === undefined ? '' : ` <${symbol}>`}`;
   }

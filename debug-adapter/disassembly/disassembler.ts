@@ -36,16 +36,16 @@ export const MAXIMUM_INSTRUCTION_BYTES = 15;
 
 /** Decodes and prints single instructions. Holds WebAssembly objects: dispose of it. */
 export class Disassembler {
-  private readonly formatter = new Formatter(FormatterSyntax.Nasm);
+  readonly #formatter = new Formatter(FormatterSyntax.Nasm);
 
   constructor() {
-    this.formatter.hexPrefix = '0x';
-    this.formatter.hexSuffix = '';
-    this.formatter.uppercaseHex = false;
-    this.formatter.spaceAfterOperandSeparator = true;
-    this.formatter.smallHexNumbersInDecimal = true;
-    this.formatter.addLeadingZeroToHexNumbers = false;
-    this.formatter.ripRelativeAddresses = false;
+    this.#formatter.hexPrefix = '0x';
+    this.#formatter.hexSuffix = '';
+    this.#formatter.uppercaseHex = false;
+    this.#formatter.spaceAfterOperandSeparator = true;
+    this.#formatter.smallHexNumbersInDecimal = true;
+    this.#formatter.addLeadingZeroToHexNumbers = false;
+    this.#formatter.ripRelativeAddresses = false;
   }
 
   /**
@@ -61,7 +61,7 @@ export class Disassembler {
     decoder.ip = address;
     const instruction = decoder.decode();
     try {
-      return this.describe(instruction, address, bytes, name);
+      return this.#describe(instruction, address, bytes, name);
     } finally {
       instruction.free();
       decoder.free();
@@ -69,10 +69,10 @@ export class Disassembler {
   }
 
   dispose(): void {
-    this.formatter.free();
+    this.#formatter.free();
   }
 
-  private describe(
+  #describe(
     instruction: Instruction,
     address: bigint,
     bytes: Uint8Array,
@@ -81,7 +81,7 @@ export class Disassembler {
     if (instruction.isInvalid) {
       return { ...NOT_AN_INSTRUCTION, address, text: `db ${hex(bytes[0] ?? 0, 2)}` };
     }
-    const text = this.formatter.format(instruction);
+    const text = this.#formatter.format(instruction);
     return {
       address,
       lengthBytes: instruction.length,

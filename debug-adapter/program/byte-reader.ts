@@ -12,14 +12,16 @@ const LEB128_MAX_BYTES = 10;
  */
 export class ByteReader {
   offset = 0;
-  private readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly #name: string;
+  readonly #base: number;
+  readonly #view: DataView;
 
-  constructor(
-    readonly bytes: Uint8Array,
-    private readonly name: string,
-    private readonly base = 0,
-  ) {
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  constructor(bytes: Uint8Array, name: string, base = 0) {
+    this.bytes = bytes;
+    this.#name = name;
+    this.#base = base;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   get length(): number {
@@ -44,23 +46,23 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.view.getUint8(this.take(1));
+    return this.#view.getUint8(this.take(1));
   }
 
   i8(): number {
-    return this.view.getInt8(this.take(1));
+    return this.#view.getInt8(this.take(1));
   }
 
   u16(): number {
-    return this.view.getUint16(this.take(2), true);
+    return this.#view.getUint16(this.take(2), true);
   }
 
   u32(): number {
-    return this.view.getUint32(this.take(4), true);
+    return this.#view.getUint32(this.take(4), true);
   }
 
   u64(): bigint {
-    return this.view.getBigUint64(this.take(8), true);
+    return this.#view.getBigUint64(this.take(8), true);
   }
 
   /** A 64-bit offset or size as a number; a user error if it is larger than any file. */
@@ -74,11 +76,11 @@ export class ByteReader {
   }
 
   uleb128(): bigint {
-    return this.leb128().value;
+    return this.#leb128().value;
   }
 
   sleb128(): bigint {
-    const { value, bits } = this.leb128();
+    const { value, bits } = this.#leb128();
     return BigInt.asIntN(64, BigInt.asIntN(bits, value));
   }
 
@@ -124,10 +126,10 @@ export class ByteReader {
   }
 
   error(summary: string, expected: string, found: string, at = this.offset): UserError {
-    return new UserError(summary, { expected, found, where: `${this.name}, offset ${hex(this.base + at)}` });
+    return new UserError(summary, { expected, found, where: `${this.#name}, offset ${hex(this.#base + at)}` });
   }
 
-  private leb128(): { value: bigint; bits: number } {
+  #leb128(): { value: bigint; bits: number } {
     const at = this.offset;
     let value = 0n;
     for (let index = 0; index < LEB128_MAX_BYTES; index += 1) {

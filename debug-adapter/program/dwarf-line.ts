@@ -101,77 +101,78 @@ function runLineProgram(reader: ByteReader, header: LineProgramHeader, rows: Lin
 
 /** The state machine of DWARF 5, section 6.2.2 "State-Machine Registers". */
 class LineMachine {
-  private address = 0n;
-  private operation = 0;
-  private file = 1;
-  private line = 1;
-  private column = 0;
-  private isStatement: boolean;
-  private inSequence = false;
+  readonly #header: LineProgramHeader;
+  readonly #rows: LineRow[];
+  #address = 0n;
+  #operation = 0;
+  #file = 1;
+  #line = 1;
+  #column = 0;
+  #isStatement: boolean;
+  #inSequence = false;
 
-  constructor(
-    private readonly header: LineProgramHeader,
-    private readonly rows: LineRow[],
-  ) {
-    this.isStatement = header.defaultIsStatement;
+  constructor(header: LineProgramHeader, rows: LineRow[]) {
+    this.#header = header;
+    this.#rows = rows;
+    this.#isStatement = header.defaultIsStatement;
   }
 
   step(reader: ByteReader): void {
     const opcode = reader.u8();
-    if (opcode >= this.header.opcodeBase) {
-      const adjusted = opcode - this.header.opcodeBase;
-      this.advance(Math.floor(adjusted / this.header.lineRange));
-      this.line += this.header.lineBase + (adjusted % this.header.lineRange);
-      this.emit(false);
+    if (opcode >= this.#header.opcodeBase) {
+      const adjusted = opcode - this.#header.opcodeBase;
+      this.#advance(Math.floor(adjusted / this.#header.lineRange));
+      this.#line += this.#header.lineBase + (adjusted % this.#header.lineRange);
+      this.#emit(false);
     } else if (opcode === 0) {
-      this.extended(reader);
+      this.#extended(reader);
     } else {
-      this.standard(opcode, reader);
+      this.#standard(opcode, reader);
     }
   }
 
   /** Ends a sequence that a malformed program left open, so that its rows do not run into the next one. */
   closeSequence(): void {
-    if (this.inSequence) {
-      this.emit(true);
+    if (this.#inSequence) {
+      this.#emit(true);
     }
   }
 
-  private standard(opcode: number, reader: ByteReader): void {
+  #standard(opcode: number, reader: ByteReader): void {
     switch (opcode) {
       case DW_LNS_COPY:
-        this.emit(false);
+        this.#emit(false);
         return;
       case DW_LNS_ADVANCE_PC:
-        this.advance(reader.count());
+        this.#advance(reader.count());
         return;
       case DW_LNS_ADVANCE_LINE:
-        this.line = Number(BigInt.asIntN(32, BigInt(this.line) + reader.sleb128()));
+        this.#line = Number(BigInt.asIntN(32, BigInt(this.#line) + reader.sleb128()));
         return;
       case DW_LNS_SET_FILE:
-        this.file = reader.count();
+        this.#file = reader.count();
         return;
       case DW_LNS_SET_COLUMN:
-        this.column = reader.count();
+        this.#column = reader.count();
         return;
       case DW_LNS_NEGATE_STMT:
-        this.isStatement = !this.isStatement;
+        this.#isStatement = !this.#isStatement;
         return;
       case DW_LNS_CONST_ADD_PC:
-        this.advance(Math.floor((255 - this.header.opcodeBase) / this.header.lineRange));
+        this.#advance(Math.floor((255 - this.#header.opcodeBase) / this.#header.lineRange));
         return;
       case DW_LNS_FIXED_ADVANCE_PC:
-        this.move(BigInt(reader.u16()));
-        this.operation = 0;
+        this.#move(BigInt(reader.u16()));
+        this.#operation = 0;
         return;
       default: // The registers of the others are not kept: only their operands are passed over.
-        for (let operand = this.header.standardOpcodeLengths[opcode - 1] ?? 0; operand > 0; operand -= 1) {
+        for (let operand = this.#header.standardOpcodeLengths[opcode - 1] ?? 0; operand > 0; operand -= 1) {
           reader.uleb128();
         }
     }
   }
 
-  private extended(reader: ByteReader): void {
+  #extended(reader: ByteReader): void {
     const lengthBytes = reader.count();
     if (lengthBytes === 0) {
       return;
@@ -179,49 +180,49 @@ class LineMachine {
     const end = reader.offset + lengthBytes;
     const opcode = reader.u8();
     if (opcode === DW_LNE_END_SEQUENCE) {
-      this.emit(true);
-      this.reset();
+      this.#emit(true);
+      this.#reset();
     } else if (opcode === DW_LNE_SET_ADDRESS) {
-      this.address = readAddress(reader, lengthBytes - 1);
-      this.operation = 0;
+      this.#address = readAddress(reader, lengthBytes - 1);
+      this.#operation = 0;
     } else if (opcode === DW_LNE_DEFINE_FILE) {
       const name = decodeText(reader.zeroTerminated());
-      this.header.files.push(readFileEntry(reader, name, this.header.directories));
+      this.#header.files.push(readFileEntry(reader, name, this.#header.directories));
     }
     reader.seek(end);
   }
 
   /** An operation advance: section 6.2.5.1 "Special Opcodes". */
-  private advance(operations: number): void {
-    const { minimumInstructionLength, maximumOperationsPerInstruction } = this.header;
-    const total = this.operation + operations;
-    this.move(BigInt(minimumInstructionLength * Math.floor(total / maximumOperationsPerInstruction)));
-    this.operation = total % maximumOperationsPerInstruction;
+  #advance(operations: number): void {
+    const { minimumInstructionLength, maximumOperationsPerInstruction } = this.#header;
+    const total = this.#operation + operations;
+    this.#move(BigInt(minimumInstructionLength * Math.floor(total / maximumOperationsPerInstruction)));
+    this.#operation = total % maximumOperationsPerInstruction;
   }
 
-  private move(bytes: bigint): void {
-    this.address = BigInt.asUintN(64, this.address + bytes);
+  #move(bytes: bigint): void {
+    this.#address = BigInt.asUintN(64, this.#address + bytes);
   }
 
-  private emit(endSequence: boolean): void {
-    this.rows.push({
-      address: this.address,
-      path: this.header.files[this.file] ?? '',
-      line: this.line,
-      column: this.column,
-      isStatement: this.isStatement,
+  #emit(endSequence: boolean): void {
+    this.#rows.push({
+      address: this.#address,
+      path: this.#header.files[this.#file] ?? '',
+      line: this.#line,
+      column: this.#column,
+      isStatement: this.#isStatement,
       endSequence,
     });
-    this.inSequence = !endSequence;
+    this.#inSequence = !endSequence;
   }
 
-  private reset(): void {
-    this.address = 0n;
-    this.operation = 0;
-    this.file = 1;
-    this.line = 1;
-    this.column = 0;
-    this.isStatement = this.header.defaultIsStatement;
+  #reset(): void {
+    this.#address = 0n;
+    this.#operation = 0;
+    this.#file = 1;
+    this.#line = 1;
+    this.#column = 0;
+    this.#isStatement = this.#header.defaultIsStatement;
   }
 }
 

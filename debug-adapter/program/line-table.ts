@@ -68,57 +68,57 @@ interface Source {
 /** The addresses of source lines and the lines of addresses, of a whole program. */
 export class LineTable {
   /** By address, without overlap. */
-  private readonly spans: readonly Span[];
+  readonly #spans: readonly Span[];
   /** For each span the index of the first span of its run: adjacent spans of one line. */
-  private readonly runStarts: Uint32Array;
-  private readonly table: readonly Source[];
-  private readonly sourceByKey = new Map<string, Source>();
-  private readonly functionStart: (address: bigint) => bigint | undefined;
+  readonly #runStarts: Uint32Array;
+  readonly #table: readonly Source[];
+  readonly #sourceByKey = new Map<string, Source>();
+  readonly #functionStart: (address: bigint) => bigint | undefined;
 
   /** @param rows sequences in any order, each in ascending order and ended by a row of `endSequence` */
   constructor(rows: Iterable<LineRow>, options: LineTableOptions = {}) {
     const sources = new SourceIndex();
-    this.spans = readSpans(rows, sources, options.isLoaded ?? (() => true));
-    this.runStarts = findRuns(this.spans);
-    this.table = sources.paths.map((path) => ({ path, locations: [] }));
-    this.functionStart = options.functionStart ?? (() => undefined);
-    for (const source of this.table) {
-      this.sourceByKey.set(pathKey(source.path), source);
+    this.#spans = readSpans(rows, sources, options.isLoaded ?? (() => true));
+    this.#runStarts = findRuns(this.#spans);
+    this.#table = sources.paths.map((path) => ({ path, locations: [] }));
+    this.#functionStart = options.functionStart ?? (() => undefined);
+    for (const source of this.#table) {
+      this.#sourceByKey.set(pathKey(source.path), source);
     }
-    this.collectLocations();
+    this.#collectLocations();
   }
 
   /** The paths of all sources that have code, in the order of their first row. */
   get sources(): string[] {
-    return this.table.filter((source) => source.locations.length > 0).map((source) => source.path);
+    return this.#table.filter((source) => source.locations.length > 0).map((source) => source.path);
   }
 
   /** The line that the instruction at an address belongs to. */
   at(address: bigint): SourcePosition | undefined {
-    const span = this.spans[this.indexAt(address)];
-    const path = span === undefined ? undefined : this.table[span.source]?.path;
+    const span = this.#spans[this.#indexAt(address)];
+    const path = span === undefined ? undefined : this.#table[span.source]?.path;
     return span === undefined || path === undefined ? undefined : { path, line: span.line, column: span.column };
   }
 
   /** The gapless code around an address that belongs to the same line: a step by line leaves it. */
   rangeAt(address: bigint): LineRange | undefined {
-    const index = this.indexAt(address);
+    const index = this.#indexAt(address);
     const position = this.at(address);
-    const first = this.runStarts[index];
-    const start = first === undefined ? undefined : this.spans[first]?.start;
+    const first = this.#runStarts[index];
+    const start = first === undefined ? undefined : this.#spans[first]?.start;
     if (position === undefined || first === undefined || start === undefined) {
       return undefined;
     }
-    const next = first + partitionPoint(this.spans.length - first, (i) => (this.runStarts[first + i] ?? 0) <= first);
-    return { ...position, start, end: this.spans[next - 1]?.end ?? start };
+    const next = first + partitionPoint(this.#spans.length - first, (i) => (this.#runStarts[first + i] ?? 0) <= first);
+    return { ...position, start, end: this.#spans[next - 1]?.end ?? start };
   }
 
   /** The lines of an address range in ascending order, each with its part of the range: for a disassembly. */
   *within(start: bigint, end: bigint): Generator<LineRange> {
-    const first = partitionPoint(this.spans.length, (index) => (this.spans[index]?.end ?? 0n) <= start);
-    for (let index = first; index < this.spans.length; index += 1) {
-      const span = this.spans[index];
-      const path = span === undefined ? undefined : this.table[span.source]?.path;
+    const first = partitionPoint(this.#spans.length, (index) => (this.#spans[index]?.end ?? 0n) <= start);
+    for (let index = first; index < this.#spans.length; index += 1) {
+      const span = this.#spans[index];
+      const path = span === undefined ? undefined : this.#table[span.source]?.path;
       if (span === undefined || path === undefined || span.start >= end) {
         return;
       }
@@ -140,7 +140,7 @@ export class LineTable {
    * of one copy have not: of `for (a; b; c)` only `a`, known by its column.
    */
   addressesOf(path: string, line: number, column?: number): LineAddresses | undefined {
-    const locations = this.locationsFrom(path, line);
+    const locations = this.#locationsFrom(path, line);
     const first = locations[0];
     if (first === undefined) {
       return undefined;
@@ -150,13 +150,13 @@ export class LineTable {
       partitionPoint(locations.length, (i) => locations[i]?.line === first.line),
     );
     const ofColumn = column === undefined || first.line !== line ? [] : ofLine.filter((at) => at.column === column);
-    const chosen = ofColumn.length > 0 ? ofColumn : this.copiesOf(ofLine);
+    const chosen = ofColumn.length > 0 ? ofColumn : this.#copiesOf(ofLine);
     return { line: first.line, column: chosen[0]?.column ?? 0, addresses: chosen.map((at) => at.address) };
   }
 
   /** Where breakpoints can be set in the lines from `startLine` to `endLine`, both included; one for each column. */
   breakpointLocations(path: string, startLine: number, endLine = startLine): BreakpointLocation[] {
-    const locations = this.locationsFrom(path, startLine);
+    const locations = this.#locationsFrom(path, startLine);
     const seen = new Set<string>();
     return locations
       .slice(
@@ -167,16 +167,16 @@ export class LineTable {
       .sort((a, b) => a.line - b.line || a.column - b.column);
   }
 
-  private locationsFrom(path: string, line: number): BreakpointLocation[] {
-    const locations = this.sourceByKey.get(pathKey(path))?.locations ?? [];
+  #locationsFrom(path: string, line: number): BreakpointLocation[] {
+    const locations = this.#sourceByKey.get(pathKey(path))?.locations ?? [];
     return locations.slice(partitionPoint(locations.length, (index) => (locations[index]?.line ?? 0) < line));
   }
 
   /** In each function: the lowest address, and all others that begin at the same column. */
-  private copiesOf(locations: readonly BreakpointLocation[]): BreakpointLocation[] {
+  #copiesOf(locations: readonly BreakpointLocation[]): BreakpointLocation[] {
     const firstColumns = new Map<bigint | undefined, number>();
     return locations.filter(({ address, column }) => {
-      const start = this.functionStart(address);
+      const start = this.#functionStart(address);
       const first = firstColumns.get(start);
       if (first === undefined) {
         firstColumns.set(start, column);
@@ -185,24 +185,24 @@ export class LineTable {
     });
   }
 
-  private indexAt(address: bigint): number {
-    const index = partitionPoint(this.spans.length, (i) => (this.spans[i]?.start ?? 0n) <= address) - 1;
-    const span = this.spans[index];
+  #indexAt(address: bigint): number {
+    const index = partitionPoint(this.#spans.length, (i) => (this.#spans[i]?.start ?? 0n) <= address) - 1;
+    const span = this.#spans[index];
     return span !== undefined && address < span.end ? index : -1;
   }
 
   /** Every statement that begins a run, or a column of it, is a location. */
-  private collectLocations(): void {
+  #collectLocations(): void {
     let isFirst = true;
-    this.spans.forEach((span, index) => {
-      isFirst = this.runStarts[index] === index || isFirst;
-      const sameColumn = !isFirst && this.spans[index - 1]?.column === span.column;
+    this.#spans.forEach((span, index) => {
+      isFirst = this.#runStarts[index] === index || isFirst;
+      const sameColumn = !isFirst && this.#spans[index - 1]?.column === span.column;
       if (span.isStatement && !sameColumn) {
-        this.table[span.source]?.locations.push({ line: span.line, column: span.column, address: span.start });
+        this.#table[span.source]?.locations.push({ line: span.line, column: span.column, address: span.start });
         isFirst = false;
       }
     });
-    for (const { locations } of this.table) {
+    for (const { locations } of this.#table) {
       locations.sort((a, b) => a.line - b.line || compareAddresses(a.address, b.address));
     }
   }
@@ -211,18 +211,18 @@ export class LineTable {
 /** Gives each path a number, two spellings of one path the same. */
 class SourceIndex {
   readonly paths: string[] = [];
-  private readonly byPath = new Map<string, number>();
-  private readonly byKey = new Map<string, number>();
+  readonly #byPath = new Map<string, number>();
+  readonly #byKey = new Map<string, number>();
 
   of(path: string): number {
-    return this.byPath.get(path) ?? this.add(path);
+    return this.#byPath.get(path) ?? this.#add(path);
   }
 
-  private add(path: string): number {
+  #add(path: string): number {
     const key = pathKey(path);
-    const index = this.byKey.get(key) ?? this.paths.push(path) - 1;
-    this.byKey.set(key, index);
-    this.byPath.set(path, index);
+    const index = this.#byKey.get(key) ?? this.paths.push(path) - 1;
+    this.#byKey.set(key, index);
+    this.#byPath.set(path, index);
     return index;
   }
 }

@@ -19,26 +19,28 @@ export function decodeText(bytes: Uint8Array): string {
  * its size; a name beyond that, or outside of the table, is undefined.
  */
 export class StringTable {
-  private readonly cache = new Map<number, string>();
-  private budget: number;
+  readonly #cache = new Map<number, string>();
+  readonly #bytes: Uint8Array;
+  #budget: number;
 
-  constructor(private readonly bytes: Uint8Array) {
-    this.budget = Math.max(MAX_TEXT_OF_SMALL_TABLE, bytes.length * MAX_TEXT_PER_BYTE);
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#budget = Math.max(MAX_TEXT_OF_SMALL_TABLE, bytes.length * MAX_TEXT_PER_BYTE);
   }
 
   at(offset: number): string | undefined {
-    return this.cache.get(offset) ?? this.decode(offset);
+    return this.#cache.get(offset) ?? this.#decode(offset);
   }
 
-  private decode(offset: number): string | undefined {
-    if (!(offset >= 0 && offset < this.bytes.length) || this.budget <= 0) {
+  #decode(offset: number): string | undefined {
+    if (!(offset >= 0 && offset < this.#bytes.length) || this.#budget <= 0) {
       return undefined;
     }
-    const window = this.bytes.subarray(offset, offset + MAX_NAME_BYTES);
+    const window = this.#bytes.subarray(offset, offset + MAX_NAME_BYTES);
     const end = window.indexOf(0);
     const text = decodeText(end < 0 ? window : window.subarray(0, end));
-    this.budget -= text.length;
-    this.cache.set(offset, text);
+    this.#budget -= text.length;
+    this.#cache.set(offset, text);
     return text;
   }
 }

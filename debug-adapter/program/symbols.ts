@@ -44,12 +44,12 @@ function rank(symbol: ProgramSymbol): number {
 /** The names of a program, from our assembler or from an ELF symbol table. */
 export class SymbolTable implements Iterable<ProgramSymbol> {
   /** All but constants by address, the best of one address last. */
-  private readonly byAddress: readonly ProgramSymbol[];
-  private readonly byName = new Map<string, ProgramSymbol[]>();
-  private readonly functions: readonly ProgramSymbol[];
+  readonly #byAddress: readonly ProgramSymbol[];
+  readonly #byName = new Map<string, ProgramSymbol[]>();
+  readonly #functions: readonly ProgramSymbol[];
   /** Labels that may begin a piece of code: those that are not local to another. */
-  private readonly labels: readonly ProgramSymbol[];
-  private readonly extent: readonly AddressRange[];
+  readonly #labels: readonly ProgramSymbol[];
+  readonly #extent: readonly AddressRange[];
 
   /**
    * @param symbols in any order; several may have one name
@@ -58,33 +58,33 @@ export class SymbolTable implements Iterable<ProgramSymbol> {
   constructor(symbols: Iterable<ProgramSymbol>, extent: Iterable<AddressRange> = []) {
     const all = [...symbols];
     for (const symbol of all) {
-      const sameName = this.byName.get(symbol.name);
+      const sameName = this.#byName.get(symbol.name);
       if (sameName === undefined) {
-        this.byName.set(symbol.name, [symbol]);
+        this.#byName.set(symbol.name, [symbol]);
       } else {
         sameName.push(symbol);
       }
     }
-    this.byAddress = all
+    this.#byAddress = all
       .filter((symbol) => symbol.kind !== 'constant')
       .sort((a, b) => compareAddresses(a.address, b.address) || rank(a) - rank(b));
-    this.functions = this.byAddress.filter((symbol) => symbol.kind === 'function');
-    this.labels = this.byAddress.filter((symbol) => symbol.kind === 'label' && !symbol.name.includes('.'));
-    this.extent = [...extent].sort((a, b) => compareAddresses(a.start, b.start));
+    this.#functions = this.#byAddress.filter((symbol) => symbol.kind === 'function');
+    this.#labels = this.#byAddress.filter((symbol) => symbol.kind === 'label' && !symbol.name.includes('.'));
+    this.#extent = [...extent].sort((a, b) => compareAddresses(a.start, b.start));
   }
 
   get size(): number {
-    return this.byAddress.length;
+    return this.#byAddress.length;
   }
 
   /** All symbols but constants, by address. */
   [Symbol.iterator](): Iterator<ProgramSymbol> {
-    return this.byAddress[Symbol.iterator]();
+    return this.#byAddress[Symbol.iterator]();
   }
 
   /** True for an address in the program's extent. */
   covers(address: bigint): boolean {
-    return this.rangeOf(address) !== undefined;
+    return this.#rangeOf(address) !== undefined;
   }
 
   /** The symbol or constant of a name; of several (`static` in two files) the best known. */
@@ -97,19 +97,19 @@ export class SymbolTable implements Iterable<ProgramSymbol> {
 
   /** All symbols of a name, for a function breakpoint. */
   findAll(name: string): readonly ProgramSymbol[] {
-    return this.byName.get(name) ?? [];
+    return this.#byName.get(name) ?? [];
   }
 
   /** The names that begin so, sorted, at most `limit`: for completion. */
   namesFrom(prefix: string, limit: number): string[] {
-    const names = [...this.byName.keys()].filter((name) => name.startsWith(prefix));
+    const names = [...this.#byName.keys()].filter((name) => name.startsWith(prefix));
     return names.sort().slice(0, limit);
   }
 
   /** The nearest symbol at or below an address of the program. */
   nearest(address: bigint): SymbolOffset | undefined {
-    const range = this.rangeOf(address);
-    const symbol = lastAtOrBelow(this.byAddress, address);
+    const range = this.#rangeOf(address);
+    const symbol = lastAtOrBelow(this.#byAddress, address);
     return range === undefined || symbol === undefined || symbol.address < range.start
       ? undefined
       : { symbol, offset: address - symbol.address };
@@ -129,35 +129,35 @@ export class SymbolTable implements Iterable<ProgramSymbol> {
    * outer label below up to the next one.
    */
   functionAt(address: bigint): FunctionRange | undefined {
-    const range = this.rangeOf(address);
+    const range = this.#rangeOf(address);
     if (range === undefined) {
       return undefined;
     }
-    const inside = lastAtOrBelow(this.functions, address);
+    const inside = lastAtOrBelow(this.#functions, address);
     if (inside !== undefined && inside.size > 0 && address < inside.address + BigInt(inside.size)) {
       return { symbol: inside, start: inside.address, end: inside.address + BigInt(inside.size) };
     }
-    const label = lastAtOrBelow(this.labels, address);
+    const label = lastAtOrBelow(this.#labels, address);
     const unsized = inside?.size === 0 ? inside : undefined;
     const symbol = unsized !== undefined && (label === undefined || label.address <= unsized.address) ? unsized : label;
     return symbol === undefined || symbol.address < range.start
       ? undefined
-      : { symbol, start: symbol.address, end: this.endOf(symbol, range) };
+      : { symbol, start: symbol.address, end: this.#endOf(symbol, range) };
   }
 
   /** The next function or outer label, or the end of the program's part. */
-  private endOf(symbol: ProgramSymbol, range: AddressRange): bigint {
-    const nextFunction = firstAbove(this.functions, symbol.address)?.address ?? range.end;
-    const nextLabel = firstAbove(this.labels, symbol.address)?.address ?? range.end;
+  #endOf(symbol: ProgramSymbol, range: AddressRange): bigint {
+    const nextFunction = firstAbove(this.#functions, symbol.address)?.address ?? range.end;
+    const nextLabel = firstAbove(this.#labels, symbol.address)?.address ?? range.end;
     return lowest(range.end, nextFunction, nextLabel);
   }
 
-  private rangeOf(address: bigint): AddressRange | undefined {
-    if (this.extent.length === 0) {
+  #rangeOf(address: bigint): AddressRange | undefined {
+    if (this.#extent.length === 0) {
       return { start: 0n, end: 1n << 64n };
     }
-    const index = partitionPoint(this.extent.length, (i) => (this.extent[i]?.start ?? 0n) <= address) - 1;
-    const range = this.extent[index];
+    const index = partitionPoint(this.#extent.length, (i) => (this.#extent[i]?.start ?? 0n) <= address) - 1;
+    const range = this.#extent[index];
     return range !== undefined && address < range.end ? range : undefined;
   }
 }

@@ -13,22 +13,22 @@ export type Container =
  * contents are read when they are asked for.
  */
 export class Containers {
-  private readonly byKey = new Map<string, number>();
-  private readonly list: Container[] = [];
+  readonly #byKey = new Map<string, number>();
+  readonly #list: Container[] = [];
 
   reference(container: Container): number {
     const key = JSON.stringify(container);
-    const known = this.byKey.get(key);
+    const known = this.#byKey.get(key);
     if (known !== undefined) {
       return known;
     }
-    const reference = this.list.push(container);
-    this.byKey.set(key, reference);
+    const reference = this.#list.push(container);
+    this.#byKey.set(key, reference);
     return reference;
   }
 
   get(reference: number): Container {
-    const container = this.list[reference - 1];
+    const container = this.#list[reference - 1];
     if (container === undefined) {
       throw new UserError('There are no such variables', { found: `reference ${reference}` });
     }

@@ -11,18 +11,18 @@ export interface Frame {
 
 /** Ids of frames, valid until the machine runs again. */
 export class FrameTable {
-  private readonly frames = new Map<number, Frame>();
-  private nextId = 1;
+  readonly #frames = new Map<number, Frame>();
+  #nextId = 1;
 
   add(frame: Frame): number {
-    const id = this.nextId;
-    this.nextId += 1;
-    this.frames.set(id, frame);
+    const id = this.#nextId;
+    this.#nextId += 1;
+    this.#frames.set(id, frame);
     return id;
   }
 
   get(id: number): Frame {
-    const frame = this.frames.get(id);
+    const frame = this.#frames.get(id);
     if (frame === undefined) {
       throw new UserError('The stack frame is gone', {
         expected: 'a frame of the present stop',
@@ -33,6 +33,6 @@ export class FrameTable {
   }
 
   clear(): void {
-    this.frames.clear();
+    this.#frames.clear();
   }
 }

@@ -11,16 +11,16 @@ interface Stream {
 
 /** Collects what the guest prints, by device, and shows it once a slice. */
 export class GuestOutput {
-  private readonly show: (source: OutputSource, text: string) => void;
-  private readonly streams = new Map<OutputSource, Stream>();
+  readonly #show: (source: OutputSource, text: string) => void;
+  readonly #streams = new Map<OutputSource, Stream>();
 
   constructor(show: (source: OutputSource, text: string) => void) {
-    this.show = show;
+    this.#show = show;
   }
 
   add(source: OutputSource, bytes: Uint8Array): void {
-    const stream = this.streams.get(source) ?? { decoder: new TextDecoder(), parts: [], size: 0 };
-    this.streams.set(source, stream);
+    const stream = this.#streams.get(source) ?? { decoder: new TextDecoder(), parts: [], size: 0 };
+    this.#streams.set(source, stream);
     stream.parts.push(bytes.slice());
     stream.size += bytes.length;
     if (stream.size > MAXIMUM_PART) {
@@ -29,12 +29,12 @@ export class GuestOutput {
   }
 
   flush(): void {
-    for (const [source, stream] of this.streams) {
+    for (const [source, stream] of this.#streams) {
       const text = stream.parts.map((part) => stream.decoder.decode(part, { stream: true })).join('');
       stream.parts = [];
       stream.size = 0;
       if (text !== '') {
-        this.show(source, text);
+        this.#show(source, text);
       }
     }
   }

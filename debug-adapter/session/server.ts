@@ -23,63 +23,63 @@ const SHOWN_IN_PLACE = new Set([
  */
 export class RingsideServer extends ProtocolServer {
   readonly session: Session;
-  private readonly handlers = new Map<string, AnyHandler>();
-  private readonly pending = new Set<number>();
-  private readonly cancelled = new Set<number>();
+  readonly #handlers = new Map<string, AnyHandler>();
+  readonly #pending = new Set<number>();
+  readonly #cancelled = new Set<number>();
 
   constructor(services: AdapterServices) {
     super();
-    this.session = new Session(services, (event, body) => this.send(event, body));
+    this.session = new Session(services, (event, body) => this.#send(event, body));
     for (const feature of features) {
       for (const [command, handler] of Object.entries(feature)) {
-        this.handlers.set(command, handler as AnyHandler);
+        this.#handlers.set(command, handler as AnyHandler);
       }
     }
   }
 
   protected override dispatchRequest(request: DebugProtocol.Request): void {
-    void this.answer(request);
+    void this.#answer(request);
   }
 
-  private async answer(request: DebugProtocol.Request): Promise<void> {
+  async #answer(request: DebugProtocol.Request): Promise<void> {
     const response = new Response(request);
-    this.pending.add(request.seq);
+    this.#pending.add(request.seq);
     try {
-      const body = await this.handle(request);
-      if (this.cancelled.has(request.seq)) {
+      const body = await this.#handle(request);
+      if (this.#cancelled.has(request.seq)) {
         throw new UserError('cancelled');
       }
       if (body !== undefined) {
         Object.assign(response, { body });
       }
     } catch (error) {
-      this.fail(response, request.command, error);
+      this.#fail(response, request.command, error);
     }
-    this.pending.delete(request.seq);
-    this.cancelled.delete(request.seq);
+    this.#pending.delete(request.seq);
+    this.#cancelled.delete(request.seq);
     this.sendResponse(response);
     this.session.afterResponse();
   }
 
-  private handle(request: DebugProtocol.Request): unknown {
+  #handle(request: DebugProtocol.Request): unknown {
     if (request.command === 'cancel') {
-      this.cancel(request.arguments);
+      this.#cancel(request.arguments);
       return undefined;
     }
-    const handler = this.handlers.get(request.command);
+    const handler = this.#handlers.get(request.command);
     if (handler === undefined) {
       throw new UserError(`The request '${request.command}' is not supported`);
     }
     return handler(request.arguments ?? {}, this.session);
   }
 
-  private cancel(args: DebugProtocol.CancelArguments | undefined): void {
-    if (args?.requestId !== undefined && this.pending.has(args.requestId)) {
-      this.cancelled.add(args.requestId);
+  #cancel(args: DebugProtocol.CancelArguments | undefined): void {
+    if (args?.requestId !== undefined && this.#pending.has(args.requestId)) {
+      this.#cancelled.add(args.requestId);
     }
   }
 
-  private fail(response: DebugProtocol.Response, command: string, error: unknown): void {
+  #fail(response: DebugProtocol.Response, command: string, error: unknown): void {
     const message = isUserError(error) ? error.message : this.session.describeInternalError(error);
     response.success = false;
     response.message = message;
@@ -87,7 +87,7 @@ export class RingsideServer extends ProtocolServer {
     Object.assign(response, { body: { error: { id: 1, format: message, showUser } } });
   }
 
-  private send(event: string, body: unknown): void {
+  #send(event: string, body: unknown): void {
     this.sendEvent({ seq: 0, type: 'event', event, body });
   }
 }

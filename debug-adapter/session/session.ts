@@ -54,8 +54,8 @@ export class Session {
   isConfigured = false;
   /** Why the machine stands. */
   lastOutcome: Outcome | undefined;
-  private current: Debuggee | undefined;
-  private readonly deferred: (() => void)[] = [];
+  #current: Debuggee | undefined;
+  readonly #deferred: (() => void)[] = [];
 
   constructor(services: AdapterServices, send: SendEvent) {
     this.services = services;
@@ -64,28 +64,28 @@ export class Session {
 
   /** @throws UserError before launch and after the end */
   get debuggee(): Debuggee {
-    if (this.current === undefined) {
+    if (this.#current === undefined) {
       throw new UserError('No program is being debugged', { whatToDo: 'start one with F5' });
     }
-    return this.current;
+    return this.#current;
   }
 
   get optionalDebuggee(): Debuggee | undefined {
-    return this.current;
+    return this.#current;
   }
 
   set debuggee(debuggee: Debuggee | undefined) {
-    this.current?.dispose();
-    this.current = debuggee;
+    this.#current?.dispose();
+    this.#current = debuggee;
   }
 
   /** Does it once the answer of the request being handled has been sent. */
   defer(action: () => void): void {
-    this.deferred.push(action);
+    this.#deferred.push(action);
   }
 
   afterResponse(): void {
-    for (const action of this.deferred.splice(0)) {
+    for (const action of this.#deferred.splice(0)) {
       action();
     }
   }
@@ -120,7 +120,7 @@ export class Session {
   }
 
   describeInternalError(error: unknown): string {
-    const control = this.current?.control;
+    const control = this.#current?.control;
     const message = error instanceof Error ? error.message : String(error);
     const where =
       control === undefined || /RIP/.test(message)

@@ -8,26 +8,26 @@ interface Waiting {
 
 /** Files that the other side of a message channel reads. */
 export class RemoteFiles implements FileReader {
-  private readonly post: (request: ReadFileRequest) => void;
-  private readonly waiting = new Map<number, Waiting>();
-  private nextId = 1;
+  readonly #post: (request: ReadFileRequest) => void;
+  readonly #waiting = new Map<number, Waiting>();
+  #nextId = 1;
 
   constructor(post: (request: ReadFileRequest) => void) {
-    this.post = post;
+    this.#post = post;
   }
 
   read(path: string): Promise<Uint8Array> {
-    const id = this.nextId;
-    this.nextId += 1;
+    const id = this.#nextId;
+    this.#nextId += 1;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
-      this.post({ kind: 'read-file', id, path });
+      this.#waiting.set(id, { resolve, reject });
+      this.#post({ kind: 'read-file', id, path });
     });
   }
 
   answer({ id, bytes, error }: ReadFileAnswer): void {
-    const waiting = this.waiting.get(id);
-    this.waiting.delete(id);
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
     if (bytes !== undefined) {
       waiting?.resolve(bytes);
     } else {

@@ -33,26 +33,26 @@ export interface TableEntry {
 
 /** All breakpoints of code, as the client has set them: one list for each file, one for functions and instructions. */
 export class BreakpointTable {
-  private readonly lists = new Map<string, readonly TableEntry[]>();
-  private nextId = 1;
+  readonly #lists = new Map<string, readonly TableEntry[]>();
+  #nextId = 1;
 
   /** An id for a breakpoint of any kind. */
   takeId(): number {
-    const id = this.nextId;
-    this.nextId += 1;
+    const id = this.#nextId;
+    this.#nextId += 1;
     return id;
   }
 
   /** Replaces the breakpoints of a list. */
   replace(list: string, requests: readonly BreakpointRequest[], vcpu: Vcpu | undefined): readonly TableEntry[] {
-    const entries = requests.map((request) => this.entry(request, vcpu));
-    this.lists.set(list, entries);
+    const entries = requests.map((request) => this.#entry(request, vcpu));
+    this.#lists.set(list, entries);
     return entries;
   }
 
   /** Finds the addresses anew, after a restart; returns the entries. */
   resolveAll(): readonly TableEntry[] {
-    const all = this.all();
+    const all = this.#all();
     for (const entry of all) {
       entry.resolution = entry.request.resolve();
     }
@@ -61,7 +61,7 @@ export class BreakpointTable {
 
   /** Every address that the machine is to stop at. */
   addresses(): bigint[] {
-    return this.all()
+    return this.#all()
       .filter((entry) => entry.optionsProblem === undefined)
       .flatMap((entry) => entry.resolution.addresses);
   }
@@ -70,7 +70,7 @@ export class BreakpointTable {
   hit(address: bigint, vcpu: Vcpu, symbols: SymbolTable): { stopping: TableEntry[]; messages: string[] } {
     const stopping: TableEntry[] = [];
     const messages: string[] = [];
-    for (const entry of this.all()) {
+    for (const entry of this.#all()) {
       if (entry.action !== undefined && entry.resolution.addresses.includes(address)) {
         const { stops, message } = entry.action.hit(vcpu, symbols);
         if (stops) stopping.push(entry);
@@ -82,16 +82,16 @@ export class BreakpointTable {
 
   /** Those at an address that stop a run backwards: hits are not counted there, and nothing is logged. */
   stopping(address: bigint, vcpu: Vcpu, symbols: SymbolTable): TableEntry[] {
-    return this.all().filter(
+    return this.#all().filter(
       ({ action, resolution }) => resolution.addresses.includes(address) && action?.stops(vcpu, symbols),
     );
   }
 
-  private all(): readonly TableEntry[] {
-    return [...this.lists.values()].flat();
+  #all(): readonly TableEntry[] {
+    return [...this.#lists.values()].flat();
   }
 
-  private entry(request: BreakpointRequest, vcpu: Vcpu | undefined): TableEntry {
+  #entry(request: BreakpointRequest, vcpu: Vcpu | undefined): TableEntry {
     const common = { id: this.takeId(), kind: request.kind, request, resolution: request.resolve() };
     try {
       return { ...common, action: new BreakpointAction(request, vcpu), optionsProblem: undefined };

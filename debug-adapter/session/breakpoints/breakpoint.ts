@@ -29,69 +29,69 @@ type LogPart = string | ParsedExpression;
 
 /** What must hold for a breakpoint to stop, and what it prints instead of stopping. */
 export class BreakpointAction {
-  private readonly condition: ParsedExpression | undefined;
-  private readonly hitTest: HitTest | undefined;
-  private readonly log: readonly LogPart[] | undefined;
-  private readonly mode: BreakpointMode;
-  private readonly cr3: bigint | undefined;
-  private hits = 0;
+  readonly #condition: ParsedExpression | undefined;
+  readonly #hitTest: HitTest | undefined;
+  readonly #log: readonly LogPart[] | undefined;
+  readonly #mode: BreakpointMode;
+  readonly #cr3: bigint | undefined;
+  #hits = 0;
 
   /**
    * @param vcpu gives the CR3 for the mode `cr3`
    * @throws UserError if one of the options cannot be parsed
    */
   constructor(options: BreakpointOptions, vcpu: Vcpu | undefined) {
-    this.condition = options.condition?.trim() ? parseExpression(options.condition) : undefined;
-    this.hitTest = options.hitCondition?.trim() ? parseHitCondition(options.hitCondition) : undefined;
-    this.log = options.logMessage ? parseLogMessage(options.logMessage) : undefined;
-    this.mode = breakpointModes.find(({ mode }) => mode === options.mode)?.mode ?? 'any';
-    this.cr3 = this.mode === 'cr3' ? vcpu?.readRegister('cr3') : undefined;
+    this.#condition = options.condition?.trim() ? parseExpression(options.condition) : undefined;
+    this.#hitTest = options.hitCondition?.trim() ? parseHitCondition(options.hitCondition) : undefined;
+    this.#log = options.logMessage ? parseLogMessage(options.logMessage) : undefined;
+    this.#mode = breakpointModes.find(({ mode }) => mode === options.mode)?.mode ?? 'any';
+    this.#cr3 = this.#mode === 'cr3' ? vcpu?.readRegister('cr3') : undefined;
   }
 
   /** Counts a hit: whether to stop, and what to print. */
   hit(vcpu: Vcpu, symbols: SymbolTable): { stops: boolean; message: string | undefined } {
     const context: EvaluationContext = { vcpu, symbols };
-    if (!this.holdsHere(vcpu)) {
+    if (!this.#holdsHere(vcpu)) {
       return { stops: false, message: undefined };
     }
     try {
-      if (this.condition !== undefined && !isTrue(evaluate(this.condition.root, context))) {
+      if (this.#condition !== undefined && !isTrue(evaluate(this.#condition.root, context))) {
         return { stops: false, message: undefined };
       }
     } catch (error) {
       // Stopping is the way to see why; going on would hide the breakpoint.
       return { stops: true, message: `The breakpoint's condition cannot be evaluated: ${userMessage(error)}` };
     }
-    this.hits += 1;
-    if (this.hitTest !== undefined && !this.hitTest(this.hits)) {
+    this.#hits += 1;
+    if (this.#hitTest !== undefined && !this.#hitTest(this.#hits)) {
       return { stops: false, message: undefined };
     }
-    return this.log === undefined
+    return this.#log === undefined
       ? { stops: true, message: undefined }
-      : { stops: false, message: this.log.map((part) => logPart(part, context)).join('') };
+      : { stops: false, message: this.#log.map((part) => logPart(part, context)).join('') };
   }
 
   /** Whether a hit stops, apart from how many there were before; nothing is counted or printed. */
   stops(vcpu: Vcpu, symbols: SymbolTable): boolean {
-    if (this.log !== undefined || !this.holdsHere(vcpu)) {
+    if (this.#log !== undefined || !this.#holdsHere(vcpu)) {
       return false;
     }
     try {
-      return this.condition === undefined || isTrue(evaluate(this.condition.root, { vcpu, symbols }));
+      return this.#condition === undefined || isTrue(evaluate(this.#condition.root, { vcpu, symbols }));
     } catch (error) {
       userMessage(error);
       return true;
     }
   }
 
-  private holdsHere(vcpu: Vcpu): boolean {
-    if (this.mode === 'any') {
+  #holdsHere(vcpu: Vcpu): boolean {
+    if (this.#mode === 'any') {
       return true;
     }
-    if (this.mode === 'cr3') {
-      return this.cr3 === undefined || vcpu.readRegister('cr3') === this.cr3;
+    if (this.#mode === 'cr3') {
+      return this.#cr3 === undefined || vcpu.readRegister('cr3') === this.#cr3;
     }
-    return (vcpu.mode().vmxOperation === 'non-root') === (this.mode === 'non-root');
+    return (vcpu.mode().vmxOperation === 'non-root') === (this.#mode === 'non-root');
   }
 }
 

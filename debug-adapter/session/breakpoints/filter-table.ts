@@ -13,16 +13,16 @@ export interface FilterSetting {
 
 /** The exception filters that the user has armed. */
 export class FilterTable {
-  private settings: readonly FilterSetting[] = [];
+  #settings: readonly FilterSetting[] = [];
 
   set(settings: readonly FilterSetting[]): void {
-    this.settings = settings;
+    this.#settings = settings;
   }
 
   /** Hands the filters to the machine; `report` gets what is wrong with a condition, once for each. */
   apply(debuggee: Debuggee, report: (message: string) => void): void {
     const requests = new Map<StopFilter, FilterRequest>();
-    for (const { filter, condition } of this.settings) {
+    for (const { filter, condition } of this.#settings) {
       requests.set(filter, { condition: condition && eventTest(filter, condition, debuggee, report) });
     }
     debuggee.stopPoints.setFilters(requests);

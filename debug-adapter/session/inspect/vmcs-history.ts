@@ -11,21 +11,21 @@ interface Seen {
 
 /** Which fields of a VMCS have changed since it was looked at before. A VMCS that nobody looks at costs nothing. */
 export class VmcsHistory {
-  private stop = 0;
-  private readonly seen = new Map<string, Seen>();
+  #stop = 0;
+  readonly #seen = new Map<string, Seen>();
 
   /** The machine runs: what is seen from now on is of another stop. */
   advance(): void {
-    this.stop += 1;
+    this.#stop += 1;
   }
 
   /** Names of the fields that differ from the stop before; looking twice at one stop gives the same. */
   changed(vcpu: number, address: bigint, fields: readonly VmcsFieldView[]): string[] {
     const key = `${vcpu} ${address}`;
-    const last = this.seen.get(key);
+    const last = this.#seen.get(key);
     const values = new Map(fields.map(({ name, value }) => [name, value]));
-    const before = last?.stop === this.stop ? last.before : last?.values;
-    this.seen.set(key, { stop: this.stop, values, before });
+    const before = last?.stop === this.#stop ? last.before : last?.values;
+    this.#seen.set(key, { stop: this.#stop, values, before });
     return fields.filter(({ name, value }) => before?.has(name) && before.get(name) !== value).map(({ name }) => name);
   }
 }

@@ -7,33 +7,33 @@ const SHARE = 0.1;
 
 /** Keeps checkpoints of a run, to go back to. */
 export class HistoryKeeper {
-  private readonly history: MachineHistory;
-  private readonly isWanted: boolean;
-  private due = 0;
+  readonly #history: MachineHistory;
+  readonly #isWanted: boolean;
+  #due = 0;
 
   constructor(history: MachineHistory, isWanted: boolean) {
-    this.history = history;
-    this.isWanted = isWanted;
+    this.#history = history;
+    this.#isWanted = isWanted;
   }
 
   /** Keeps the beginning. */
   begin(): void {
-    if (this.isWanted) {
-      this.keep();
+    if (this.#isWanted) {
+      this.#keep();
     }
   }
 
   /** Call after each slice of a run. */
   sliced(): void {
-    if (this.history.isKept && !this.history.isInPast && performance.now() >= this.due) {
-      this.keep();
+    if (this.#history.isKept && !this.#history.isInPast && performance.now() >= this.#due) {
+      this.#keep();
     }
   }
 
-  private keep(): void {
+  #keep(): void {
     const start = performance.now();
-    this.history.checkpoint();
+    this.#history.checkpoint();
     const end = performance.now();
-    this.due = end + Math.max(INTERVAL_MS, (end - start) / SHARE);
+    this.#due = end + Math.max(INTERVAL_MS, (end - start) / SHARE);
   }
 }

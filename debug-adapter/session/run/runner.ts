@@ -15,76 +15,76 @@ export interface RunnerListener {
 
 /** Runs one activity at a time, a slice after another, with the host's events in between. */
 export class Runner {
-  private readonly pace: Pace;
-  private readonly listener: RunnerListener;
-  private activity: Activity | undefined;
-  private pauseOutcome: Outcome | undefined;
+  readonly #pace: Pace;
+  readonly #listener: RunnerListener;
+  #activity: Activity | undefined;
+  #pauseOutcome: Outcome | undefined;
 
   constructor(pace: Pace, listener: RunnerListener) {
-    this.pace = pace;
-    this.listener = listener;
+    this.#pace = pace;
+    this.#listener = listener;
   }
 
   get isRunning(): boolean {
-    return this.activity !== undefined;
+    return this.#activity !== undefined;
   }
 
   start(activity: Activity): void {
-    if (this.activity !== undefined) {
+    if (this.#activity !== undefined) {
       throw new Error('the machine runs already');
     }
-    this.activity = activity;
-    this.pauseOutcome = undefined;
-    yieldToHost(() => this.slice(activity));
+    this.#activity = activity;
+    this.#pauseOutcome = undefined;
+    yieldToHost(() => this.#slice(activity));
   }
 
   /** Ends the activity at the end of its slice. */
   pause(outcome: Outcome): void {
-    this.pauseOutcome ??= outcome;
+    this.#pauseOutcome ??= outcome;
   }
 
   /** Ends the activity without telling anybody. */
   dispose(): void {
-    const { activity } = this;
-    this.activity = undefined;
+    const activity = this.#activity;
+    this.#activity = undefined;
     activity?.return({ reason: 'pause', vcpu: 0 });
   }
 
-  private slice(activity: Activity): void {
-    if (this.activity !== activity) {
+  #slice(activity: Activity): void {
+    if (this.#activity !== activity) {
       return;
     }
     try {
-      this.advance(activity);
+      this.#advance(activity);
     } catch (error) {
-      this.activity = undefined;
-      this.listener.sliced();
-      this.listener.failed(error);
+      this.#activity = undefined;
+      this.#listener.sliced();
+      this.#listener.failed(error);
     }
   }
 
-  private advance(activity: Activity): void {
-    if (this.pauseOutcome !== undefined) {
-      activity.return(this.pauseOutcome);
-      this.finish(this.pauseOutcome);
+  #advance(activity: Activity): void {
+    if (this.#pauseOutcome !== undefined) {
+      activity.return(this.#pauseOutcome);
+      this.#finish(this.#pauseOutcome);
       return;
     }
-    this.pace.begin();
+    this.#pace.begin();
     const { done, value } = activity.next();
-    if (this.activity !== activity) {
+    if (this.#activity !== activity) {
       return;
     }
     if (done) {
-      this.finish(value);
+      this.#finish(value);
     } else {
-      this.listener.sliced();
-      yieldToHost(() => this.slice(activity));
+      this.#listener.sliced();
+      yieldToHost(() => this.#slice(activity));
     }
   }
 
-  private finish(outcome: Outcome): void {
-    this.activity = undefined;
-    this.listener.sliced();
-    this.listener.stopped(outcome);
+  #finish(outcome: Outcome): void {
+    this.#activity = undefined;
+    this.#listener.sliced();
+    this.#listener.stopped(outcome);
   }
 }
