@@ -1,9 +1,9 @@
 import { closest } from '../closest.ts';
 import type { MachineConfig } from '../engine-target.ts';
-import { isUserError, UserError } from '../errors.ts';
-import { parseNumber } from '../expression/token.ts';
+import { UserError } from '../errors.ts';
 import { type EntryMode, formatBytes } from '../program/loaded-program.ts';
 import type { LaunchAttributes } from '../protocol/launch.ts';
+import { AttributeReader, asObject, wrongType } from './attribute-reader.ts';
 import { looksLikeSize, parseSize } from './sizes.ts';
 
 /** A launch configuration that has been checked, with all defaults in place. */
@@ -38,22 +38,13 @@ const ENTRY_MODES = ['real', 'protected', 'long'] as const;
 
 /** What every debug configuration may have, whoever reads it. */
 const COMMON_ATTRIBUTES = [
-  ...['name', 'type', 'request', 'preLaunchTask', 'postDebugTask', 'presentation', 'internalConsoleOptions'],
-  ...[
-    'debugServer',
-    'suppressMultipleSessionWarning',
-    'windows',
-    'linux',
-    'osx',
-    'trace',
-    'restart',
-    'serverReadyAction',
-  ],
-];
+  'name', 'type', 'request', 'preLaunchTask', 'postDebugTask', 'presentation', 'internalConsoleOptions', 'debugServer',
+  'suppressMultipleSessionWarning', 'windows', 'linux', 'osx', 'trace', 'restart', 'serverReadyAction',
+]; // biome-ignore format: one list
 const OWN_ATTRIBUTES: readonly (keyof LaunchAttributes)[] = [
-  ...(['program', 'virtualization', 'memory', 'cpus', 'cpu', 'devices', 'stopOnEntry', 'loadAddress'] as const),
-  ...(['entryAddress', 'entryMode', 'symbolFile', 'append', 'initrd', 'history', 'noDebug'] as const),
-];
+  'program', 'virtualization', 'memory', 'cpus', 'cpu', 'devices', 'stopOnEntry', 'loadAddress', 'entryAddress',
+  'entryMode', 'symbolFile', 'append', 'initrd', 'history', 'noDebug',
+]; // biome-ignore format: one list
 const CPU_ATTRIBUTES = ['model', 'features', 'pagingStructureCaches', 'randomSeed'];
 const MAXIMUM_SEED = 2 ** 32 - 1;
 const DEVICE_ATTRIBUTES = ['disk', 'diskReadOnly', 'console'];
@@ -163,13 +154,6 @@ function readFeatures(value: unknown): Record<string, boolean> | undefined {
   return Object.fromEntries(names.map((name) => [name, read.boolean(name) as boolean]));
 }
 
-function asObject(name: string, value: unknown, expected: string): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw wrongType(name, expected, value);
-  }
-  return value as Readonly<Record<string, unknown>>;
-}
-
 function readDevices(value: unknown): Pick<LaunchConfiguration, 'disk' | 'diskReadOnly' | 'virtioConsole'> {
   if (value === undefined) {
     return { disk: undefined, diskReadOnly: false, virtioConsole: false };
@@ -205,68 +189,4 @@ function readDisk(value: unknown): LaunchConfiguration['disk'] {
     });
   }
   return { sizeBytes };
-}
-
-function wrongType(name: string, expected: string, found: unknown): UserError {
-  return new UserError(`The attribute "${name}" has a wrong value`, { expected, found: JSON.stringify(found) });
-}
-
-function numberIn(text: string): bigint | undefined {
-  try {
-    return parseNumber(text);
-  } catch (error) {
-    if (isUserError(error)) return undefined; // Said with the attribute's name instead.
-    throw error;
-  }
-}
-
-/** Reads attributes of simple types; undefined where one is absent. */
-class AttributeReader {
-  private readonly attributes: Readonly<Record<string, unknown>>;
-  private readonly prefix: string;
-
-  constructor(attributes: Readonly<Record<string, unknown>>, prefix: string) {
-    this.attributes = attributes;
-    this.prefix = prefix;
-  }
-
-  boolean(name: string): boolean | undefined {
-    return this.read(name, 'true or false', (value) => (typeof value === 'boolean' ? value : undefined));
-  }
-
-  text(name: string): string | undefined {
-    return this.read(name, 'text', (value) => (typeof value === 'string' ? value : undefined));
-  }
-
-  integer(name: string, lowest: number, highest: number): number | undefined {
-    return this.read(name, `a whole number from ${lowest} to ${highest}`, (value) =>
-      typeof value === 'number' && Number.isInteger(value) && value >= lowest && value <= highest ? value : undefined,
-    );
-  }
-
-  choice<Choice extends string>(name: string, choices: readonly Choice[]): Choice | undefined {
-    const expected = choices.map((choice) => `"${choice}"`).join(' or ');
-    return this.read(name, expected, (value) => choices.find((choice) => choice === value));
-  }
-
-  address(name: string): bigint | undefined {
-    return this.read(name, 'an address, as "0x7c00"', (value) => {
-      if (typeof value === 'number') {
-        return Number.isSafeInteger(value) && value >= 0 ? BigInt(value) : undefined;
-      }
-      return typeof value === 'string' && /^[0-9]/.test(value.trim()) ? numberIn(value.trim()) : undefined;
-    });
-  }
-
-  private read<T>(name: string, expected: string, check: (value: unknown) => T | undefined): T | undefined {
-    const value = this.attributes[name];
-    if (value === undefined) {
-      return undefined;
-    }
-    const checked = check(value);
-    if (checked === undefined) {
-      throw wrongType(`${this.prefix}${name}`, expected, value);
-    }
-    return checked;
-  }
 }
