@@ -1,77 +1,23 @@
-import { beforeEach, describe, expect, it } from 'vitest';
-import { ApicBus } from '../../engine/devices/apic-bus.ts';
+import { describe, expect, it } from 'vitest';
 import { APIC_REGISTER as REGISTER } from '../../engine/devices/apic-registers.ts';
-import { LocalApic } from '../../engine/devices/local-apic.ts';
-import { TestClock } from './support.ts';
+import type { LocalApic } from '../../engine/devices/local-apic.ts';
+import {
+  apic,
+  apics,
+  cr8,
+  drain,
+  holders,
+  MASK,
+  PERIODIC,
+  read,
+  sendIpi,
+  signals,
+  TICK_NS,
+  useApics,
+  write,
+} from './local-apics.ts';
 
-const TICK_NS = 40;
-const EXTERNAL_VECTOR = 0x21;
-const MASK = 1 << 16;
-const PERIODIC = 1 << 17;
-const LEVEL = 1 << 15;
-/** Software-enabled, spurious vector FFH. */
-const ENABLED = 0x1ff;
-
-let clock: TestClock;
-let bus: ApicBus;
-/** What reached the processors: `2 init`. */
-let signals: string[];
-let cr8: number;
-let apics: LocalApic[];
-let apic: LocalApic;
-
-function makeApic(id: number): LocalApic {
-  const tell = (what: string) => void signals.push(`${id} ${what}`);
-  return new LocalApic({
-    id,
-    clock: clock.now,
-    tickNs: TICK_NS,
-    bus,
-    processor: {
-      interruptChanged: () => {},
-      nmi: () => tell('nmi'),
-      smi: () => tell('smi'),
-      init: () => tell('init'),
-      startUp: (vector) => tell(`start-up ${vector}`),
-      taskPriorityClass: (priorityClass) => {
-        cr8 = priorityClass;
-      },
-      acknowledgeExternal: () => EXTERNAL_VECTOR,
-    },
-  });
-}
-
-const read = (offset: number, from = apic) => from.read(offset, 4);
-const write = (offset: number, value: number, to = apic) => to.write(offset, 4, value);
-/** Takes everything that is deliverable, without EOI. */
-const drain = (from = apic) => {
-  const vectors: number[] = [];
-  while (from.interruptPending) vectors.push(from.acknowledge());
-  return vectors;
-};
-const sendIpi = (low: number, destination = 0, from = apic) => {
-  write(REGISTER.ICR_HIGH, destination << 24, from);
-  write(REGISTER.ICR_LOW, low, from);
-};
-/** Which APICs hold a vector. */
-const holders = (vector: number) => {
-  const word = REGISTER.IRR + 16 * (vector >> 5);
-  return apics.filter((each) => (each.peek(word, 4) >>> (vector & 31)) & 1).map(({ id }) => id);
-};
-const passTo = (ns: number) => {
-  clock.ns = ns;
-  apic.service();
-};
-
-beforeEach(() => {
-  clock = new TestClock();
-  bus = new ApicBus();
-  signals = [];
-  cr8 = 0;
-  apics = [0, 1, 2, 3].map(makeApic);
-  for (const each of apics) write(REGISTER.SVR, ENABLED, each);
-  apic = apics[0] as LocalApic;
-});
+useApics();
 
 describe('local APIC: state after power-up or INIT', () => {
   it.each([
@@ -327,158 +273,6 @@ describe('local APIC: errors', () => {
   it('are not made by peeks', () => {
     apic.peek(0x40, 4);
     expect(errors()).toBe(0);
-  });
-});
-
-describe('local APIC: timer', () => {
-  it.each([
-    [0b0000, 2],
-    [0b0001, 4],
-    [0b0010, 8],
-    [0b0011, 16],
-    [0b1000, 32],
-    [0b1001, 64],
-    [0b1010, 128],
-    [0b1011, 1],
-  ])('divide configuration %i: by %i', (configuration, divisor) => {
-    write(REGISTER.DIVIDE_CONFIGURATION, configuration);
-    write(REGISTER.LVT_TIMER, 0x70);
-    write(REGISTER.INITIAL_COUNT, 10);
-    expect(apic.deadlineNs()).toBe(10 * divisor * TICK_NS);
-    clock.ns = 3 * divisor * TICK_NS;
-    expect(read(REGISTER.CURRENT_COUNT)).toBe(7);
-    clock.ns += divisor * TICK_NS - 1;
-    expect(read(REGISTER.CURRENT_COUNT)).toBe(7);
-  });
-
-  const start = (lvt: number, count: number) => {
-    write(REGISTER.DIVIDE_CONFIGURATION, 0xb);
-    write(REGISTER.LVT_TIMER, lvt);
-    write(REGISTER.INITIAL_COUNT, count);
-  };
-
-  it('one-shot: interrupts once and stands at 0', () => {
-    start(0x70, 100);
-    passTo(100 * TICK_NS - 1);
-    expect(apic.interruptPending).toBe(false);
-    passTo(100 * TICK_NS);
-    expect(drain()).toEqual([0x70]);
-    expect([read(REGISTER.CURRENT_COUNT), apic.deadlineNs()]).toEqual([0, undefined]);
-  });
-
-  it('periodic: starts again from the initial count, without drift', () => {
-    start(0x70 | PERIODIC, 100);
-    passTo(100 * TICK_NS + 17);
-    expect(drain()).toEqual([0x70]);
-    expect(apic.deadlineNs()).toBe(200 * TICK_NS);
-    clock.ns = 130 * TICK_NS;
-    expect(read(REGISTER.CURRENT_COUNT)).toBe(70);
-  });
-
-  it('periodic: periods that passed unserved are one interrupt', () => {
-    start(0x70 | PERIODIC, 100);
-    passTo(1050 * TICK_NS);
-    expect(drain()).toEqual([0x70]);
-    expect(apic.deadlineNs()).toBe(1100 * TICK_NS);
-  });
-
-  it('masked: counts on without an interrupt, and asks for no service', () => {
-    start(0x70 | PERIODIC | MASK, 100);
-    expect(apic.deadlineNs()).toBe(undefined);
-    clock.ns = 250 * TICK_NS;
-    expect(read(REGISTER.CURRENT_COUNT)).toBe(50);
-    write(REGISTER.LVT_TIMER, 0x70 | PERIODIC);
-    expect([apic.interruptPending, apic.deadlineNs()]).toEqual([false, 300 * TICK_NS]);
-  });
-
-  it('initial count 0 stops it; the last count is what a restart begins with', () => {
-    start(0x70, 100);
-    write(REGISTER.INITIAL_COUNT, 0);
-    expect([apic.deadlineNs(), read(REGISTER.CURRENT_COUNT)]).toEqual([undefined, 0]);
-    clock.ns = 5000;
-    write(REGISTER.INITIAL_COUNT, 10);
-    expect(apic.deadlineNs()).toBe(5000 + 10 * TICK_NS);
-  });
-
-  it('goes on from its count when the divide configuration changes', () => {
-    start(0x70, 100);
-    clock.ns = 50 * TICK_NS;
-    write(REGISTER.DIVIDE_CONFIGURATION, 0);
-    expect(apic.deadlineNs()).toBe(150 * TICK_NS);
-  });
-});
-
-describe('local APIC: pins', () => {
-  it('ExtINT: the external controller gives the vector, above all priorities', () => {
-    write(REGISTER.LVT_LINT0, 0x700);
-    write(REGISTER.TPR, 0xf0);
-    apic.setPin(0, true);
-    expect(apic.interruptPending).toBe(true);
-    expect(apic.acknowledge()).toBe(EXTERNAL_VECTOR);
-    apic.setPin(0, false);
-    expect(apic.interruptPending).toBe(false);
-    expect(read(REGISTER.ISR + 0x10)).toBe(0);
-  });
-
-  it('masked: nothing passes', () => {
-    write(REGISTER.LVT_LINT0, 0x700 | MASK);
-    apic.setPin(0, true);
-    expect(apic.interruptPending).toBe(false);
-  });
-
-  it('of an APIC that IA32_APIC_BASE disables: INTR and NMI of the processor', () => {
-    apic.setPresent(false);
-    apic.setPin(0, true);
-    apic.setPin(1, true);
-    expect(apic.acknowledge()).toBe(EXTERNAL_VECTOR);
-    expect(signals).toEqual(['0 nmi']);
-  });
-
-  it('fixed, edge-triggered: once for each rise', () => {
-    write(REGISTER.LVT_LINT0, 0x50);
-    apic.setPin(0, true);
-    expect(drain()).toEqual([0x50]);
-    write(REGISTER.EOI, 0);
-    expect(apic.interruptPending).toBe(false);
-    apic.setPin(0, false);
-    apic.setPin(0, true);
-    expect(drain()).toEqual([0x50]);
-  });
-
-  it('fixed, level-triggered: again after EOI while the level stays, remote IRR in between', () => {
-    write(REGISTER.LVT_LINT0, 0x50 | LEVEL);
-    apic.setPin(0, true);
-    expect(read(REGISTER.LVT_LINT0)).toBe(0x50 | LEVEL | (1 << 14));
-    expect(read(REGISTER.TMR + 0x20)).toBe(1 << 16);
-    expect(drain()).toEqual([0x50]);
-    write(REGISTER.EOI, 0);
-    expect(drain()).toEqual([0x50]);
-    apic.setPin(0, false);
-    write(REGISTER.EOI, 0);
-    expect(apic.interruptPending).toBe(false);
-    expect(read(REGISTER.LVT_LINT0)).toBe(0x50 | LEVEL);
-  });
-
-  it('NMI through LINT1, once for each rise', () => {
-    write(REGISTER.LVT_LINT1, 0x400);
-    apic.setPin(1, true);
-    apic.setPin(1, true);
-    expect(signals).toEqual(['0 nmi']);
-  });
-
-  it('disabling the APIC by software masks every entry, and keeps it so', () => {
-    write(REGISTER.LVT_LINT0, 0x700);
-    write(REGISTER.SVR, 0xff);
-    expect(read(REGISTER.LVT_LINT0)).toBe(0x700 | MASK);
-    write(REGISTER.LVT_LINT0, 0x700);
-    expect(read(REGISTER.LVT_LINT0)).toBe(0x700 | MASK);
-  });
-
-  it('virtual wire mode, as firmware leaves the bootstrap processor', () => {
-    const fresh = makeApic(7);
-    fresh.enterVirtualWireMode();
-    const registers = [REGISTER.SVR, REGISTER.LVT_LINT0, REGISTER.LVT_LINT1];
-    expect(registers.map((offset) => read(offset, fresh))).toEqual([0x1ff, 0x700, 0x400]);
   });
 });
 
