@@ -1,38 +1,7 @@
 /** Guests of the built-in hypervisor: what each kind of VM exit does for them. */
 import { describe, expect, test } from 'vitest';
-import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
-import { interruptTable } from '../support/interrupt-table.ts';
-import { type GuestRun, guestFromSource, MIB, runToEnd } from './run-guest.ts';
-
-const PREAMBLE = 'bits 64\norg 0x100000\n';
-/** Ends the run with AL as the exit code. */
-const END = '\nmov dx, 0xf4\nout dx, al\nhlt\n';
-const long = (body: string, options = {}) => guestFromSource(`${PREAMBLE}${body}`, options);
-
-const register = ({ machine }: GuestRun, name: string): bigint => {
-  const value = machine.vcpus[0]?.readRegister(name);
-  if (value === undefined) throw new Error(`no register ${name}`);
-  return value;
-};
-const exits = ({ machine }: GuestRun) => machine.statistics().exitsByReason;
-
-/** 64-bit code at ring 0: an IDT with one handler, and the PIC programmed to vector 20h for IRQ 0. */
-const INTERRUPTS = `
-  lidt [idtr]
-  ${TIMER_INTERRUPTS}
-`;
-/** Its handler. */
-const COUNT_TICKS = `
-handler:
-  inc byte [ticks]
-  push rax
-  mov al, 0x20
-  out 0x20, al
-  pop rax
-  iretq
-ticks: db 0
-`;
-const IDT = interruptTable({ 32: 'handler' });
+import { END, exits, long, register } from './long-guest.ts';
+import { guestFromSource, MIB, runToEnd } from './run-guest.ts';
 
 describe('port I/O', () => {
   test('bytes to port E9h and to COM1 reach their consoles, each by an exit to the user half', async () => {
@@ -271,102 +240,6 @@ describe('registers', () => {
     expect(register(guest, 'rbx')).toBe(0x1234n);
     expect(register(guest, 'rcx') & 0x21n).toBe(0n);
     expect(exits(guest)['Control-register accesses']).toBe(2);
-  });
-});
-
-describe('interrupts', () => {
-  test('HLT waits for the timer; its interrupt is injected by the VM entry', async () => {
-    const guest = await long(`
-      ${INTERRUPTS}
-      mov al, 0x34                    ; PIT counter 0, mode 2
-      out 0x43, al
-      mov ax, 0x1000
-      out 0x40, al
-      mov al, ah
-      out 0x40, al
-      sti
-      .wait:
-      hlt
-      cmp byte [ticks], 3
-      jb .wait
-      mov al, [ticks] ${END}
-      ${COUNT_TICKS}
-      ${IDT}`);
-    expect(runToEnd(guest)).toMatchObject({ kind: 'exited', code: 3 });
-    expect(exits(guest).HLT).toBe(3);
-    // 3 periods of 1000h ticks at 1.193182 MHz, in nanoseconds.
-    expect(guest.machine.host.clock.nowNs).toBeGreaterThan(3 * 3_432_000);
-  });
-
-  test('an interrupt for a guest that runs takes a VM exit', async () => {
-    const guest = await long(`
-      ${INTERRUPTS}
-      mov al, 0x34
-      out 0x43, al
-      mov al, 0
-      out 0x40, al
-      mov al, 4
-      out 0x40, al
-      sti
-      .spin:
-      cmp byte [ticks], 2
-      jb .spin
-      mov al, [ticks] ${END}
-      ${COUNT_TICKS}
-      ${IDT}`);
-    expect(runToEnd(guest)).toMatchObject({ kind: 'exited', code: 2 });
-    expect(exits(guest)['External interrupt']).toBe(2);
-    expect(exits(guest)['Interrupt window']).toBeUndefined();
-  });
-
-  test('an interrupt that finds IF = 0 waits for the interrupt window', async () => {
-    const guest = await long(`
-      ${INTERRUPTS}
-      mov al, 0x30                    ; counter 0, mode 0
-      out 0x43, al
-      mov al, 50
-      out 0x40, al
-      mov al, 0
-      out 0x40, al
-      mov ecx, 100000
-      .busy:
-      loop .busy
-      sti
-      nop
-      mov al, [ticks] ${END}
-      ${COUNT_TICKS}
-      ${IDT}`);
-    expect(runToEnd(guest)).toMatchObject({ kind: 'exited', code: 1 });
-    expect(exits(guest)).toMatchObject({ 'External interrupt': 1, 'Interrupt window': 1 });
-  });
-
-  test('an EPT violation while an interrupt is delivered does not lose the interrupt', async () => {
-    const guest = await long(`
-      ${INTERRUPTS}
-      mov rsp, 0x700000               ; a stack that EPT does not map yet
-      mov al, 0x30
-      out 0x43, al
-      mov al, 50
-      out 0x40, al
-      mov al, 0
-      out 0x40, al
-      sti
-      hlt
-      mov al, [ticks] ${END}
-      handler:
-      inc byte [ticks]
-      iretq
-      ticks: db 0
-      ${IDT}`);
-    expect(runToEnd(guest)).toMatchObject({ kind: 'exited', code: 1 });
-    expect(exits(guest)['EPT violation']).toBe(1);
-  });
-
-  test('HLT with interrupts disabled is the end', async () => {
-    const guest = await long('cli\n hlt');
-    const stop = runToEnd(guest);
-    expect(stop.kind === 'halted' && stop.explanation).toContain('interrupts are disabled');
-    expect(guest.machine.vcpus[0]?.handlerFrames().map(({ name }) => name)).toEqual(['halted', 'VM exit: HLT']);
   });
 });
 
