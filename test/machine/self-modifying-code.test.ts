@@ -3,7 +3,6 @@
  * steps, and in slices short enough that its loops are compiled.
  */
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_HOT_SPOTS } from '../../engine/exec/compiler/hot-spots.ts';
 import type { Stop } from '../../engine/index.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
@@ -14,7 +13,7 @@ const ALIAS = 'mov rbx, cr3\nmov qword [rbx + 0x2000 + 3 * 8], 0x83\nmov rbx, cr
 const ALIAS_OFFSET = 0x60_0000;
 
 /** Short loops are hot, too. */
-const internals = { hotSpots: { ...DEFAULT_HOT_SPOTS, sampleEvery: 0 } };
+const internals = { hotSpots: { hotAfter: 3, watchedBlocks: 24 } };
 
 const long = (body: string): SourceGuest => bootSource(`bits 64\norg 0x8000\n${body}`, { mode: 'long' });
 
