@@ -14,7 +14,7 @@ let status = 0;
 for (const execution of ['interpreter', 'compiler']) {
   console.log(`\n${execution}:`);
   const files = chosen.length > 0 ? chosen : GUESTS;
-  const { status: ended } = spawnSync('npx', ['vitest', 'run', '--project', 'unit', '--reporter=dot', ...files], {
+  const { status: ended } = spawnSync('npx', ['vitest', 'run', '--project', 'unit', ...files], {
     env: { ...process.env, RINGSIDE_EXECUTION: execution },
     stdio: 'inherit',
   });
