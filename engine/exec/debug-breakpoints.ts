@@ -13,7 +13,8 @@ import type { CpuState } from '../cpu/state.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
 import { type LinearAddress, pageOf, plus } from '../isa/linear-address.ts';
 import { Access } from '../mmu/access.ts';
-import type { DataBreakpoints, Mmu } from '../mmu/mmu.ts';
+import type { Mmu } from '../mmu/mmu.ts';
+import type { DataBreakpoints } from '../mmu/page-access.ts';
 import type { CodeCache } from './code-cache.ts';
 
 /** By the decoder's mnemonics. */

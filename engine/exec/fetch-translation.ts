@@ -2,9 +2,11 @@
  * Where an instruction fetch goes, as WebAssembly: what `Mmu.translate` does (mmu/translation.ts) in the cases that are the
  * rule. With it, code that was found before is found again after its translation was dropped, without the run loop.
  */
+
 import { LINEAR_TLB_ADDRESS, PAGE_BYTES, RAM_BYTES_ADDRESS } from '../cpu/memory-map.ts';
+import { CR4 } from '../cpu/register-bits.ts';
 import { MappingFlag } from '../mmu/access.ts';
-import { Cr4 } from '../mmu/paging-structures.ts';
+
 import { WORD } from '../mmu/tlb-layout.ts';
 import { FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 import { WalkEmitter } from './walk-emitter.ts';
@@ -74,7 +76,7 @@ class FetchTranslation extends WalkEmitter {
     has(MappingFlag.User).emit(op.i32Eqz, op.i32And);
     isUser().emit(op.i32Eqz);
     has(MappingFlag.User).emit(op.i32Eqz, op.i32Eqz, op.i32And);
-    this.field('cr4').i32(Cr4.SMEP).emit(op.i32And, op.i32Eqz, op.i32Eqz, op.i32And, op.i32Or);
+    this.field('cr4').i32(CR4.SMEP).emit(op.i32And, op.i32Eqz, op.i32Eqz, op.i32And, op.i32Or);
     this.leave();
   }
 }

@@ -2,9 +2,10 @@
  * The linear mappings of the TLB (mmu/tlb.ts) as WebAssembly sees them: looking for one, and adding one. Part of the
  * refill (tlb-refill.ts).
  */
+import { CR4 } from '../cpu/register-bits.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { MappingFlag } from '../mmu/access.ts';
-import { Cr4, PagingMode } from '../mmu/paging-structures.ts';
+import { PagingMode } from '../mmu/paging-structures.ts';
 import { NO_EPT } from '../mmu/tlb.ts';
 import { ADDRESS, LINEAR_LAYOUT, LINEAR_SETS, LINEAR_WAYS, WORD } from '../mmu/tlb-layout.ts';
 import { F64, type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
@@ -42,7 +43,7 @@ export abstract class MappingEmitter extends MappingArrayEmitter {
   /** Pushes VPID (which is 0) and PCID as the mappings have them. */
   #owner(): void {
     this.field('cr3').i32(0xfff).emit(op.i32And).i32(16).emit(op.i32Shl).i32(0);
-    this.field('cr4').i32(Cr4.PCIDE).emit(op.i32And, op.select);
+    this.field('cr4').i32(CR4.PCIDE).emit(op.i32And, op.select);
   }
 
   /** Sets `slot` to the first of the set of the page size in `shift` (a number or a local), `end` to the one after it. */

@@ -1,6 +1,6 @@
 /**
  * What fills the fast TLB for compiled code, as WebAssembly: without paging the address itself, else
- * a look into the linear mappings or a walk of 4-level paging, in root operation. It does what `Mmu.fillFor` does (mmu/mmu.ts), in the cases that are the rule: a mapping
+ * a look into the linear mappings or a walk of 4-level paging, in root operation. It does what `Mmu.fillFor` does (mmu/page-access.ts), in the cases that are the rule: a mapping
  * that serves the access, or tables in RAM in which nothing is amiss and no flag but of the page's own entry has to be set,
  * a free slot for the new mapping, and a page of RAM that nobody watches. In all others nothing is changed, and the runtime's function is called.
  */
@@ -20,9 +20,9 @@ import {
   RAM_ADDRESS,
   RAM_BYTES_ADDRESS,
 } from '../cpu/memory-map.ts';
-import { RFLAGS } from '../cpu/register-bits.ts';
+import { CR0, CR4, RFLAGS } from '../cpu/register-bits.ts';
 import { KEY_FLAGS, MappingFlag, PageFaultCode } from '../mmu/access.ts';
-import { Cr0, Cr4 } from '../mmu/paging-structures.ts';
+
 import { PAGE_TABLE } from '../mmu/physical-memory.ts';
 import { encodeModule, F64, FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { emitUnlessCanonical } from './canonical-emitter.ts';
@@ -173,7 +173,7 @@ class Refill extends WalkEmitter {
   /** Without paging a linear address is a physical one, and the architectural TLB is not asked. */
   #unpaged(): void {
     const f = this.f;
-    this.field('cr0').i32(Cr0.PG).emit(op.i32And, op.i32Eqz).if();
+    this.field('cr0').i32(CR0.PG).emit(op.i32And, op.i32Eqz).if();
     this.field('nonRoot');
     this.leave(1);
     this.field('tlbBase').i32(EMPTY_FAST_TLB_ADDRESS).emit(op.i32Eq);
@@ -217,7 +217,7 @@ class Refill extends WalkEmitter {
     has(MappingFlag.User).emit(op.i32Eqz, op.i32And);
     isUser().emit(op.i32Eqz);
     has(MappingFlag.User).emit(op.i32Eqz, op.i32Eqz, op.i32And);
-    this.field('cr4').i32(Cr4.SMAP).emit(op.i32And, op.i32Eqz, op.i32Eqz, op.i32And);
+    this.field('cr4').i32(CR4.SMAP).emit(op.i32And, op.i32Eqz, op.i32Eqz, op.i32And);
     this.field('flagsOther').i32(RFLAGS.AC).emit(op.i32And, op.i32Eqz, op.i32And, op.i32Or);
     this.leave();
     const rights = MappingFlag.Write | MappingFlag.Dirty;

@@ -19,11 +19,11 @@ import {
   WORLD_REGISTERS_ADDRESS,
   worldRegister,
 } from '../cpu/memory-map.ts';
-import { RFLAGS } from '../cpu/register-bits.ts';
+import { CR4, RFLAGS } from '../cpu/register-bits.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { MappingFlag } from '../mmu/access.ts';
 import type { World } from '../mmu/fast-tlb.ts';
-import { Cr4 } from '../mmu/paging-structures.ts';
+
 import { NO_EPT } from '../mmu/tlb.ts';
 import { ADDRESS, kindOf, LINEAR_LAYOUT, LINEAR_SETS, LINEAR_WAYS, WORD } from '../mmu/tlb-layout.ts';
 import { F64, FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
@@ -254,7 +254,7 @@ class TranslationChange extends MappingArrayEmitter {
   // ---- mappings ----------------------------------------------------------------------------------------------------
 
   #usesPcids(): void {
-    this.field('cr4').i32(Cr4.PCIDE).emit(op.i32And);
+    this.field('cr4').i32(CR4.PCIDE).emit(op.i32And);
   }
 
   /** Pops a value of CR3 and sets `owner`: VPID 0000H, and the PCID where there are any. */

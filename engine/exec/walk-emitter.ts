@@ -12,9 +12,10 @@ import {
   RAM_BYTES_ADDRESS,
   TLB_STATISTICS_ADDRESS,
 } from '../cpu/memory-map.ts';
+import { CR0, CR4, EFER } from '../cpu/register-bits.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { ALL_EPT_RIGHTS, KEY_HIGH, MappingFlag } from '../mmu/access.ts';
-import { Cr0, Cr4, Efer, Entry, guestFormats, PagingMode, XD_HIGH } from '../mmu/paging-structures.ts';
+import { Entry, guestFormats, PagingMode, XD_HIGH } from '../mmu/paging-structures.ts';
 import { PAGE_TABLE } from '../mmu/physical-memory.ts';
 import { type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
 import { emitHas57Bits } from './canonical-emitter.ts';
@@ -45,11 +46,11 @@ export abstract class WalkEmitter extends MappingEmitter {
     const f = this.f;
     this.field('nonRoot');
     this.leave();
-    this.field('cr0').i32(Cr0.PG).emit(op.i32And, op.i32Eqz);
+    this.field('cr0').i32(CR0.PG).emit(op.i32And, op.i32Eqz);
     this.leave();
-    this.field('cr4').i32(Cr4.PAE).emit(op.i32And, op.i32Eqz);
+    this.field('cr4').i32(CR4.PAE).emit(op.i32And, op.i32Eqz);
     this.leave();
-    this.field('efer').i32(Efer.LME).emit(op.i32And, op.i32Eqz);
+    this.field('efer').i32(EFER.LME).emit(op.i32And, op.i32Eqz);
     this.leave();
     this.field('tlbBase').i32(EMPTY_FAST_TLB_ADDRESS).emit(op.i32Eq);
     this.leave();
@@ -127,7 +128,7 @@ export abstract class WalkEmitter extends MappingEmitter {
     f.get(high)
       .i32(reservedHigh)
       .i32(reservedHigh | XD_HIGH);
-    this.field('efer').i32(Efer.NXE).emit(op.i32And, op.select, op.i32And, op.i32Or);
+    this.field('efer').i32(EFER.NXE).emit(op.i32And, op.select, op.i32And, op.i32Or);
     this.leave(depth);
   }
 
@@ -145,7 +146,7 @@ export abstract class WalkEmitter extends MappingEmitter {
     bit(forbidden, Entry.D, MappingFlag.Dirty);
     bit(low, Entry.G, MappingFlag.Global);
     f.i32(0);
-    this.field('cr4').i32(Cr4.PGE).emit(op.i32And, op.select);
+    this.field('cr4').i32(CR4.PGE).emit(op.i32And, op.select);
     f.i32(ALL_EPT_RIGHTS).emit(op.i32Or, op.i32Or, op.i32Or, op.i32Or, op.i32Or).set(this.flags);
   }
 

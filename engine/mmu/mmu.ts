@@ -10,8 +10,6 @@ import { type PagingMode, pagingMode } from './paging-structures.ts';
 import type { ApicAccessPage, SavedTranslations } from './translation-context.ts';
 import { Outcome } from './walk.ts';
 
-export { type DataBreakpoints, FillResult } from './page-access.ts';
-
 /** CS.L in the access-rights format of the VMCS. */
 const CODE_64 = 1 << 13;
 const BYTE = 0x100;

@@ -6,7 +6,6 @@ import { PAGE_BYTES } from '../cpu/memory-map.ts';
 import { CR0, CR4, EFER } from '../cpu/register-bits.ts';
 
 /** As compiled code's side of the walks names them. */
-export { CR0 as Cr0, CR4 as Cr4, EFER as Efer };
 
 export const PagingMode = { None: 0, Bits32: 1, PAE: 2, Level4: 3, Level5: 4 } as const;
 export type PagingMode = (typeof PagingMode)[keyof typeof PagingMode];
