@@ -99,10 +99,11 @@ export class PageAccess extends TranslationControl {
     this.state.view.setUint32(WRITABLE_VMCS_ADDRESS, 0, true);
   }
 
-  /** Words, doublewords and quadwords have to lie at multiples of their size, where that is checked. */
+  /** Words, doublewords and quadwords have to lie at multiples of their size, where that is checked: if they are canonical. */
   protected checkAlignment(linear: LinearAddress, lengthBytes: number): void {
     const isData = lengthBytes === 2 || lengthBytes === 4 || lengthBytes === 8;
-    if (isData && (offsetInPage(linear) & (lengthBytes - 1)) !== 0 && this.isAlignmentChecked) throw AC();
+    if (!isData || (offsetInPage(linear) & (lengthBytes - 1)) === 0 || !this.isAlignmentChecked) return;
+    if (this.isCanonical(linear) && this.isCanonical(plus(linear, lengthBytes - 1))) throw AC();
   }
 
   /** Translates for an access that stays in its page, tells who watches, and fills the fast TLB. */

@@ -1,9 +1,12 @@
 import { describe, expect, it } from 'vitest';
+import { CR0 } from '../../engine/cpu/register-bits.ts';
+import { CS } from '../../engine/cpu/state.ts';
 import { Privilege } from '../../engine/mmu/access.ts';
 import { PagingMode } from '../../engine/mmu/paging-structures.ts';
-import { A, bench, D, enable, map, P, RAM_BYTES, RW, thrown, write64 } from './machine.ts';
+import { A, bench, D, enable, map, P, RAM_BYTES, RW, setCpl, thrown, write64 } from './machine.ts';
 
 const LINEAR = 0x40_0000;
+const AC = 1 << 18;
 
 /** Two neighbouring pages that lie apart in physical memory. */
 function twoPages(second = 0xb000n | P | RW) {
@@ -108,4 +111,15 @@ describe('peek and poke', () => {
     expect(b.mmu.tlb.linear.size).toBe(0);
     expect(b.memory.readU32(b.at.PTE) & Number(A | D)).toBe(0);
   });
+});
+
+it('alignment is checked of canonical addresses, before their pages are looked at, as a real CPU does', () => {
+  const b = twoPages();
+  b.mmu.writeCr0((CR0.PE | CR0.PG | CR0.AM) >>> 0);
+  b.state.flagsOther = 2 | AC;
+  b.state.segment(CS).attributes = 0xa0fb;
+  setCpl(b, 3);
+  const faultAt = (linear: number) => thrown(() => b.mmu.readU32(linear));
+  expect([LINEAR + 2, 2 ** 47 - 6, 2 ** 47 - 8].map(faultAt)).toEqual(['#AC(0)', '#AC(0)', '#PF(4)']);
+  expect([2 ** 47 + 1, 2 ** 47 - 2].map(faultAt)).toEqual(['#GP(0)', '#GP(0)']);
 });

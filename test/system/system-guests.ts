@@ -5,6 +5,7 @@ const LATER_BOCHS = 'tigerlake';
 
 export const systemGuests: readonly (readonly [name: string, judges: readonly Judge[], bochsModel?: string])[] = [
   ['alignment', ['bochs']],
+  ['alignment-64', ['bochs']],
   ['debug', ['bochs']],
   ['event-priorities', ['bochs']],
   ['five-level-paging', ['qemu']],
