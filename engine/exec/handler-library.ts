@@ -147,7 +147,8 @@ export class HandlerLibrary {
   /** Handlers below this are installed. */
   #installed = 0;
   #settled = 0;
-  #nextRegionSlot = 0;
+  /** No region has slot 0: an empty entry of the jump cache leads to a record without a handler. */
+  #nextRegionSlot = 1;
   readonly #freeSlots: number[] = [];
 
   /** `runtime` is the table of runtime-functions.ts; `room`, if not as is usual, is how many handlers there may be. */
