@@ -128,6 +128,21 @@ export async function rowsOf(view: string): Promise<Row[]> {
   return tree.getChildren();
 }
 
+const TRIES = 50;
+const PAUSE_MS = 100;
+
+/** Asks again as long as that fails, for some seconds: views follow a change, but not at once. */
+export async function eventually<T>(ask: () => Promise<T>): Promise<T> {
+  for (let tries = 1; tries < TRIES; tries++) {
+    try {
+      return await ask();
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
+  return ask();
+}
+
 /** A row of a view by the labels on the way to it; a label may be given by its beginning. */
 export async function rowAt(view: string, ...labels: readonly string[]): Promise<Row> {
   let level: readonly Row[] = await rowsOf(view);

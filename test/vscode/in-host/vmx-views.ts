@@ -1,7 +1,7 @@
 /** Ringside's views of virtualization inside VS Code: VM exits from both sides, the VMCS, virtqueues. */
 import * as vscode from 'vscode';
 import { assert, assertEqual, test } from './runner.ts';
-import { breakAt, openSource, ringside, rowAt, rowsOf, Session } from './session.ts';
+import { breakAt, eventually, openSource, ringside, rowAt, rowsOf, Session } from './session.ts';
 
 const debugFile = () => vscode.commands.executeCommand('ringside.debugFile');
 const mode = async (row: string) => (await rowAt('cpuMode', row)).description;
@@ -58,7 +58,7 @@ async function showViolatedRule(): Promise<void> {
   const check = await rowAt('vmcs', 'VMRESUME now');
   assertEqual(check.description, 'passes all checks', 'VM entry');
   await vscode.debug.activeDebugSession?.customRequest('ringside/setVmcsField', { field: 'Guest RFLAGS', value: '0' });
-  const rule = await rowAt('vmcs', 'VMRESUME now', 'Guest RFLAGS = 0x0');
+  const rule = await eventually(() => rowAt('vmcs', 'VMRESUME now', 'Guest RFLAGS = 0x0'));
   await vscode.commands.executeCommand('ringside.vmcs.showField', rule);
   assertEqual(tree?.selection[0]?.label, 'Guest RFLAGS', 'the row that is selected');
 }
