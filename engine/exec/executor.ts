@@ -44,8 +44,8 @@ export interface ExecutorOwner {
   stopAtMark(): boolean;
 }
 
-/** As INTERPRETED_STRETCH, for code that enters a compiled region. */
-const COMPILED_STRETCH = 1_000_000;
+/** As INTERPRETED_STRETCH, for what enters a compiled region or is a repeated string instruction. */
+const FAST_STRETCH = 1_000_000;
 
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
@@ -250,7 +250,10 @@ export class Executor {
     }
     // Neither another block nor another iteration of REP may follow a single instruction.
     if (single) return view.getUint16(at + record.blockCount, true);
-    return isRegion(view.getUint32(at + record.handler, true)) ? COMPILED_STRETCH : INTERPRETED_STRETCH;
+    // Repeated string instructions go by whole pages: where they are is known.
+    const isFast =
+      isRegion(view.getUint32(at + record.handler, true)) || this.#cache.instructionOf(at).repeat !== 'none';
+    return isFast ? FAST_STRETCH : INTERPRETED_STRETCH;
   }
 
   /** Enters a block, for at most so many instructions, those of the block at least. */
