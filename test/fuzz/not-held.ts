@@ -52,7 +52,7 @@ export function reasonNotHeld(instruction: Instruction, mode: Mode, gpr: readonl
     return 'a source of zero leaves more or less of the destination';
   if (/^Reservednop|^Prefetch/.test(mnemonic) && hasRegister(instruction))
     return 'AMD processors have no form with a register';
-  if (/_m80(fp|bcd)$/.test(form) && mode === 16 && endsBeyondSegment(instruction, gpr))
+  if (/_m80(fp|bcd)$/.test(form) && mode !== 64 && endsBeyondSegment(instruction, gpr))
     return 'AMD processors let 80 bits reach over the end of a segment';
   if (mode === 32 && MAY_HAVE_W.test(form)) return 'AMD processors do not ignore VEX.W';
   // Tried: REPNE LOOPE goes round as LOOPNE does.
@@ -83,7 +83,7 @@ function mayBeZero({ op1Kind, op1Register }: Instruction, gpr: readonly bigint[]
   return BigInt.asUintN(bits, gpr[RegisterExt.number(op1Register)] ?? 0n) === 0n;
 }
 
-/** Whether 10 bytes begin in a segment of 64 KiB and end behind it. */
+/** Whether 10 bytes begin in a segment, of 64 KiB or 4 GiB, and end behind it. */
 function endsBeyondSegment(instruction: Instruction, gpr: readonly bigint[]): boolean {
   const { memoryBase, memoryIndex, memoryIndexScale, memoryDisplacement } = instruction;
   const contents = (register: Register) =>
@@ -91,7 +91,8 @@ function endsBeyondSegment(instruction: Instruction, gpr: readonly bigint[]): bo
   const sum = contents(memoryBase) + contents(memoryIndex) * BigInt(memoryIndexScale) + BigInt(memoryDisplacement);
   const is32 = [memoryBase, memoryIndex].some((register) => RegisterExt.isGPR32(register));
   const offset = BigInt.asUintN(is32 ? 32 : 16, sum);
-  return offset > 0xfff6n && offset <= 0xffffn;
+  const isBeyond = (last: bigint) => offset > last - 9n && offset <= last;
+  return isBeyond(0xffffn) || isBeyond(0xffff_ffffn);
 }
 
 const SMALL = new Set([OpKind.MemorySegESI, OpKind.MemoryESEDI]);
@@ -109,6 +110,7 @@ export const decodesOtherwise = (bytes: Uint8Array, mode: Mode): boolean =>
   withInstruction(bytes, mode, identity) !== withInstruction(bytes, mode, identity, DecoderOptions.AMD) ||
   mayBeXop(bytes, mode) ||
   isLockedVerw(bytes, mode) ||
+  isPrefixedVmcall(bytes, mode) ||
   ignoresW(bytes, mode);
 /** 8F with such a second byte begins XOP forms there, which are longer than the POP of an undefined form. */
 function mayBeXop(bytes: Uint8Array, mode: Mode): boolean {
@@ -122,10 +124,16 @@ function isLockedVerw(bytes: Uint8Array, mode: Mode): boolean {
   const isVerw = first === 0x0f && group === 0 && (modrm & 0x38) === 0x28 && modrm < 0xc0;
   return isVerw && bytes.subarray(0, opcode).includes(0xf0);
 }
-/** Outside of 64-bit mode they take forms that ask for VEX.W = 1 without it, VPERMPD for one. */
+/** With a prefix, VMCALL is undefined, but the hypervisor below answers all the same. */
+function isPrefixedVmcall(bytes: Uint8Array, mode: Mode): boolean {
+  const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
+  const [first, second, modrm] = bytes.subarray(opcode);
+  return opcode > 0 && first === 0x0f && second === 0x01 && modrm === 0xc1;
+}
+/** They take forms that ask for VEX.W = 1 without it: VPERMQ, and outside of 64-bit mode VPERMPD. */
 function ignoresW(bytes: Uint8Array, mode: Mode): boolean {
   const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
-  if (mode === 64 || bytes[opcode] !== 0xc4) return false;
+  if (bytes[opcode] !== 0xc4) return false;
   const other = bytes.slice();
   other[opcode + 2] = (other[opcode + 2] ?? 0) ^ 0x80;
   const isInvalid = (code: Uint8Array) => withInstruction(code, mode, (instruction) => instruction.isInvalid);
