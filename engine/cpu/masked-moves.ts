@@ -152,8 +152,13 @@ const gather =
     const index = memory.index as number;
     if (dest.index === index || dest.index === mask.index || index === mask.index) throw UD();
     const indices = indexBytes === 4 ? dest.sizeBytes / laneBytes : fourIndices.has(insn.code) ? 4 : dest.sizeBytes / 8;
-    const lanes = chosenLanes(state, mask, laneBytes).filter((lane) => lane < indices);
-    for (const lane of lanes) {
+    const chosen = chosenLanes(state, mask, laneBytes);
+    for (let lane = 0; lane < indices; lane++) {
+      if (!chosen.includes(lane)) {
+        // Passed, as a fault in a later one shows.
+        setLane(state, mask.at + lane * laneBytes, laneBytes, 0n);
+        continue;
+      }
       const offset = gatherOffset(state, insn, memory, vectorAddress(index) + lane * indexBytes, indexBytes);
       const linear = checkSegment(cpu, memory.segment, offset, laneBytes, 'read');
       setLane(state, dest.at + lane * laneBytes, laneBytes, readLinear(cpu, linear, laneBytes, Privilege.Current));

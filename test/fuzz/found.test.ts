@@ -63,6 +63,11 @@ const rows: Row[] = [
     mode: 64,
     row: 'code 48d907 48d907\n rdi=2007f5 fcw=7c f=202 > fpr7=3f80c3864a0000000000 fsw=b882 ftw=80 fop=107 fip=100800 fdp=2007f5',
   },
+  {
+    name: 'VGATHERDPS that faults has cleared the mask of the lanes before, those that were not chosen too',
+    mode: 32,
+    row: 'code c4e27d927ce018 c4e27d927ce018\n f=202 > xmm0=0 rip=100800 exc=14,4,2fbf4ff',
+  },
 ];
 
 test.each(rows)('$name', ({ mode, row }) => {
