@@ -141,8 +141,8 @@ function gatherOffset(
 }
 
 /**
- * VGATHERDPS, VPGATHERQD … — Gather Packed Values Using Signed Indices. What was loaded before a fault stays, with its mask
- * cleared, so that the instruction goes on where it was.
+ * VGATHERDPS, VPGATHERQD … — Gather Packed Values Using Signed Indices. What was loaded before a fault stays, with the mask
+ * cleared as far as the lanes were passed, so that the instruction goes on where it was.
  */
 const gather =
   (indexBytes: 4 | 8, laneBytes: 4 | 8): SystemInstruction =>
@@ -154,14 +154,11 @@ const gather =
     const indices = indexBytes === 4 ? dest.sizeBytes / laneBytes : fourIndices.has(insn.code) ? 4 : dest.sizeBytes / 8;
     const chosen = chosenLanes(state, mask, laneBytes);
     for (let lane = 0; lane < indices; lane++) {
-      if (!chosen.includes(lane)) {
-        // Passed, as a fault in a later one shows.
-        setLane(state, mask.at + lane * laneBytes, laneBytes, 0n);
-        continue;
+      if (chosen.includes(lane)) {
+        const offset = gatherOffset(state, insn, memory, vectorAddress(index) + lane * indexBytes, indexBytes);
+        const linear = checkSegment(cpu, memory.segment, offset, laneBytes, 'read');
+        setLane(state, dest.at + lane * laneBytes, laneBytes, readLinear(cpu, linear, laneBytes, Privilege.Current));
       }
-      const offset = gatherOffset(state, insn, memory, vectorAddress(index) + lane * indexBytes, indexBytes);
-      const linear = checkSegment(cpu, memory.segment, offset, laneBytes, 'read');
-      setLane(state, dest.at + lane * laneBytes, laneBytes, readLinear(cpu, linear, laneBytes, Privilege.Current));
       setLane(state, mask.at + lane * laneBytes, laneBytes, 0n);
     }
     zeroAbove(state, mask, 0);

@@ -72,7 +72,7 @@ export function callRuntime(body: FunctionBody, name: RuntimeFunctionName): Func
 /**
  * The table for a machine. Only functions that modules export can be in a table: TypeScript's are called through such.
  *
- * @param exported those of the functions that are exported by a module
+ * @param exported functions that a module exports, to be called in the place of TypeScript's
  */
 export function runtimeTable(functions: RuntimeFunctions, exported: Partial<RuntimeFunctions>): WebAssembly.Table {
   bridge ??= new WebAssembly.Module(bridgeModule());

@@ -17,7 +17,7 @@ import { addressSizeOfCode, operandSizeOfCode } from './code-sizes.ts';
 import { EXTENSION, extensionsOf } from './extensions.ts';
 import { type LinearAddress, plus } from './linear-address.ts';
 import type { Operand, OperandWidth } from './operand.ts';
-import { isPrefix, isRex } from './prefixes.ts';
+import { isRex, opcodeIndex } from './prefixes.ts';
 
 /** Mnemonic of what the CPU does not have. */
 export const UNAVAILABLE = 'UNAVAILABLE';
@@ -194,7 +194,7 @@ function mnemonicOf({ mnemonic }: Instruction, encoding: EncodingKind): string {
 
 /** 0 where the first byte after prefixes is not D8 to DF. */
 function x87OpcodeOf(bytes: Uint8Array, codeSize: CodeSize): number {
-  const at = bytes.findIndex((byte) => !isPrefix(byte, codeSize));
+  const at = opcodeIndex(bytes, codeSize);
   const opcode = bytes[at] ?? 0;
   return (opcode & 0xf8) === 0xd8 ? ((opcode & 7) << 8) | (bytes[at + 1] ?? 0) : 0;
 }

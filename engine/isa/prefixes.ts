@@ -5,6 +5,9 @@ import type { CodeSize } from './decode.ts';
 const LEGACY_PREFIXES = new Set([0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3]);
 export const isPrefix = (byte: number, codeSize: CodeSize): boolean =>
   LEGACY_PREFIXES.has(byte) || isRex(byte, codeSize);
+/** Where the prefixes end; -1 if nothing follows them. */
+export const opcodeIndex = (bytes: Uint8Array, codeSize: CodeSize): number =>
+  bytes.findIndex((byte) => !isPrefix(byte, codeSize));
 export const isRex = (byte: number, codeSize: CodeSize): boolean => codeSize === 64 && (byte & 0xf0) === 0x40;
 
 /**

@@ -155,7 +155,7 @@ export class Host {
     this.vmx.onBoundaryWanted = () => {
       this.runtime.stopRequested = true;
     };
-    this.library = new HandlerLibrary(memory, runtimeTable(this.runtimeFunctions, refill), config.handlerRoom);
+    this.library = new HandlerLibrary(memory, runtimeTable(inTypeScript, refill), config.handlerRoom);
     // What a model that is not restricted does not know is left to be named when it is met.
     const isRestricted = config.cpu?.model !== undefined || config.cpu?.features !== undefined;
     const availability = isRestricted ? availabilityOf(this.processor.model.has) : undefined;

@@ -51,17 +51,18 @@ export class Slices {
   run(limit: number, isTurn: boolean): number {
     const { host, scheduler } = this.#machine;
     const { executor, loaded, state } = host;
+    const { budget } = executor;
     const mark = this.marks.get(loaded);
     this.marks.delete(loaded);
     this.#eventsCounted = 0;
     this.#tellTime();
     executor.run(Math.min(limit, this.#length()), mark);
-    const { consumed } = executor.budget;
+    const { consumed } = budget;
     this.units += consumed - this.#boundaries.held;
     this.#boundaries.held = 0;
-    this.#eventsCounted = executor.budget.events;
+    this.#eventsCounted = budget.events;
     if (isTurn) scheduler.used(consumed);
-    const executed = executor.budget.takeExecuted();
+    const executed = budget.takeExecuted();
     if (executed === 0 && mark === state.rip) this.marks.set(loaded, mark);
     this.#retired(executed);
     return consumed - executed;
@@ -108,9 +109,8 @@ export class Slices {
   /** Units when so many instructions have been retired in this slice, or before it: their events have been dealt with. */
   unitsAfter(instructions: number): number {
     const { clock, executor } = this.#machine.host;
-    return (
-      this.units + instructions - clock.retired + executor.budget.events - this.#eventsCounted - this.#boundaries.held
-    );
+    const events = executor.budget.events - this.#eventsCounted;
+    return this.units + instructions - clock.retired + events - this.#boundaries.held;
   }
 
   /** Ends the slice where a device is due earlier than when it began. */

@@ -1,5 +1,5 @@
 /** Holds cases against the real CPU that this runs on. */
-import { isPrefix } from '../../engine/isa/prefixes.ts';
+import { opcodeIndex } from '../../engine/isa/prefixes.ts';
 import { differences, type VectorOutcome } from '../support/vector-machine.ts';
 import type { Mode, Vector } from '../vectors/read-vectors.ts';
 import { type Case, execute, type Outcome } from '../vectors/record/harness.ts';
@@ -60,7 +60,7 @@ function isLongAndUndefined({ instructions, mode }: FuzzCase, { outcome }: Run, 
   const last = instructions.at(-1);
   const vectors = [outcome.exception?.vector, expected.exception?.vector];
   if (!last || !vectors.every((vector) => vector === UD || vector === GP) || outcome.rip !== expected.rip) return false;
-  const prefixes = last.findIndex((byte) => !isPrefix(byte, mode));
+  const prefixes = opcodeIndex(last, mode);
   return prefixes >= SOME_PREFIXES && withInstruction(last, mode, ({ isInvalid }) => isInvalid);
 }
 

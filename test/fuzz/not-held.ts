@@ -9,7 +9,7 @@ import {
   Register,
   RegisterExt,
 } from 'iced-x86';
-import { isPrefix } from '../../engine/isa/prefixes.ts';
+import { opcodeIndex } from '../../engine/isa/prefixes.ts';
 import type { Mode } from '../vectors/layout.ts';
 import { withInstruction } from './fuzz-case.ts';
 
@@ -52,7 +52,7 @@ export function reasonNotHeld(instruction: Instruction, mode: Mode, gpr: readonl
     return 'a source of zero leaves more or less of the destination';
   if (/^Reservednop|^Prefetch/.test(mnemonic) && hasRegister(instruction))
     return 'AMD processors have no form with a register';
-  if (/_m80(fp|bcd)$/.test(form) && mode !== 64 && endsBeyondSegment(instruction, gpr))
+  if (/_m80(fp|bcd)$/.test(form) && mode !== 64 && endsBeyondSegment(instruction, mode, gpr))
     return 'AMD processors let 80 bits reach over the end of a segment';
   if (mode === 32 && MAY_HAVE_W.test(form)) return 'AMD processors do not ignore VEX.W';
   // Tried: REPNE LOOPE goes round as LOOPNE does.
@@ -83,16 +83,16 @@ function mayBeZero({ op1Kind, op1Register }: Instruction, gpr: readonly bigint[]
   return BigInt.asUintN(bits, gpr[RegisterExt.number(op1Register)] ?? 0n) === 0n;
 }
 
-/** Whether 10 bytes begin in a segment, of 64 KiB or 4 GiB, and end behind it. */
-function endsBeyondSegment(instruction: Instruction, gpr: readonly bigint[]): boolean {
+/** Whether 10 bytes begin in a segment, of 64 KiB in 16-bit code and 4 GiB in 32-bit code, and end behind it. */
+function endsBeyondSegment(instruction: Instruction, mode: 16 | 32, gpr: readonly bigint[]): boolean {
   const { memoryBase, memoryIndex, memoryIndexScale, memoryDisplacement } = instruction;
   const contents = (register: Register) =>
     register === Register.None ? 0n : BigInt.asUintN(32, gpr[RegisterExt.number(register)] ?? 0n);
   const sum = contents(memoryBase) + contents(memoryIndex) * BigInt(memoryIndexScale) + BigInt(memoryDisplacement);
-  const is32 = [memoryBase, memoryIndex].some((register) => RegisterExt.isGPR32(register));
-  const offset = BigInt.asUintN(is32 ? 32 : 16, sum);
-  const isBeyond = (last: bigint) => offset > last - 9n && offset <= last;
-  return isBeyond(0xffffn) || isBeyond(0xffff_ffffn);
+  const is16 = [memoryBase, memoryIndex].some((register) => RegisterExt.isGPR16(register));
+  const offset = BigInt.asUintN(is16 ? 16 : 32, sum);
+  const last = mode === 16 ? 0xffffn : 0xffff_ffffn;
+  return offset > last - 9n && offset <= last;
 }
 
 const SMALL = new Set([OpKind.MemorySegESI, OpKind.MemoryESEDI]);
@@ -114,25 +114,25 @@ export const decodesOtherwise = (bytes: Uint8Array, mode: Mode): boolean =>
   ignoresW(bytes, mode);
 /** 8F with such a second byte begins XOP forms there, which are longer than the POP of an undefined form. */
 function mayBeXop(bytes: Uint8Array, mode: Mode): boolean {
-  const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
+  const opcode = opcodeIndex(bytes, mode);
   return bytes[opcode] === 0x8f && ((bytes[opcode + 1] ?? 0) & 0x1f) >= 8;
 }
 /** LOCK VERW with memory was found to be executed there. */
 function isLockedVerw(bytes: Uint8Array, mode: Mode): boolean {
-  const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
+  const opcode = opcodeIndex(bytes, mode);
   const [first, group, modrm = 0xff] = bytes.subarray(opcode);
   const isVerw = first === 0x0f && group === 0 && (modrm & 0x38) === 0x28 && modrm < 0xc0;
   return isVerw && bytes.subarray(0, opcode).includes(0xf0);
 }
 /** With a prefix, VMCALL is undefined, but the hypervisor below answers all the same. */
 function isPrefixedVmcall(bytes: Uint8Array, mode: Mode): boolean {
-  const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
+  const opcode = opcodeIndex(bytes, mode);
   const [first, second, modrm] = bytes.subarray(opcode);
   return opcode > 0 && first === 0x0f && second === 0x01 && modrm === 0xc1;
 }
 /** They take forms that ask for VEX.W = 1 without it: VPERMQ, and outside of 64-bit mode VPERMPD. */
 function ignoresW(bytes: Uint8Array, mode: Mode): boolean {
-  const opcode = bytes.findIndex((byte) => !isPrefix(byte, mode));
+  const opcode = opcodeIndex(bytes, mode);
   if (bytes[opcode] !== 0xc4) return false;
   const other = bytes.slice();
   other[opcode + 2] = (other[opcode + 2] ?? 0) ^ 0x80;
