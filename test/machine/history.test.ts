@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import type { Position } from '../../engine/machine/machine-api.ts';
 import { architecturalState } from '../../engine/machine/platform.ts';
-import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { startTimer, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { interruptTable } from '../support/interrupt-table.ts';
 import { random } from '../support/random.ts';
 import { type GuestRun, guestFromFile, guestFromSource, MIB } from '../vmm/run-guest.ts';
@@ -18,12 +18,7 @@ org 0x100000
   mov esp, 0x90000
   lidt [idtr]
 ${TIMER_INTERRUPTS}
-  mov al, 0x34
-  out 0x43, al
-  mov al, 0x10
-  out 0x40, al
-  mov al, 0x00
-  out 0x40, al
+${startTimer('periodic', 16)}
   sti
 .next:
   mov ecx, 50

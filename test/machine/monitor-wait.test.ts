@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { startAll } from '../support/application-processors.ts';
-import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { startTimer, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { interruptTable } from '../support/interrupt-table.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
@@ -12,12 +12,7 @@ org 0x100000
 start:
   lidt [idtr]
 ${TIMER_INTERRUPTS}
-  mov al, 0x34
-  out 0x43, al
-  mov al, 11932 & 255
-  out 0x40, al
-  mov al, 11932 >> 8
-  out 0x40, al
+${startTimer('periodic', 11932)}
   xor ebx, ebx
 .idle:
   ${wait}

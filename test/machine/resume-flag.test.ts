@@ -1,6 +1,6 @@
 /** RFLAGS.RF as interrupts and traps save it in the middle of a repeated string instruction, and elsewhere. */
 import { describe, expect, test } from 'vitest';
-import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { startTimer, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { interruptTable } from '../support/interrupt-table.ts';
 import { bootSource, type SourceGuest } from '../support/source-guests.ts';
 
@@ -12,12 +12,7 @@ org 0x100000
 start:
   lidt [idtr]
 ${TIMER_INTERRUPTS}
-  mov al, 0x34
-  out 0x43, al
-  mov al, 12
-  out 0x40, al
-  mov al, 0
-  out 0x40, al
+${startTimer('periodic', 12)}
 .again:
   mov edi, buffer
   mov esi, buffer

@@ -1,6 +1,6 @@
 /** Interrupts for guests of the built-in hypervisor. */
 import { describe, expect, test } from 'vitest';
-import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { startTimer, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { interruptTable } from '../support/interrupt-table.ts';
 import { END, exits, long } from './long-guest.ts';
 import { runToEnd } from './run-guest.ts';
@@ -27,12 +27,7 @@ describe('interrupts', () => {
   test('HLT waits for the timer; its interrupt is injected by the VM entry', async () => {
     const guest = await long(`
       ${INTERRUPTS}
-      mov al, 0x34                    ; PIT counter 0, mode 2
-      out 0x43, al
-      mov ax, 0x1000
-      out 0x40, al
-      mov al, ah
-      out 0x40, al
+      ${startTimer('periodic', 0x1000)}
       sti
       .wait:
       hlt
@@ -50,12 +45,7 @@ describe('interrupts', () => {
   test('an interrupt for a guest that runs takes a VM exit', async () => {
     const guest = await long(`
       ${INTERRUPTS}
-      mov al, 0x34
-      out 0x43, al
-      mov al, 0
-      out 0x40, al
-      mov al, 4
-      out 0x40, al
+      ${startTimer('periodic', 1024)}
       sti
       .spin:
       cmp byte [ticks], 2
@@ -71,12 +61,7 @@ describe('interrupts', () => {
   test('an interrupt that finds IF = 0 waits for the interrupt window', async () => {
     const guest = await long(`
       ${INTERRUPTS}
-      mov al, 0x30                    ; counter 0, mode 0
-      out 0x43, al
-      mov al, 50
-      out 0x40, al
-      mov al, 0
-      out 0x40, al
+      ${startTimer('once', 50)}
       mov ecx, 100000
       .busy:
       loop .busy
@@ -93,12 +78,7 @@ describe('interrupts', () => {
     const guest = await long(`
       ${INTERRUPTS}
       mov rsp, 0x700000               ; a stack that EPT does not map yet
-      mov al, 0x30
-      out 0x43, al
-      mov al, 50
-      out 0x40, al
-      mov al, 0
-      out 0x40, al
+      ${startTimer('once', 50)}
       sti
       hlt
       mov al, [ticks] ${END}

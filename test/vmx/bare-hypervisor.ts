@@ -4,7 +4,7 @@
  */
 import { EXIT } from '../../engine/vmx/controls.ts';
 import { fieldByName } from '../../engine/vmx/vmcs.ts';
-import { TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
+import { startTimer, TIMER_INTERRUPTS } from '../support/interrupt-controller.ts';
 import { interruptTable } from '../support/interrupt-table.ts';
 import { type GuestOptions, type GuestRun, guestFromSource } from '../vmm/run-guest.ts';
 
@@ -207,12 +207,7 @@ handler:
   inc byte [${TICKS}]
   iretq
 start_timer:                    ; 8254 counter 0, mode 0: once, after some 40 microseconds
-  mov al, 0x30
-  out 0x43, al
-  mov al, 50
-  out 0x40, al
-  mov al, 0
-  out 0x40, al
+${startTimer('once', 50)}
   ret
 guest:
   ${program.guest}

@@ -35,13 +35,7 @@ main:
         call    enable_svm
         map_nested
         mov     qword [nested_top], nested + 7
-        mov     edi, nested_table
-        mov     eax, PLAYGROUND + 7
-        mov     ecx, 512
-.small: mov     [rdi], rax
-        add     rdi, 8
-        add     eax, 1000h
-        loop    .small
+        map_playground
         mov     dword [PLAYGROUND + 123h], 11111111h
         mov     dword [PLAYGROUND + 1123h], 22222222h
 

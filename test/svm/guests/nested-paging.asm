@@ -180,13 +180,7 @@ nest:   mov     qword [rdi + NP_ENABLE], 1
 ; 16 MiB one to one, the playground in small pages.
 build_nested:
         map_nested
-        mov     edi, nested_table
-        mov     eax, PLAYGROUND + 7
-        mov     ecx, 512
-.small: mov     [rdi], rax
-        add     rdi, 8
-        add     eax, 1000h
-        loop    .small
+        map_playground
         ret
 
         section .bss
