@@ -32,7 +32,7 @@ class WorldEntry extends WorldSwitch {
   emit(): Uint8Array {
     const { f } = this;
     f.block();
-    this.checkBoundary();
+    this.checkBoundary(() => this.vmcs('Guest SS access rights').i32(ACCESS.DPL).emit(op.i32And));
     this.#checkHost();
     this.#checkVmcs();
     this.#findRow();

@@ -53,7 +53,7 @@ class WorldExit extends WorldSwitch {
   leave(): Uint8Array {
     const { f } = this;
     f.block();
-    this.checkBoundary();
+    this.checkBoundary(() => this.field('cpl'));
     this.#checkGuest();
     this.#checkHost();
     this.#writeInformation();

@@ -15,6 +15,7 @@ import {
   RAM_ADDRESS,
   SET_ASIDE_ADDRESS,
   WATCHED_ADDRESS,
+  WATCHED_BY,
   WORLD_REGISTERS_ADDRESS,
   WORLD_REGISTERS_BYTES,
   WRITABLE_VMCS_ADDRESS,
@@ -91,10 +92,14 @@ export abstract class WorldSwitch extends TransitionEmitter {
     });
   }
 
-  /** 64-bit code at an ordinary boundary, with the current VMCS that the plan is for, to be written to without ado. */
-  protected checkBoundary(): void {
+  /**
+   * 64-bit code at an ordinary boundary, with the current VMCS that the plan is for, to be written to without ado. The
+   * guest's ring is not 0 if `outerRing` pushes something else than 0: its switches change the ring, of which somebody may
+   * want to be told.
+   */
+  protected checkBoundary(outerRing: Push): void {
     const { f } = this;
-    this.when(() => this.word(WATCHED_ADDRESS));
+    this.when(() => this.word(WATCHED_ADDRESS).i32(~WATCHED_BY.transitions).emit(op.i32And));
     this.isZero('interruptibility', 'pendingDebug', 'monitorTrap', 'monitorArmed', 'debugctl', 'svmGuest');
     this.is(fieldAddress.mode, () => f.i32(CpuMode.long64));
     this.is(fieldAddress.dr7, () => f.i32(DR7_RESET));
@@ -104,6 +109,11 @@ export abstract class WorldSwitch extends TransitionEmitter {
     this.is(WRITABLE_VMCS_ADDRESS, next);
     this.when(() => this.word(LINEAR_TLB_ADDRESS).emit(op.i32Eqz));
     this.field('currentVmcs').i32(RAM_ADDRESS).emit(op.i32Add).set(this.region);
+    this.when(() => {
+      outerRing();
+      f.i32(0);
+      this.word(WATCHED_ADDRESS).emit(op.select);
+    });
   }
 
   /** Goes on only if fields of the VMCS are as they were when the plan was made. */

@@ -26,6 +26,26 @@ describe('the run is the same', () => {
     expect(planned.exitLog().total).toBeGreaterThan(atLeast);
     expect(switches()).toBeGreaterThan(atLeast / 2);
   });
+
+  test.each([
+    ['ring 0', rounds(1000), 0, 1500],
+    ['both rings', rings(1000), 6000, 1500],
+  ])('while ring changes are told of, from %s', async (_, program, changes, atLeast) => {
+    const { planned, stepwise, switches } = await pairOf(program);
+    const [told, expected] = [planned, stepwise].map((machine) => {
+      const events: unknown[] = [];
+      machine.setFilter('ring-change', true, (values) => {
+        events.push([machine.instructionCount, values]);
+        return false;
+      });
+      machine.run();
+      return events;
+    });
+    expect(observed(planned)).toEqual(observed(stepwise));
+    expect(told).toEqual(expected);
+    expect(told?.length).toBeGreaterThanOrEqual(changes);
+    expect(switches()).toBeGreaterThan(atLeast);
+  });
 });
 
 test.each(Array.from({ length: 30 }, (_, seed) => seed))('whatever has changed: %i', compareAfterChange);
