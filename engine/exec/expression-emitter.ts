@@ -268,9 +268,12 @@ export abstract class ExpressionEmitter {
     };
     switch (operator) {
       case 'add':
-        return simple(op.i64Add, op.i32Add, true);
-      case 'sub':
-        return simple(op.i64Sub, op.i32Sub, true);
+      case 'sub': {
+        const [wide, narrow] = operator === 'add' ? [op.i64Add, op.i32Add] : [op.i64Sub, op.i32Sub];
+        const carry = carryOf(b);
+        if (carry) return this.#withCarry(a, carry, width === 64 ? wide : narrow, width);
+        return simple(wide, narrow, true);
+      }
       case 'mul':
         return simple(op.i64Mul, op.i32Mul, true);
       case 'and':
@@ -303,6 +306,19 @@ export abstract class ExpressionEmitter {
         this.#multiplyHigh(operator, a, b, width);
         return;
     }
+  }
+
+  /** One more or one less, if there is a carry: a choice of two values takes less time than a flag as a number of the width. */
+  #withCarry(a: Expr, carry: Expr<1>, code: number, width: Width): void {
+    const { body } = this;
+    const local = this.emitToLocal(a);
+    body.get(local);
+    if (width === 64) body.i64(1n);
+    else body.i32(1);
+    body.emit(code).get(local);
+    this.emit(carry);
+    body.emit(op.select);
+    this.#mask(width);
   }
 
   #rotate(operator: 'rotl' | 'rotr', a: Expr, b: Expr, width: Width): void {
@@ -361,6 +377,11 @@ export abstract class ExpressionEmitter {
     }
     body.emit(compareOpcodes[operator][wide ? 0 : 1]);
   }
+}
+
+/** The bit that an expression is, zero-extended. */
+function carryOf({ node }: Expr): Expr<1> | undefined {
+  return node.kind === 'unary' && node.op === 'zext' && node.a.width === 1 ? (node.a as Expr<1>) : undefined;
 }
 
 const withCall = new WeakMap<Expr, boolean>();

@@ -204,7 +204,8 @@ export abstract class DeferredFlagsEmitter extends OperationEmitter {
       sum();
       body.emit(code.eqz);
     } else if (flag === 'CF') {
-      sum();
+      // a + b is beyond the width; b is often a constant, and the sum not at hand yet.
+      this.#masked(width, () => this.#inverted(b));
       body.get(a).emit(code.ltU);
     } else {
       const signs = () => {
@@ -216,6 +217,12 @@ export abstract class DeferredFlagsEmitter extends OperationEmitter {
       };
       this.#bit(width, signs, width - 1);
     }
+  }
+
+  #inverted(local: number): void {
+    const body = this.body.get(local);
+    if (body.typeOf(local) === I64) body.i64(-1n).emit(op.i64Xor);
+    else body.i32(-1).emit(op.i32Xor);
   }
 
   #logicFlag({ width, a }: Deferred, flag: StatusFlag): void {
