@@ -54,6 +54,9 @@ export const WRITABLE_VMCS_ADDRESS = 0x2080;
  */
 export const PLANNED_VMCS_ADDRESS = 0x2084;
 
+/** i64: instructions that what a region leaves to the interpreter may take until the run loop looks at it. */
+export const INTERPRETED_LEFT_ADDRESS = 0x2088;
+
 /** A value of up to 16 bytes, passed between compiled code and the slow path of a memory access. */
 export const SCRATCH_ADDRESS = 0x2090;
 /** Arguments and results of functions that compiled code calls out to (exec/pure-functions.ts), 16 bytes each. */

@@ -23,7 +23,7 @@ import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot
 import { Regions } from './compiler/regions.ts';
 import { DebugBreakpoints } from './debug-breakpoints.ts';
 import { Exit, INTERPRETED_STRETCH, MAX_EVENTS } from './exits.ts';
-import { type HandlerLibrary, isRegion } from './handler-library.ts';
+import type { HandlerLibrary } from './handler-library.ts';
 import { findInJumpCache, keyOfExtensions, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
 import { RunBudget } from './run-budget.ts';
@@ -44,8 +44,12 @@ export interface ExecutorOwner {
   stopAtMark(): boolean;
 }
 
-/** As INTERPRETED_STRETCH, for what enters a compiled region or is a repeated string instruction. */
-const FAST_STRETCH = 1_000_000;
+/**
+ * Instructions after which the run loop comes to see where they have led. V8's better code of a region, which is there some
+ * time after the first, is used where the region is entered anew; and the host's branch predictor, which may have settled
+ * badly, has another chance.
+ */
+const STRETCH = 1_000_000;
 
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
@@ -225,7 +229,7 @@ export class Executor {
     const state = this.#state;
     const { nonRoot, flagsOther, monitorTrap, pendingDebug, rip } = state;
     const shadow = state.interruptibility & SHADOWS;
-    const exit = this.#enterFor(at, this.#stretch(at, single)) as Exit;
+    const exit = this.#enterFor(at, single) as Exit;
     // VM entries and exits load the interruptibility and the pending traps of the other side.
     if (exit !== Exit.Event && state.nonRoot === nonRoot) {
       if (shadow) state.interruptibility &= ~shadow;
@@ -239,27 +243,27 @@ export class Executor {
     return this.#leave(exit, at);
   }
 
-  /** How many instructions may run before the run loop wants to see where they have led. */
-  #stretch(at: number, single: boolean): number {
-    const view = this.#view;
-    if (this.#hotSpots.isWatching && !single) {
+  /** Confines what may run before the run loop wants to see where it has led. */
+  #confine(at: number, single: boolean): void {
+    const { budget } = this;
+    const block = this.#view.getUint16(at + record.blockCount, true);
+    // Neither another block nor another iteration of REP may follow a single instruction.
+    if (single) return budget.confine(block);
+    if (this.#hotSpots.isWatching) {
       // A block that was cut is gone with the next one; where its slice ends, no transfer leads on.
       if (this.#fetcher.wasCut) this.#hotSpots.interrupted();
       else this.#hotSpots.watch(this.#cache.placeOf(at).block);
-      return view.getUint16(at + record.blockCount, true);
+      return budget.confine(block);
     }
-    // Neither another block nor another iteration of REP may follow a single instruction.
-    if (single) return view.getUint16(at + record.blockCount, true);
     // Repeated string instructions go by whole pages: where they are is known.
-    const isFast =
-      isRegion(view.getUint32(at + record.handler, true)) || this.#cache.instructionOf(at).repeat !== 'none';
-    return isFast ? FAST_STRETCH : INTERPRETED_STRETCH;
+    const isRepeated = this.#cache.instructionOf(at).repeat !== 'none';
+    budget.confine(STRETCH, isRepeated ? STRETCH : INTERPRETED_STRETCH);
   }
 
-  /** Enters a block, for at most so many instructions, those of the block at least. */
-  #enterFor(at: number, instructions: number): number {
+  /** Enters a block. */
+  #enterFor(at: number, single: boolean): number {
     this.#state.repeating = 0;
-    this.budget.confine(instructions);
+    this.#confine(at, single);
     const exit = this.#library.enter(at);
     this.#runtime.followSwitch();
     this.budget.release();

@@ -21,7 +21,7 @@ import { emitExiting, emitVmresume } from './world-switch-handlers.ts';
 /** The table's first slots are for compiled regions; handlers follow, for whom it grows. */
 const FIRST_HANDLER = REGION_KEYS;
 /** Whether a slot of the table is that of a compiled region. */
-export const isRegion = (slot: number): boolean => slot < FIRST_HANDLER;
+const isRegion = (slot: number): boolean => slot < FIRST_HANDLER;
 /** Handlers that there may be, and those that there is room for at first. */
 const MAX_HANDLERS = 14336;
 const FIRST_ROOM = 512;
@@ -144,6 +144,8 @@ export class HandlerLibrary {
   deliverEvent: (vector: number, errorCode: number, kind: number) => number = notInstalled;
   /** Makes a VM exit if nothing about it is out of the ordinary: world-exit-emitter.ts. Returns 0 and changes nothing otherwise. */
   leaveGuest: LeaveGuest = notInstalled;
+  /** Handlers have been added: some lie outside the one module now. */
+  onScattered: () => void = () => {};
   /** Handlers below this are installed. */
   #installed = 0;
   #settled = 0;
@@ -179,6 +181,7 @@ export class HandlerLibrary {
     const { length } = this.#set.bodies;
     if (this.#installed === length) return;
     this.#link(this.#set.moduleOf(this.#installed, length), this.#installed, length);
+    this.onScattered();
   }
 
   /** True while some handlers lie outside the one module. */

@@ -67,11 +67,13 @@ export class RunBudget {
     writeInteger(view, SET_ASIDE_ADDRESS, 0);
   }
 
-  /** Lets compiled code take from so many instructions and no more, until `release`. */
-  confine(instructions: number): void {
+  /** Lets compiled code take from so many instructions and no more, until `release`; interpreted code only from some of them. */
+  confine(instructions: number, interpreted = instructions): void {
     const { left } = this;
     this.#reserve = Math.max(left - instructions, 0);
-    this.left = left;
+    const aside = Math.max(left - this.#reserve - interpreted, 0);
+    writeInteger(this.#view, fieldAddress.budget, left - this.#reserve - aside);
+    writeInteger(this.#view, SET_ASIDE_ADDRESS, aside);
     this.#view.setFloat64(worldSwitchPlace.limit, this.#limit - this.#reserve, true);
   }
   release(): void {

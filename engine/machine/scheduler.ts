@@ -6,7 +6,7 @@
 /** Instructions a vCPU runs before the next one's turn, where there are several. */
 const QUANTUM = 20_000;
 /** The longest slice of the only vCPU. */
-const WHOLE_SLICE = 250_000;
+const WHOLE_SLICE = 8_000_000;
 
 export interface Turns {
   readonly count: number;

@@ -11,7 +11,7 @@ import type { Host } from './host.ts';
 import type { MachinePlatform } from './platform.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** Consecutive slices after which scattered handlers are put into one module. */
+/** Instructions after which scattered handlers are put into one module. */
 const SETTLE_AFTER = 1_000_000;
 
 /** The machine as seen from here. */
@@ -29,7 +29,7 @@ export class Slices {
   units = 0;
   /** Where a vCPU stopped before a marked instruction, by its index: RIP. */
   readonly marks = new Map<number, LinearAddress>();
-  /** The slice is over before what it was given: a device will be due earlier than it looked. */
+  /** The slice is over before what it was given: a device will be due earlier than it looked, or handlers are scattered. */
   isOver = false;
   /** When the slice that runs ends for a device. */
   #endNs = Number.POSITIVE_INFINITY;
@@ -71,10 +71,11 @@ export class Slices {
   /** How many instructions there may be until a device is due, the history wants a checkpoint, or it is another's turn. */
   #length(): number {
     const { host, platform, history, scheduler } = this.#machine;
+    const untilSettled = host.library.isScattered ? SETTLE_AFTER : Number.POSITIVE_INFINITY;
     this.isOver = false;
     this.#endNs = earlier(platform.nextDeadlineNs(), host.preemptionDeadline()) ?? Number.POSITIVE_INFINITY;
     const untilDeadline = Math.max(1, Math.ceil(this.#endNs - host.clock.nowNs));
-    return Math.min(untilDeadline, history.nextBoundary - this.units, scheduler.sliceInstructions);
+    return Math.min(untilDeadline, untilSettled, history.nextBoundary - this.units, scheduler.sliceInstructions);
   }
 
   #retired(instructions: number): void {
@@ -82,7 +83,7 @@ export class Slices {
     clock.retired += instructions;
     if (!library.isScattered) return;
     this.#unsettled += instructions;
-    if (this.#unsettled <= SETTLE_AFTER) return;
+    if (this.#unsettled < SETTLE_AFTER) return;
     library.settle();
     this.#unsettled = 0;
   }

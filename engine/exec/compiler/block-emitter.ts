@@ -4,7 +4,6 @@
  * the instruction, which has then changed nothing.
  */
 
-import { SET_ASIDE_ADDRESS } from '../../cpu/memory-map.ts';
 import { DS, SS } from '../../cpu/state.ts';
 import { fieldAddress, vectorAddress } from '../../cpu/state-layout.ts';
 import { evaluate } from '../../expr/evaluate.ts';
@@ -26,7 +25,13 @@ import { operandAddress } from '../record-writer.ts';
 import { loadValue, storeValue } from '../value-types.ts';
 import { emitLowPart } from '../vector-emitter.ts';
 import { type FlagLiveness, flagLiveness } from './flag-liveness.ts';
-import { addLeaveFunctions, type LeaveFunctions, passedOnLeaving, storeRegister } from './leave-functions.ts';
+import {
+  addLeaveFunctions,
+  emitTakeBudget,
+  type LeaveFunctions,
+  passedOnLeaving,
+  storeRegister,
+} from './leave-functions.ts';
 import { RegionMemoryEmitter } from './region-memory-emitter.ts';
 import { addressOfRegister, isVectorHalf, regionRegister, typeOfRegister, widthOfRegister } from './region-register.ts';
 import { registerUse } from './register-use.ts';
@@ -163,9 +168,7 @@ export abstract class BlockEmitter extends RegionMemoryEmitter {
   protected emitLoadState(): void {
     const { body, carried } = this;
     this.emitLoadMemoryState();
-    body.i32(fieldAddress.budget).memory(memoryOp.i64Load);
-    body.i32(SET_ASIDE_ADDRESS).memory(memoryOp.i64Load).emit(op.i64Add).set(this.budget);
-    body.i32(SET_ASIDE_ADDRESS).i64(0n).memory(memoryOp.i64Store);
+    emitTakeBudget(body, this.budget);
     body.i32(fieldAddress.flagsAux).memory(memoryOp.i64Load).set(carried.a);
     body.i32(fieldAddress.flagsResult).memory(memoryOp.i64Load).set(carried.b);
     for (const [register, local] of this.#registers) {

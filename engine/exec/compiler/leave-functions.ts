@@ -3,7 +3,7 @@
  * keeps in locals. So nothing in the region itself is held across a call or wanted at one common place, and V8 can keep
  * the locals in machine registers.
  */
-import { SET_ASIDE_ADDRESS } from '../../cpu/memory-map.ts';
+import { INTERPRETED_LEFT_ADDRESS, SET_ASIDE_ADDRESS } from '../../cpu/memory-map.ts';
 import { fieldAddress } from '../../cpu/state-layout.ts';
 import { FunctionBody, I32, I64, memoryOp, op, type ValueType } from '../../wasm/encoder.ts';
 import { Exit, INTERPRETED_STRETCH } from '../exits.ts';
@@ -77,14 +77,31 @@ function emitSpill(parameterCount: number, written: readonly number[]): Function
 }
 
 /**
- * What leaves is interpreted for no longer than a stretch before the run loop sees it: it may have left in the middle of a
- * loop. The rest of the budget is there for a region that is entered before.
+ * Interpreted code may run for a stretch before the run loop sees it, in one piece or in several between regions: where time
+ * goes it comes to be seen, however little it executes. The rest of the budget is there for a region that is entered before.
  */
 function emitBudget(f: FunctionBody, budget: number): void {
-  const stretch = BigInt(INTERPRETED_STRETCH);
   const left = f.local(I64);
-  const least = (local: number) => f.get(local).i64(stretch).get(local).i64(stretch).emit(op.i64LtS, op.select);
-  f.i32(fieldAddress.budget);
-  least(budget).tee(left).memory(memoryOp.i64Store);
+  f.i32(INTERPRETED_LEFT_ADDRESS).memory(memoryOp.i64Load).set(left);
+  emitLeast(f, budget, left);
+  f.set(left);
+  f.i32(fieldAddress.budget).get(left).memory(memoryOp.i64Store);
   f.i32(SET_ASIDE_ADDRESS).get(budget).get(left).emit(op.i64Sub).memory(memoryOp.i64Store);
+}
+
+/** Sets a local to the budget as a region is entered. */
+export function emitTakeBudget(f: FunctionBody, budget: number): void {
+  const left = f.local(I64);
+  f.i32(fieldAddress.budget).memory(memoryOp.i64Load).set(budget);
+  f.i64(BigInt(INTERPRETED_STRETCH)).set(left);
+  f.i32(INTERPRETED_LEFT_ADDRESS);
+  emitLeast(f, budget, left);
+  f.memory(memoryOp.i64Store);
+  f.get(budget).i32(SET_ASIDE_ADDRESS).memory(memoryOp.i64Load).emit(op.i64Add).set(budget);
+  f.i32(SET_ASIDE_ADDRESS).i64(0n).memory(memoryOp.i64Store);
+}
+
+/** Pushes the lesser one of two locals. */
+function emitLeast(f: FunctionBody, a: number, b: number): void {
+  f.get(a).get(b).get(a).get(b).emit(op.i64LtS, op.select);
 }
