@@ -22,7 +22,7 @@ import { CodeWorld, KEYS_OF_GENERATION, WHOLE_LIMIT } from './code-world.ts';
 import { DEFAULT_HOT_SPOTS, type HotSpotOptions, HotSpots } from './compiler/hot-spots.ts';
 import { Regions } from './compiler/regions.ts';
 import { DebugBreakpoints } from './debug-breakpoints.ts';
-import { Exit, INTERPRETED_STRETCH, MAX_EVENTS } from './exits.ts';
+import { Exit, MAX_EVENTS } from './exits.ts';
 import type { HandlerLibrary } from './handler-library.ts';
 import { findInJumpCache, keyOfExtensions, keyOfSizes } from './jump-cache.ts';
 import { record } from './record.ts';
@@ -257,7 +257,7 @@ export class Executor {
     }
     // Repeated string instructions go by whole pages: where they are is known.
     const isRepeated = this.#cache.instructionOf(at).repeat !== 'none';
-    budget.confine(STRETCH, isRepeated ? STRETCH : INTERPRETED_STRETCH);
+    budget.confine(STRETCH, isRepeated ? STRETCH : this.#hotSpots.nextStretch());
   }
 
   /** Enters a block. */

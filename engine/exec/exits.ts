@@ -42,6 +42,3 @@ export const ON_STACK = 512;
 /** Added to the size of a slow access that is the first half of one of twice the size. */
 export const FIRST_HALF = 1024;
 export const SIZE_MASK = 63;
-
-/** Instructions after which interpreted code comes back to the run loop, which so learns what is hot. */
-export const INTERPRETED_STRETCH = 30_000;

@@ -25,6 +25,9 @@ export const DEFAULT_HOT_SPOTS: HotSpotOptions = {
   warmAfter: 100,
 };
 
+/** Instructions after which interpreted code comes back to the run loop, to which are added a step so many times in turn. */
+const STRETCH = { shortest: 30_000, step: 19, steps: 53 };
+
 /** Blocks that are watched at most, in multiples of those without news. */
 const PATIENCE = 20;
 
@@ -50,6 +53,7 @@ export class HotSpots {
   #before: Block | undefined;
   /** Instructions since the last sample. */
   #sinceSample = 0;
+  #stretches = 0;
   /** Samples taken. */
   #samples = 0;
 
@@ -61,6 +65,12 @@ export class HotSpots {
   /** Whether the run loop is to go block by block. */
   get isWatching(): boolean {
     return this.#hot !== undefined;
+  }
+
+  /** How long code may be interpreted now until a sample. Always the same, it would find the same block of a loop again and again. */
+  nextStretch(): number {
+    this.#stretches = (this.#stretches + 1) % STRETCH.steps;
+    return STRETCH.shortest + STRETCH.step * this.#stretches;
   }
 
   /** The run loop has met the block, and executed so many instructions since it met one before. */

@@ -6,7 +6,7 @@
 import { INTERPRETED_LEFT_ADDRESS, SET_ASIDE_ADDRESS } from '../../cpu/memory-map.ts';
 import { fieldAddress } from '../../cpu/state-layout.ts';
 import { FunctionBody, I32, I64, memoryOp, op, type ValueType } from '../../wasm/encoder.ts';
-import { Exit, INTERPRETED_STRETCH } from '../exits.ts';
+import { Exit } from '../exits.ts';
 import type { DefinedFunctionList } from '../module-parts.ts';
 import { SharedFunction } from '../shared-functions.ts';
 import { storeValue } from '../value-types.ts';
@@ -83,25 +83,15 @@ function emitSpill(parameterCount: number, written: readonly number[]): Function
 function emitBudget(f: FunctionBody, budget: number): void {
   const left = f.local(I64);
   f.i32(INTERPRETED_LEFT_ADDRESS).memory(memoryOp.i64Load).set(left);
-  emitLeast(f, budget, left);
-  f.set(left);
+  f.get(budget).get(left).get(budget).get(left).emit(op.i64LtS, op.select).set(left);
   f.i32(fieldAddress.budget).get(left).memory(memoryOp.i64Store);
   f.i32(SET_ASIDE_ADDRESS).get(budget).get(left).emit(op.i64Sub).memory(memoryOp.i64Store);
 }
 
 /** Sets a local to the budget as a region is entered. */
 export function emitTakeBudget(f: FunctionBody, budget: number): void {
-  const left = f.local(I64);
-  f.i32(fieldAddress.budget).memory(memoryOp.i64Load).set(budget);
-  f.i64(BigInt(INTERPRETED_STRETCH)).set(left);
   f.i32(INTERPRETED_LEFT_ADDRESS);
-  emitLeast(f, budget, left);
-  f.memory(memoryOp.i64Store);
+  f.i32(fieldAddress.budget).memory(memoryOp.i64Load).tee(budget).memory(memoryOp.i64Store);
   f.get(budget).i32(SET_ASIDE_ADDRESS).memory(memoryOp.i64Load).emit(op.i64Add).set(budget);
   f.i32(SET_ASIDE_ADDRESS).i64(0n).memory(memoryOp.i64Store);
-}
-
-/** Pushes the lesser one of two locals. */
-function emitLeast(f: FunctionBody, a: number, b: number): void {
-  f.get(a).get(b).get(a).get(b).emit(op.i64LtS, op.select);
 }
