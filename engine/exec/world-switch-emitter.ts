@@ -10,7 +10,7 @@ import {
   FAST_TLB_ADDRESS,
   FAST_TLB_SET_BYTES,
   FAST_TLB_SETS_OF_WORLD,
-  LINEAR_TLB_ADDRESS,
+  ORDINARY_TRANSLATION_ADDRESS,
   PLANNED_VMCS_ADDRESS,
   RAM_ADDRESS,
   SET_ASIDE_ADDRESS,
@@ -107,7 +107,7 @@ export abstract class WorldSwitch extends TransitionEmitter {
     const next = () => this.field('currentVmcs').i32(1).emit(op.i32Add);
     this.is(PLANNED_VMCS_ADDRESS, next);
     this.is(WRITABLE_VMCS_ADDRESS, next);
-    this.when(() => this.word(LINEAR_TLB_ADDRESS).emit(op.i32Eqz));
+    this.unless(() => this.word(ORDINARY_TRANSLATION_ADDRESS));
     this.field('currentVmcs').i32(RAM_ADDRESS).emit(op.i32Add).set(this.region);
     this.when(() => {
       outerRing();

@@ -7,6 +7,7 @@ import {
   EMPTY_FAST_TLB_ADDRESS,
   FAST_TLB_SETS_OF_WORLD,
   LINEAR_TLB_ADDRESS,
+  ORDINARY_TRANSLATION_ADDRESS,
   PLANNED_VMCS_ADDRESS,
 } from '../cpu/memory-map.ts';
 import { CR0, CR4, RFLAGS } from '../cpu/register-bits.ts';
@@ -72,7 +73,9 @@ export class FastTranslation {
     const { pkru, pkrs } = keyRights(this.view);
     const isOrdinaryEpt = !ept || ((ept.options & ~EptOption.ApicAccesses) === 0 && ept.levels === 4 && !ept.nested);
     const cachesStructures = this.#vcpu.tlb.structures !== undefined;
-    const mayRefill = this.#mayRefill && !cachesStructures && isOrdinaryEpt && ((pkru | pkrs) & 3) === 0;
+    const isOrdinary = !cachesStructures && isOrdinaryEpt && ((pkru | pkrs) & 3) === 0;
+    const mayRefill = isOrdinary && this.#mayRefill;
+    this.view.setUint32(ORDINARY_TRANSLATION_ADDRESS, isOrdinary ? 1 : 0, true);
     this.view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
 

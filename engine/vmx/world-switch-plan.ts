@@ -5,7 +5,7 @@
  */
 import { DR7_RESET } from '../cpu/debug-registers.ts';
 import { enabledExtensions } from '../cpu/extensions.ts';
-import { LINEAR_TLB_ADDRESS, PLANNED_VMCS_ADDRESS } from '../cpu/memory-map.ts';
+import { ORDINARY_TRANSLATION_ADDRESS, PLANNED_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { CpuMode } from '../cpu/modes.ts';
 import { CR4, RFLAGS } from '../cpu/register-bits.ts';
 import { ENTRY, EXIT, PIN, PRIMARY, SECONDARY } from './controls.ts';
@@ -83,7 +83,7 @@ function isOrdinary({ state, vmcs }: VmxParts, host: HostOfPlan): boolean {
   return (
     host.mode === CpuMode.long64 &&
     state.mode === CpuMode.long64 &&
-    state.view.getUint32(LINEAR_TLB_ADDRESS, true) !== 0 &&
+    state.view.getUint32(ORDINARY_TRANSLATION_ADDRESS, true) !== 0 &&
     vpidUnder(secondary, vmcs) !== 0 &&
     (secondary & NONE_OF_SECONDARY) === 0 &&
     !hasPrimary(vmcs, NONE_OF_PRIMARY) &&

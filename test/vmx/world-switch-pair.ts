@@ -47,6 +47,12 @@ export const rounds = (count: number): BareHypervisor => ({
   jnz .again`,
 });
 
+/** The same, but the host takes away the right to write that EPT gave before, and says so to nobody. */
+export const withStaleEpt = (count: number): BareHypervisor => ({
+  ...rounds(count),
+  handlers: { ...rounds(count).handlers, 12: `and qword [${EPT_ROOT + 0x1000}], ~2\n ${SKIP}` },
+});
+
 const wrmsr = (index: number, low: string | number, high = 0): string =>
   `mov ecx, ${index}\n mov eax, ${low}\n mov edx, ${high}\n wrmsr`;
 
