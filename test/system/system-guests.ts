@@ -6,6 +6,7 @@ const LATER_BOCHS = 'tigerlake';
 export const systemGuests: readonly (readonly [name: string, judges: readonly Judge[], bochsModel?: string])[] = [
   ['alignment', ['bochs']],
   ['alignment-64', ['bochs']],
+  ['code-segment-limit', ['bochs']],
   ['debug', ['bochs']],
   ['event-priorities', ['bochs']],
   ['five-level-paging', ['qemu']],
