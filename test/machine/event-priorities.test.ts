@@ -296,3 +296,20 @@ test.each([
   expect(machine.run({ instructions: 10_000 }).kind).toBe('exited');
   expect(notedBy(guest, code)).toEqual(expected);
 });
+
+test('INIT comes before the traps on the previous instruction', () => {
+  const code = `${SINGLE_STEP}\nfirst: nop\nnext: nop`;
+  const trapped = (init: boolean): readonly string[] => {
+    const guest = bootSource(source(code), { mode: 'long' });
+    const { machine, label } = guest;
+    machine.setBreakpoints([label('first')]);
+    expect(machine.run({ instructions: 10_000 }).kind).toBe('breakpoint');
+    machine.step();
+    if (init) machine.signals.init(0);
+    const stop = machine.run({ instructions: 10_000 });
+    expect(stop).toMatchObject(init ? { how: 'reset requested by INIT' } : { kind: 'exited', code: 0 });
+    return notedBy(guest, code);
+  };
+  expect(trapped(true)).toEqual([]);
+  expect(trapped(false)).toEqual(['#DB@next']);
+});
