@@ -51,6 +51,9 @@ export interface ExecutorOwner {
  */
 const STRETCH = 1_000_000;
 
+/** Instructions after which handlers that were added are put into one module with the others, if none was added meanwhile. */
+const SETTLE_AFTER = 1_000_000;
+
 const SHADOWS = BLOCKING.STI | BLOCKING.MOV_SS;
 
 export class Executor {
@@ -68,6 +71,8 @@ export class Executor {
   /** What valid jump-cache entries were made for, in root and in non-root operation. */
   readonly #worlds: readonly [CodeWorld, CodeWorld];
   #skipMarkAt: LinearAddress | undefined;
+  /** Instructions executed when a handler was added last. */
+  #scatteredAt = 0;
   /** An event was dealt with since compiled code was entered: where it led is often known to the jump cache. */
   #afterEvent = false;
 
@@ -95,6 +100,9 @@ export class Executor {
     this.#debug = new DebugBreakpoints(this.#state, parts.mmu, parts.cache, () => {
       parts.runtime.stopRequested = true;
     });
+    parts.library.onScattered = () => {
+      this.#scatteredAt = budget.total;
+    };
     parts.runtime.mayEnterRegion = (at) => this.regions.mayEnter(parts.cache.placeOf(at).block);
     parts.cache.onInvalidate = () => {
       this.translationsChanged();
@@ -153,6 +161,7 @@ export class Executor {
       // Where an event has led, another may come before the first instruction.
       if (taken > 0) continue;
       const end = this.#enter();
+      if (this.#library.isScattered && budget.total - this.#scatteredAt > SETTLE_AFTER) this.#library.settle();
       if (end) return end;
     }
     return 'limit';

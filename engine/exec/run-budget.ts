@@ -13,7 +13,9 @@ export class RunBudget {
   #limit = 0;
   /** What is left beyond the block under way, while the run loop goes block by block. */
   #reserve = 0;
-  #executedWhenAsked = 0;
+  /** Executed in the runs before the current one. */
+  #before = 0;
+  #totalWhenAsked = 0;
 
   constructor(view: DataView) {
     this.#view = view;
@@ -37,15 +39,19 @@ export class RunBudget {
   /** Ends the accounting of a run: returns what it executed. */
   takeExecuted(): number {
     const { executed } = this;
-    this.#executedWhenAsked -= executed;
+    this.#before += executed;
     this.#limit = this.left + this.events;
     return executed;
   }
+  /** Instructions executed in all runs. */
+  get total(): number {
+    return this.#before + this.executed;
+  }
   /** Instructions executed since this was asked last. */
   sinceAsked(): number {
-    const { executed } = this;
-    const since = executed - this.#executedWhenAsked;
-    this.#executedWhenAsked = executed;
+    const { total } = this;
+    const since = total - this.#totalWhenAsked;
+    this.#totalWhenAsked = total;
     return since;
   }
 

@@ -128,9 +128,6 @@ export class Machine implements MachineControl {
       () => this.stops.isQuiet,
     );
     this.staleTranslations = new StaleTranslations(this.host, this.watches, (event) => this.report(event));
-    this.host.library.onScattered = () => {
-      this.slices.isOver = true;
-    };
     this.host.runtime.afterSystem = () => this.#boundaries.afterSystem();
     this.host.runtime.interruptWanted = () => this.#boundaries.interruptWanted();
     this.host.runtime.isUnsettled = () => this.watches.isUnsettled;

@@ -11,9 +11,6 @@ import type { Host } from './host.ts';
 import type { MachinePlatform } from './platform.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** Instructions after which scattered handlers are put into one module. */
-const SETTLE_AFTER = 1_000_000;
-
 /** The machine as seen from here. */
 interface Sliced {
   readonly host: Host;
@@ -29,13 +26,12 @@ export class Slices {
   units = 0;
   /** Where a vCPU stopped before a marked instruction, by its index: RIP. */
   readonly marks = new Map<number, LinearAddress>();
-  /** The slice is over before what it was given: a device will be due earlier than it looked, or handlers are scattered. */
+  /** The slice is over before what it was given: a device will be due earlier than it looked. */
   isOver = false;
   /** When the slice that runs ends for a device. */
   #endNs = Number.POSITIVE_INFINITY;
   /** Events of the executor's run, the last one between slices, that are among the units. */
   #eventsCounted = 0;
-  #unsettled = 0;
 
   /** `machine` may be in the making yet. */
   constructor(machine: () => Sliced, boundaries: Boundaries) {
@@ -64,28 +60,17 @@ export class Slices {
     if (isTurn) scheduler.used(consumed);
     const executed = budget.takeExecuted();
     if (executed === 0 && mark === state.rip) this.marks.set(loaded, mark);
-    this.#retired(executed);
+    host.clock.retired += executed;
     return consumed - executed;
   }
 
   /** How many instructions there may be until a device is due, the history wants a checkpoint, or it is another's turn. */
   #length(): number {
     const { host, platform, history, scheduler } = this.#machine;
-    const untilSettled = host.library.isScattered ? SETTLE_AFTER : Number.POSITIVE_INFINITY;
     this.isOver = false;
     this.#endNs = earlier(platform.nextDeadlineNs(), host.preemptionDeadline()) ?? Number.POSITIVE_INFINITY;
     const untilDeadline = Math.max(1, Math.ceil(this.#endNs - host.clock.nowNs));
-    return Math.min(untilDeadline, untilSettled, history.nextBoundary - this.units, scheduler.sliceInstructions);
-  }
-
-  #retired(instructions: number): void {
-    const { clock, library } = this.#machine.host;
-    clock.retired += instructions;
-    if (!library.isScattered) return;
-    this.#unsettled += instructions;
-    if (this.#unsettled < SETTLE_AFTER) return;
-    library.settle();
-    this.#unsettled = 0;
+    return Math.min(untilDeadline, history.nextBoundary - this.units, scheduler.sliceInstructions);
   }
 
   /** What the exits that compiled code makes in this slice are logged with. */
