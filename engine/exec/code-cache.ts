@@ -303,7 +303,7 @@ export class CodeCache {
     const bytes = this.#codeBytes(location.physical, left);
     let at = 0;
     for (const instruction of decodeInstructions(bytes, location.codeSize, location.rip, this.#availability)) {
-      const cutShort = instruction.mnemonic === 'INVALID' && left - at < MAX_INSTRUCTION_BYTES;
+      const cutShort = instruction.isCutShort && left - at < MAX_INSTRUCTION_BYTES;
       if (!cutShort) yield instruction;
       else if (at > 0) return;
       else yield this.#straddling(location, nextPage, bytes, pages);
@@ -319,9 +319,11 @@ export class CodeCache {
     joined.set(this.#codeBytes(next, MAX_INSTRUCTION_BYTES - head.length), head.length);
     const [instruction] = decodeInstructions(joined, location.codeSize, location.rip, this.#availability);
     if (!instruction) throw new Error('fifteen bytes decode to nothing');
-    if (instruction.lengthBytes > head.length) {
+    // What does not exist may be as long as that.
+    const length = instruction.mnemonic === 'INVALID' ? MAX_INSTRUCTION_BYTES : instruction.lengthBytes;
+    if (length > head.length) {
       pages.push(Math.floor(next / PAGE_BYTES));
-      this.#page(Math.floor(next / PAGE_BYTES)).covered.fill(1, 0, instruction.lengthBytes - head.length);
+      this.#page(Math.floor(next / PAGE_BYTES)).covered.fill(1, 0, length - head.length);
     }
     return instruction;
   }

@@ -3,6 +3,7 @@
 import {
   Code,
   Decoder,
+  DecoderError,
   DecoderOptions,
   EncodingKind,
   type Instruction,
@@ -17,7 +18,8 @@ import { addressSizeOfCode, operandSizeOfCode } from './code-sizes.ts';
 import { EXTENSION, extensionsOf } from './extensions.ts';
 import { type LinearAddress, plus } from './linear-address.ts';
 import type { Operand, OperandWidth } from './operand.ts';
-import { isRex, opcodeIndex } from './prefixes.ts';
+import { isRex, MAX_LENGTH, opcodeIndex } from './prefixes.ts';
+import { lengthOfUndefined } from './undefined-length.ts';
 
 /** Mnemonic of what the CPU does not have. */
 export const UNAVAILABLE = 'UNAVAILABLE';
@@ -82,6 +84,8 @@ export interface DecodedInstruction {
   readonly vex: boolean;
   /** Mask of EXTENSION: what the operating system must have enabled. */
   readonly extensions: number;
+  /** Of `INVALID`: it ends behind the bytes that there are, or they do not tell. */
+  readonly isCutShort: boolean;
 }
 
 /**
@@ -106,7 +110,9 @@ export function* decodeInstructions(
         const first = describe(instruction, codeSize, address, own);
         const described = first.code === Code.Pause && hasRexB(own, first) ? exchangeOfR8(own, address) : first;
         const isAvailable = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
-        const decoded = isAvailable ? described : withoutMeaning(described);
+        const whole = isAvailable ? described : withoutMeaning(described);
+        const isCutShort = first.code === Code.INVALID && endsBeyond(decoder, own, codeSize);
+        const decoded = isCutShort ? { ...whole, isCutShort } : whole;
         offset += decoded.lengthBytes;
         yield decoded;
       } finally {
@@ -114,6 +120,25 @@ export function* decodeInstructions(
       }
     }
   } finally {
+    decoder.free();
+  }
+}
+
+/** Of bytes that do not decode, as the decoder says why: whether an instruction begins that goes on behind them. */
+function endsBeyond({ lastError }: Decoder, bytes: Uint8Array, codeSize: CodeSize): boolean {
+  if (lengthOfUndefined(bytes, codeSize) > bytes.length) return true;
+  return lastError === DecoderError.NoMoreBytes && existsWithMore(bytes, codeSize);
+}
+
+function existsWithMore(bytes: Uint8Array, codeSize: CodeSize): boolean {
+  const more = new Uint8Array(MAX_LENGTH);
+  more.set(bytes.subarray(0, MAX_LENGTH));
+  const decoder = new Decoder(codeSize, more, DecoderOptions.None);
+  const instruction = decoder.decode();
+  try {
+    return !instruction.isInvalid && instruction.encoding !== EncodingKind.EVEX;
+  } finally {
+    instruction.free();
     decoder.free();
   }
 }
@@ -183,6 +208,7 @@ function describe(
     x87Opcode: x87OpcodeOf(bytes, codeSize),
     vex,
     extensions: extensionsOf(mnemonic, vex, operands),
+    isCutShort: false,
   };
 }
 

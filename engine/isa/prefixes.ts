@@ -28,7 +28,7 @@ export function isOverlong(bytes: Uint8Array, codeSize: CodeSize): boolean {
   return length > 0 && prefixes + length > MAX_LENGTH;
 }
 
-const MAX_LENGTH = 15;
+export const MAX_LENGTH = 15;
 /** How many bytes must be read, from the escape on, before it is clear that they are no instruction. */
 const LEAST_BYTES: Readonly<Record<number, number>> = { 15: 2, 98: 5, 196: 4, 197: 3 };
 

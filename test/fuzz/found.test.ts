@@ -68,6 +68,11 @@ const rows: Row[] = [
     mode: 32,
     row: 'code c4e27d927ce018 c4e27d927ce018\n f=202 > xmm0=0 rip=100800 exc=14,4,2fbf4ff',
   },
+  {
+    name: 'an opcode that does not exist is #UD, though the page ends a few bytes behind it',
+    mode: 64,
+    row: 'code 40ffe6 40ffe6\n rsi=123456789fee f=202 > rax=a5e7ef82 f=286 rip=123456789ff5 exc=6',
+  },
 ];
 
 test.each(rows)('$name', ({ mode, row }) => {
