@@ -3,7 +3,6 @@
 import {
   Code,
   Decoder,
-  DecoderError,
   DecoderOptions,
   EncodingKind,
   type Instruction,
@@ -18,8 +17,8 @@ import { addressSizeOfCode, operandSizeOfCode } from './code-sizes.ts';
 import { EXTENSION, extensionsOf } from './extensions.ts';
 import { type LinearAddress, plus } from './linear-address.ts';
 import type { Operand, OperandWidth } from './operand.ts';
-import { isRex, MAX_LENGTH, opcodeIndex } from './prefixes.ts';
-import { lengthOfUndefined } from './undefined-length.ts';
+import { isRex, opcodeIndex } from './prefixes.ts';
+import { endsBeyond } from './undefined-length.ts';
 
 /** Mnemonic of what the CPU does not have. */
 export const UNAVAILABLE = 'UNAVAILABLE';
@@ -120,25 +119,6 @@ export function* decodeInstructions(
       }
     }
   } finally {
-    decoder.free();
-  }
-}
-
-/** Of bytes that do not decode, as the decoder says why: whether an instruction begins that goes on behind them. */
-function endsBeyond({ lastError }: Decoder, bytes: Uint8Array, codeSize: CodeSize): boolean {
-  if (lengthOfUndefined(bytes, codeSize) > bytes.length) return true;
-  return lastError === DecoderError.NoMoreBytes && existsWithMore(bytes, codeSize);
-}
-
-function existsWithMore(bytes: Uint8Array, codeSize: CodeSize): boolean {
-  const more = new Uint8Array(MAX_LENGTH);
-  more.set(bytes.subarray(0, MAX_LENGTH));
-  const decoder = new Decoder(codeSize, more, DecoderOptions.None);
-  const instruction = decoder.decode();
-  try {
-    return !instruction.isInvalid && instruction.encoding !== EncodingKind.EVEX;
-  } finally {
-    instruction.free();
     decoder.free();
   }
 }

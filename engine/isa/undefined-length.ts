@@ -5,19 +5,21 @@
  * The manuals do not tell it; this is as the CPU has it that the vectors were recorded on. Where it makes differences between
  * instructions that do not exist, they are in the tables.
  */
+import { Decoder, DecoderError, DecoderOptions, EncodingKind, Mnemonic } from 'iced-x86';
 import type { CodeSize } from './decode.ts';
-import { opcodeIndex } from './prefixes.ts';
+import { MAX_LENGTH, opcodeIndex } from './prefixes.ts';
 
 const [OPERAND_SIZE, ADDRESS_SIZE] = [0x66, 0x67];
 const [ESCAPE, ESCAPE_38, ESCAPE_3A] = [0x0f, 0x38, 0x3a];
-const [BOUND, XOP, VEX3, VEX2] = [0x62, 0x8f, 0xc4, 0xc5];
+const [TEST_8, TEST] = [0xf6, 0xf7];
+const [XOP, VEX3, VEX2] = [0x8f, 0xc4, 0xc5];
 
 /** What may follow an opcode. */
 interface Shape {
   /** `registers`: a ModR/M byte that never has a displacement. */
   readonly modrm: 'none' | 'registers' | 'any';
-  /** `full` is the operand size, 4 bytes at most; `far` has a selector, too. */
-  readonly immediate: 0 | 1 | 2 | 4 | 'full' | 'far';
+  /** Bytes; `full` is the operand size, 4 bytes at most, `far` has a selector, too, and `address` is an offset. */
+  readonly immediate: 0 | 1 | 2 | 3 | 4 | 'full' | 'far' | 'address';
 }
 
 /** Opcodes by ranges in hexadecimal. */
@@ -39,17 +41,42 @@ const oneByte: ReadonlyMap<number, Shape> = new Map([
   ...table({ immediate: 1 }, '04 0c 14 1c 24 2c 34 3c 6a 70-7f a8 b0-b7 cd d4-d5 e0-e7 eb'),
   ...table({ immediate: 'full' }, '05 0d 15 1d 25 2d 35 3d 68 a9 b8-bf e8-e9'),
   ...table({ immediate: 'far' }, '9a ea'),
+  ...table({ immediate: 'address' }, 'a0-a3'),
+  ...table({ immediate: 2 }, 'c2 ca'),
+  ...table({ immediate: 3 }, 'c8'),
 ]);
 /** Those of the second map that do not have a ModR/M byte and nothing else. */
 const secondMap: ReadonlyMap<number, Shape> = new Map([
-  ...table({}, '04-0c 0e 30-37 39 3b-3f 77 7a-7b a0-a2 a6-a8 aa c8-cf'),
+  ...table({}, '04-0c 0e 24-27 30-3f 77 7a-7b a0-a2 a6-aa b9 c8-cf ff'),
   ...table({ immediate: 'full' }, '80-8f'),
-  ...table({ modrm: 'registers' }, '20-27'),
+  ...table({ modrm: 'registers' }, '20-23'),
   ...table({ modrm: 'any', immediate: 1 }, '0f 70-73 a4 ac ba c2 c4-c6'),
   ...table({ modrm: 'any', immediate: 2 }, '78'),
 ]);
 const ALONE: Shape = { modrm: 'none', immediate: 0 };
 const WITH_MODRM: Shape = { modrm: 'any', immediate: 0 };
+
+/** Of bytes that do not decode, as the decoder says why: whether an instruction begins that goes on behind them. */
+export function endsBeyond({ lastError }: Decoder, bytes: Uint8Array, codeSize: CodeSize): boolean {
+  if (lengthOfUndefined(bytes, codeSize) > bytes.length) return true;
+  return lastError === DecoderError.NoMoreBytes && existsWithMore(bytes, codeSize);
+}
+
+/** They exist to raise #UD. */
+const UNDEFINED: ReadonlySet<Mnemonic> = new Set([Mnemonic.Ud0, Mnemonic.Ud1]);
+
+function existsWithMore(bytes: Uint8Array, codeSize: CodeSize): boolean {
+  const more = new Uint8Array(MAX_LENGTH);
+  more.set(bytes.subarray(0, MAX_LENGTH));
+  const decoder = new Decoder(codeSize, more, DecoderOptions.None);
+  const instruction = decoder.decode();
+  try {
+    return !instruction.isInvalid && instruction.encoding !== EncodingKind.EVEX && !UNDEFINED.has(instruction.mnemonic);
+  } finally {
+    instruction.free();
+    decoder.free();
+  }
+}
 
 /**
  * Bytes of the instruction that the bytes begin with and that does not exist, or more than there are if they end before that
@@ -62,12 +89,19 @@ export function lengthOfUndefined(bytes: Uint8Array, codeSize: CodeSize): number
   if (head > bytes.length) return head;
   const prefixes = bytes.subarray(0, at);
   const operandBytes = (codeSize === 16) === prefixes.includes(OPERAND_SIZE) ? 4 : 2;
+  const addressBytes = addressSize(prefixes, codeSize) / 8;
   const { modrm, immediate } = shape;
-  const immediateBytes = immediate === 'full' ? operandBytes : immediate === 'far' ? operandBytes + 2 : immediate;
+  const sizes = { full: operandBytes, far: operandBytes + 2, address: addressBytes };
+  const immediateBytes = typeof immediate === 'number' ? immediate : sizes[immediate];
   if (modrm === 'none') return head + immediateBytes;
   if (head === bytes.length) return head + 1;
-  const hasShortAddresses = codeSize !== 64 && (codeSize === 16) !== prefixes.includes(ADDRESS_SIZE);
-  return head + 1 + (modrm === 'any' ? addressBytes(bytes, head, hasShortAddresses) : 0) + immediateBytes;
+  return head + 1 + (modrm === 'any' ? operandAddressBytes(bytes, head, addressBytes === 2) : 0) + immediateBytes;
+}
+
+function addressSize(prefixes: Uint8Array, codeSize: CodeSize): 16 | 32 | 64 {
+  const isOther = prefixes.includes(ADDRESS_SIZE);
+  if (codeSize === 64) return isOther ? 32 : 64;
+  return (codeSize === 16) === isOther ? 32 : 16;
 }
 
 /** What follows the opcode, and how many bytes come before that. */
@@ -82,8 +116,9 @@ function shapeAt(bytes: Uint8Array, at: number, codeSize: CodeSize): { readonly 
   }
   if (opcode === VEX2 && isVector) return { shape: ofMap(1, byteAfter(2)), head: at + 3 };
   if (opcode === VEX3 && isVector) return { shape: ofMap(second & 31, byteAfter(3)), head: at + 4 };
-  // It has no EVEX.
-  if (opcode === BOUND && isVector) return { shape: ALONE, head: at + 1 };
+  if ((opcode === TEST_8 || opcode === TEST) && (second & 0x30) === 0) {
+    return { shape: { modrm: 'any', immediate: opcode === TEST_8 ? 1 : 'full' }, head: at + 1 };
+  }
   // POP has 0 where the others have their map.
   if (opcode === XOP && (second & 0x38) !== 0) return { shape: ofMap(second & 31, byteAfter(3)), head: at + 4 };
   return { shape: oneByte.get(opcode) ?? ALONE, head: at + 1 };
@@ -96,7 +131,7 @@ function ofMap(map: number, opcode: number): Shape {
 }
 
 /** SIB and displacement. */
-function addressBytes(bytes: Uint8Array, at: number, isShort: boolean): number {
+function operandAddressBytes(bytes: Uint8Array, at: number, isShort: boolean): number {
   const modrm = bytes[at] ?? 0;
   const [mod, rm] = [modrm >> 6, modrm & 7];
   if (mod === 3) return 0;

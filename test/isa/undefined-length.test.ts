@@ -20,15 +20,16 @@ const rows: Record<string, Row> = {
   'the same with another operand size': [32, '66 c7 c8 01 02', '66 c7 c8 01', '66 c7 c8'],
   'a 16-bit address': [32, '67 fe 3e 01 02', '67 fe 3e 01', '67 fe 3e'],
   'the second map, alone': [64, '0f 39', '0f'],
-  'the second map, with ModR/M': [64, '0f ff c0', '0f ff'],
-  'control registers have no displacement': [64, '0f 25 78', '0f 25'],
+  'the second map, with ModR/M': [64, 'f3 0f 13 c0', 'f3 0f 13'],
+  'control registers have no displacement': [64, '0f 20 78', '0f 20'],
+  'an offset, behind LOCK': [64, 'f0 a1 01 02 03 04 05 06 07 08', 'f0 a1 01 02 03 04 05 06 07', 'f0 a1'],
   'two immediate bytes': [64, 'f3 0f 78 c0 01 02', 'f3 0f 78 c0 01', 'f3 0f 78 c0'],
   '0F 38': [64, '0f 38 0c 40 01', '0f 38 0c 40', '0f 38 0c', '0f 38'],
   '0F 3A': [64, '0f 3a 00 c0 01', '0f 3a 00 c0', '0f 3a 00', '0f 3a'],
   'VEX of two bytes': [64, 'c5 f8 0d c0', 'c5 f8 0d', 'c5 f8'],
   'VEX of three bytes': [32, 'c4 e2 7d 10 c0', 'c4 e2 7d 10', 'c4 e2 7d', 'c4 e2'],
   'XOP': [64, '8f e8 78 00 c0', '8f e8 78 00', '8f e8'],
-  'EVEX, which it does not have': [64, '62'],
+  'EVEX, which it takes for BOUND': [64, '62 f1', '62'],
 }; // biome-ignore format: one table
 
 const bytesOf = (hex: string): Uint8Array => Uint8Array.from(hex.split(' '), (byte) => Number.parseInt(byte, 16));
