@@ -57,14 +57,15 @@ export const PLANNED_VMCS_ADDRESS = 0x2084;
 /** i64: instructions that what a region leaves to the interpreter may take until the run loop looks at it. */
 export const INTERPRETED_LEFT_ADDRESS = 0x2088;
 
+/** A value of up to 16 bytes, passed between compiled code and the slow path of a memory access. */
+export const SCRATCH_ADDRESS = 0x2090;
+
 /**
  * u32: 1 if translations of the loaded vCPU are of the ordinary kind, which compiled code knows (mmu/fast-translation.ts), even if
  * somebody has to be told of them.
  */
 export const ORDINARY_TRANSLATION_ADDRESS = 0x20a0;
 
-/** A value of up to 16 bytes, passed between compiled code and the slow path of a memory access. */
-export const SCRATCH_ADDRESS = 0x2090;
 /** Arguments and results of functions that compiled code calls out to (exec/pure-functions.ts), 16 bytes each. */
 export const CALL_ARGUMENTS_ADDRESS = 0x2100;
 export const CALL_RESULTS_ADDRESS = 0x2180;

@@ -9,6 +9,7 @@ import type { InstructionAvailability } from '../isa/availability.ts';
 import { type DecodedInstruction, decodeInstructions } from '../isa/decode.ts';
 import { formOf } from '../isa/form.ts';
 import { difference, isSignExtended, type LinearAddress, linearAddressOf, plus } from '../isa/linear-address.ts';
+import { MAX_INSTRUCTION_BYTES } from '../isa/prefixes.ts';
 import { type PhysicalMemory, TOLD } from '../mmu/physical-memory.ts';
 import { type Block, type CodeLocation, covers, endOf, linearAt } from './block.ts';
 import type { HandlerForm } from './handler-emitter.ts';
@@ -18,7 +19,6 @@ import { LINK_DISPATCH, RECORD_BYTES, record } from './record.ts';
 import { RecordWriter } from './record-writer.ts';
 
 const MAX_BLOCK_INSTRUCTIONS = 64;
-const MAX_INSTRUCTION_BYTES = 15;
 /** Records of a block that was cut to the rest of a slice. */
 const SCRATCH = CODE_CACHE_ADDRESS;
 const FIRST_FREE = CODE_CACHE_ADDRESS + (MAX_BLOCK_INSTRUCTIONS + 1) * RECORD_BYTES;

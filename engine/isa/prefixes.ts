@@ -17,7 +17,7 @@ export const isRex = (byte: number, codeSize: CodeSize): boolean => codeSize ===
 export function isOverlong(bytes: Uint8Array, codeSize: CodeSize): boolean {
   let prefixes = 0;
   while (isPrefix(bytes[prefixes] ?? 0, codeSize)) prefixes++;
-  if (prefixes >= MAX_LENGTH) return true;
+  if (prefixes >= MAX_INSTRUCTION_BYTES) return true;
   const last = bytes[prefixes - 1] ?? 0;
   const legacy = new Set(bytes.subarray(0, prefixes).filter((byte) => LEGACY_PREFIXES.has(byte)));
   const distinct = [...legacy, ...(isRex(last, codeSize) ? [last] : [])];
@@ -25,10 +25,10 @@ export function isOverlong(bytes: Uint8Array, codeSize: CodeSize): boolean {
   const kept = lengthOf(Uint8Array.from([...distinct, ...rest]), codeSize);
   // Some prefixes do not go with VEX.
   const length = kept > 0 ? kept - distinct.length : lengthOf(rest, codeSize) || (LEAST_BYTES[rest[0] ?? 0] ?? 0);
-  return length > 0 && prefixes + length > MAX_LENGTH;
+  return length > 0 && prefixes + length > MAX_INSTRUCTION_BYTES;
 }
 
-export const MAX_LENGTH = 15;
+export const MAX_INSTRUCTION_BYTES = 15;
 /** How many bytes must be read, from the escape on, before it is clear that they are no instruction. */
 const LEAST_BYTES: Readonly<Record<number, number>> = { 15: 2, 98: 5, 196: 4, 197: 3 };
 

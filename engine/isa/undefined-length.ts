@@ -7,7 +7,7 @@
  */
 import { Decoder, DecoderError, DecoderOptions, EncodingKind, Mnemonic } from 'iced-x86';
 import type { CodeSize } from './decode.ts';
-import { MAX_LENGTH, opcodeIndex } from './prefixes.ts';
+import { MAX_INSTRUCTION_BYTES, opcodeIndex } from './prefixes.ts';
 
 const [OPERAND_SIZE, ADDRESS_SIZE] = [0x66, 0x67];
 const [ESCAPE, ESCAPE_38, ESCAPE_3A] = [0x0f, 0x38, 0x3a];
@@ -66,8 +66,8 @@ export function endsBeyond({ lastError }: Decoder, bytes: Uint8Array, codeSize: 
 const UNDEFINED: ReadonlySet<Mnemonic> = new Set([Mnemonic.Ud0, Mnemonic.Ud1]);
 
 function existsWithMore(bytes: Uint8Array, codeSize: CodeSize): boolean {
-  const more = new Uint8Array(MAX_LENGTH);
-  more.set(bytes.subarray(0, MAX_LENGTH));
+  const more = new Uint8Array(MAX_INSTRUCTION_BYTES);
+  more.set(bytes.subarray(0, MAX_INSTRUCTION_BYTES));
   const decoder = new Decoder(codeSize, more, DecoderOptions.None);
   const instruction = decoder.decode();
   try {

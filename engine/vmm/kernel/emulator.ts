@@ -11,10 +11,10 @@ import { type CodeSize, type DecodedInstruction, decodeOne } from '../../isa/dec
 import { formOf } from '../../isa/form.ts';
 import { type LinearAddress, linearAddressOf } from '../../isa/linear-address.ts';
 import { OracleException, type OracleMachine, runOracle } from '../../isa/oracle.ts';
+import { MAX_INSTRUCTION_BYTES } from '../../isa/prefixes.ts';
 import { GuestLinear } from './guest-linear.ts';
 import type { VirtualCpu } from './virtual-cpu.ts';
 
-const MAX_INSTRUCTION_BYTES = 15;
 const REGISTERS = 16;
 
 /**
