@@ -102,24 +102,32 @@ export function* decodeInstructions(
     decoder.ip = BigInt.asUintN(64, BigInt(ip));
     let offset = 0;
     while (decoder.canDecode) {
-      const instruction = decoder.decode();
-      try {
-        const own = bytes.subarray(offset);
-        const address = plus(ip, offset);
-        const first = describe(instruction, codeSize, address, own);
-        const described = first.code === Code.Pause && hasRexB(own, first) ? exchangeOfR8(own, address) : first;
-        const isAvailable = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
-        const whole = isAvailable ? described : withoutMeaning(described);
-        const isCutShort = first.code === Code.INVALID && endsBeyond(decoder, own, codeSize);
-        const decoded = isCutShort ? { ...whole, isCutShort } : whole;
-        offset += decoded.lengthBytes;
-        yield decoded;
-      } finally {
-        instruction.free();
-      }
+      const decoded = decodeNext(decoder, bytes.subarray(offset), codeSize, plus(ip, offset), availability);
+      offset += decoded.lengthBytes;
+      yield decoded;
     }
   } finally {
     decoder.free();
+  }
+}
+
+/** The decoder's next instruction. `own` are the bytes from it on. */
+function decodeNext(
+  decoder: Decoder,
+  own: Uint8Array,
+  codeSize: CodeSize,
+  ip: LinearAddress,
+  availability: InstructionAvailability | undefined,
+): DecodedInstruction {
+  const instruction = decoder.decode();
+  try {
+    const first = describe(instruction, codeSize, ip, own);
+    if (first.code === Code.INVALID) return endsBeyond(decoder, own, codeSize) ? { ...first, isCutShort: true } : first;
+    const described = first.code === Code.Pause && hasRexB(own, first) ? exchangeOfR8(own, ip) : first;
+    const isAvailable = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
+    return isAvailable ? described : withoutMeaning(described);
+  } finally {
+    instruction.free();
   }
 }
 

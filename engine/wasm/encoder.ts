@@ -3,6 +3,7 @@
  * nothing: V8's validator does. Source: WebAssembly Core Specification, "Binary Format", and the tail-call proposal.
  */
 
+import { ByteWriter } from './byte-writer.ts';
 import { type SimdOp, simdOp } from './simd.ts';
 
 /** Value types, as encoded. */
@@ -43,47 +44,9 @@ export const memoryOp = {
   i32Store: 0x36, i64Store: 0x37, i32Store8: 0x3a, i32Store16: 0x3b, i64Store32: 0x3e, f64Store: 0x39,
 } as const; // biome-ignore format: grouped by direction
 
-export function unsignedLeb(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value >>> 0;
-  do {
-    const low = rest & 0x7f;
-    rest >>>= 7;
-    bytes.push(rest === 0 ? low : low | 0x80);
-  } while (rest !== 0);
-  return bytes;
-}
-
-/** Of a number that fits 32 bits. */
-function signedLeb32(value: number): number[] {
-  const bytes: number[] = [];
-  let rest = value | 0;
-  for (;;) {
-    const low = rest & 0x7f;
-    rest >>= 7;
-    if ((rest === 0 && (low & 0x40) === 0) || (rest === -1 && (low & 0x40) !== 0)) {
-      bytes.push(low);
-      return bytes;
-    }
-    bytes.push(low | 0x80);
-  }
-}
-
-export function signedLeb(value: bigint): number[] {
-  const bytes: number[] = [];
-  let rest = value;
-  for (;;) {
-    const low = Number(rest & 0x7fn);
-    rest >>= 7n;
-    const done = (rest === 0n && !(low & 0x40)) || (rest === -1n && low & 0x40);
-    bytes.push(done ? low : low | 0x80);
-    if (done) return bytes;
-  }
-}
-
 /** The body of one function: instructions are appended; locals are numbered after the parameters. */
 export class FunctionBody {
-  #code: number[] = [];
+  #code = new ByteWriter();
   readonly #locals: ValueType[] = [];
   readonly #parameterCount: number;
   readonly #free = new Map<ValueType, number[]>();
@@ -126,26 +89,23 @@ export class FunctionBody {
   }
 
   emit(...opcodes: number[]): this {
-    for (const opcode of opcodes) this.#code.push(opcode);
+    for (const opcode of opcodes) this.#code.byte(opcode);
     return this;
   }
   /** An opcode and an unsigned immediate. */
   #with(opcode: number, immediate: number): this {
-    const code = this.#code;
-    code.push(opcode);
-    let rest = immediate >>> 0;
-    for (; rest > 0x7f; rest >>>= 7) code.push((rest & 0x7f) | 0x80);
-    code.push(rest);
+    this.#code.byte(opcode);
+    this.#code.unsigned(immediate);
     return this;
   }
   i32(value: number): this {
-    this.#code.push(0x41);
-    for (const byte of signedLeb32(value)) this.#code.push(byte);
+    this.#code.byte(0x41);
+    this.#code.signed(value);
     return this;
   }
   i64(value: bigint): this {
-    this.#code.push(0x42);
-    for (const byte of signedLeb(BigInt.asIntN(64, value))) this.#code.push(byte);
+    this.#code.byte(0x42);
+    this.#code.signed64(value);
     return this;
   }
   f64(value: number): this {
@@ -162,14 +122,12 @@ export class FunctionBody {
   }
   /** A load or store; the address (and the value) are on the stack. Alignment is only a hint: none is given. */
   memory(opcode: number, offset = 0): this {
-    this.#code.push(opcode);
+    this.#code.byte(opcode);
     return this.#with(0, offset);
   }
   /** A vector instruction without memory; immediates are lane numbers, or the bytes of a constant. */
   simd(name: SimdOp, immediates: readonly number[] = []): this {
-    this.#code.push(0xfd);
-    this.emit(...unsignedLeb(simdOp[name]));
-    return this.emit(...immediates);
+    return this.#with(0xfd, simdOp[name]).emit(...immediates);
   }
   v128(value: bigint): this {
     const bytes = Array.from({ length: 16 }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn));
@@ -177,7 +135,7 @@ export class FunctionBody {
   }
   /** `v128.load` or `v128.store`, as `memory`. */
   memory128(name: 'v128.load' | 'v128.store', offset = 0): this {
-    this.#code.push(0xfd);
+    this.#code.byte(0xfd);
     return this.memory(simdOp[name], offset);
   }
   /** `memory.copy` inside the one memory: destination, source and length in bytes are on the stack. They may overlap. */
@@ -216,15 +174,16 @@ export class FunctionBody {
   }
   /** Pops an i32 that chooses among the labels; the last one stands for all other values, too. */
   branchTable(labels: readonly number[]): this {
-    const depths = labels.map((label) => this.#depth - label);
-    return this.emit(0x0e, ...unsignedLeb(depths.length - 1), ...depths.flatMap(unsignedLeb));
+    this.#with(0x0e, labels.length - 1);
+    for (const label of labels) this.#code.unsigned(this.#depth - label);
+    return this;
   }
   /** Puts what `write` emits before everything emitted so far. */
   prepend(write: () => void): void {
     const rest = this.#code;
-    this.#code = [];
+    this.#code = new ByteWriter();
     write();
-    this.#code = this.#code.concat(rest);
+    this.#code.append(rest.toBytes());
   }
   branch(depth: number): this {
     return this.#with(0x0c, depth);
@@ -237,7 +196,8 @@ export class FunctionBody {
   }
   /** Call through a table; the arguments and the index in the table are on the stack. */
   callIndirect(typeIndex: number, table = 0): this {
-    return this.emit(0x11, ...unsignedLeb(typeIndex), ...unsignedLeb(table));
+    this.#with(0x11, typeIndex).#code.unsigned(table);
+    return this;
   }
   /** Tail call of a function of the module; the arguments are on the stack. */
   returnCall(functionIndex: number): this {
@@ -245,13 +205,19 @@ export class FunctionBody {
   }
   /** Tail call through table 0; the arguments and the table index are on the stack. */
   returnCallIndirect(typeIndex: number): this {
-    return this.emit(0x13, ...unsignedLeb(typeIndex), 0);
+    return this.#with(0x13, typeIndex).emit(0);
   }
 
   /** The encoded body with its locals, as it stands in the code section (without the size). */
   bytes(): Uint8Array {
-    const groups = this.#locals.flatMap((type) => [1, type]);
-    return Uint8Array.from([...unsignedLeb(this.#locals.length), ...groups, ...this.#code, op.end]);
+    const out = new ByteWriter();
+    out.vector(this.#locals, (type) => {
+      out.byte(1);
+      out.byte(type);
+    });
+    out.append(this.#code.toBytes());
+    out.byte(op.end);
+    return out.toBytes();
   }
 }
 
@@ -279,76 +245,70 @@ export interface ModuleSpec {
   readonly tables?: readonly string[];
 }
 
+const MAGIC_AND_VERSION = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+/** Kinds of imports and exports. */
+const FUNCTION = 0x00;
+const TABLE = 0x01;
+const MEMORY = 0x02;
+const FUNCREF = 0x70;
+/** Limits: a minimum follows, and no maximum. */
+const MINIMUM_ONLY = 0x00;
+
 /** Encodes a module. Function indices: imports first, then definitions. */
 export function encodeModule(spec: ModuleSpec): Uint8Array {
-  const out = new ByteSink();
-  out.push([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
-  section(out, 1, vector(spec.types.map(encodeType)));
-  section(out, 2, vector(encodeImports(spec)));
-  section(out, 3, vector(spec.functions.map((f) => unsignedLeb(f.type))));
-  const exported = spec.functions.flatMap((f, index) =>
-    f.export === undefined ? [] : [[...name(f.export), 0x00, ...unsignedLeb((spec.imports?.length ?? 0) + index)]],
+  const out = new ByteWriter();
+  out.append(MAGIC_AND_VERSION);
+  section(out, 1, (content) => content.vector(spec.types, (type) => writeType(content, type)));
+  section(out, 2, (content) => writeImports(content, spec));
+  section(out, 3, (content) => content.vector(spec.functions, ({ type }) => content.unsigned(type)));
+  section(out, 7, (content) => writeExports(content, spec));
+  section(out, 10, (content) =>
+    content.vector(spec.functions, ({ body }) => {
+      content.unsigned(body.length);
+      content.append(body);
+    }),
   );
-  section(out, 7, vector(exported));
-  codeSection(out, spec.functions);
   return out.toBytes();
 }
 
-const encodeType = (type: FunctionType): number[] => [
-  0x60,
-  ...unsignedLeb(type.parameters.length),
-  ...type.parameters,
-  ...unsignedLeb(type.results.length),
-  ...type.results,
-];
-
-function encodeImports({ imports = [], memory = true, tables = [] }: ModuleSpec): number[][] {
-  const encoded = imports.map((i) => [...name(i.module), ...name(i.name), 0x00, ...unsignedLeb(i.type)]);
-  if (memory) encoded.push([...name('env'), ...name('memory'), 0x02, 0x00, 0x00]);
-  for (const table of tables) encoded.push([...name('env'), ...name(table), 0x01, 0x70, 0x00, 0x00]);
-  return encoded;
+function section(out: ByteWriter, id: number, write: (content: ByteWriter) => void): void {
+  const content = new ByteWriter();
+  write(content);
+  out.byte(id);
+  out.unsigned(content.length);
+  out.append(content.toBytes());
 }
 
-function codeSection(out: ByteSink, functions: readonly DefinedFunction[]): void {
-  const content = new ByteSink();
-  content.push(unsignedLeb(functions.length));
-  for (const { body } of functions) {
-    content.push(unsignedLeb(body.length));
-    content.push(body);
-  }
-  out.push([10]);
-  out.push(unsignedLeb(content.length));
-  out.push(content.toBytes());
+function writeType(content: ByteWriter, { parameters, results }: FunctionType): void {
+  content.byte(0x60);
+  content.vector(parameters, (type) => content.byte(type));
+  content.vector(results, (type) => content.byte(type));
 }
 
-function section(out: ByteSink, id: number, content: number[]): void {
-  out.push([id, ...unsignedLeb(content.length)]);
-  out.push(content);
+function writeImports(content: ByteWriter, { imports = [], memory = true, tables = [] }: ModuleSpec): void {
+  content.unsigned(imports.length + (memory ? 1 : 0) + tables.length);
+  for (const { module, name, type } of imports) {
+    content.name(module);
+    content.name(name);
+    content.byte(FUNCTION);
+    content.unsigned(type);
+  }
+  if (memory) writeUnlimited(content, 'memory', [MEMORY]);
+  for (const table of tables) writeUnlimited(content, table, [TABLE, FUNCREF]);
 }
 
-const vector = (items: readonly number[][]): number[] => [...unsignedLeb(items.length), ...items.flat()];
+/** An import of the environment that may have any size. */
+function writeUnlimited(content: ByteWriter, name: string, kind: readonly number[]): void {
+  content.name('env');
+  content.name(name);
+  content.append([...kind, MINIMUM_ONLY, 0]);
+}
 
-const name = (text: string): number[] => {
-  const bytes = new TextEncoder().encode(text);
-  return [...unsignedLeb(bytes.length), ...bytes];
-};
-
-/** Bytes collected in pieces, joined once. */
-class ByteSink {
-  readonly #pieces: ArrayLike<number>[] = [];
-  length = 0;
-
-  push(bytes: ArrayLike<number>): void {
-    this.#pieces.push(bytes);
-    this.length += bytes.length;
-  }
-  toBytes(): Uint8Array {
-    const joined = new Uint8Array(this.length);
-    let at = 0;
-    for (const piece of this.#pieces) {
-      joined.set(piece, at);
-      at += piece.length;
-    }
-    return joined;
-  }
+function writeExports(content: ByteWriter, { functions, imports = [] }: ModuleSpec): void {
+  const exported = [...functions.entries()].filter(([, { export: name }]) => name !== undefined);
+  content.vector(exported, ([index, { export: name = '' }]) => {
+    content.name(name);
+    content.byte(FUNCTION);
+    content.unsigned(imports.length + index);
+  });
 }
