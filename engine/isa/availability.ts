@@ -48,6 +48,8 @@ export function featuresOf(instruction: Instruction): readonly string[] {
 /** What a CPU makes of bytes: how they are decoded, and whether it has an instruction. */
 export interface InstructionAvailability {
   readonly decoderOptions: number;
+  /** PAUSE with REX.B is XCHG R8, RAX, as AMD's CPUs have it; on Intel's it is PAUSE. */
+  readonly pauseMayExchange: boolean;
   has(feature: string): boolean;
 }
 
@@ -58,5 +60,5 @@ export function availabilityOf(has: (feature: string) => boolean): InstructionAv
     (has('BMI1') ? 0 : DecoderOptions.NoMPFX_0FBC) |
     (has('WBNOINVD') ? 0 : DecoderOptions.NoWbnoinvd) |
     (has('LAHF-SAHF') ? 0 : DecoderOptions.NoLahfSahf64);
-  return { decoderOptions, has };
+  return { decoderOptions, pauseMayExchange: has('SVM'), has };
 }

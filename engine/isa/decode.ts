@@ -123,15 +123,15 @@ function decodeNext(
   try {
     const first = describe(instruction, codeSize, ip, own);
     if (first.code === Code.INVALID) return endsBeyond(decoder, own, codeSize) ? { ...first, isCutShort: true } : first;
-    const described = first.code === Code.Pause && hasRexB(own, first) ? exchangeOfR8(own, ip) : first;
-    const isAvailable = !availability || featuresOf(instruction).every((feature) => availability.has(feature));
-    return isAvailable ? described : withoutMeaning(described);
+    if (!availability) return first;
+    if (first.code === Code.Pause && availability.pauseMayExchange && hasRexB(own, first)) return exchangeOfR8(own, ip);
+    return featuresOf(instruction).every((feature) => availability.has(feature)) ? first : withoutMeaning(first);
   } finally {
     instruction.free();
   }
 }
 
-/** PAUSE with REX.B is XCHG R8, RAX, as on silicon; iced-x86 decodes it so by an option only. */
+/** XCHG R8, RAX where iced-x86 sees PAUSE. */
 function exchangeOfR8(bytes: Uint8Array, ip: LinearAddress): DecodedInstruction {
   const decoder = new Decoder(64, bytes, DecoderOptions.NoPause);
   decoder.ip = BigInt.asUintN(64, BigInt(ip));

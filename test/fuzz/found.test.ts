@@ -14,11 +14,6 @@ interface Row {
 
 const rows: Row[] = [
   {
-    name: 'PAUSE with REX.B is XCHG R8, RAX',
-    mode: 64,
-    row: 'code f34d90 f34d90\n f=202 > rax=801020304050607 r8=a0a1a2a3a4a5a6a7',
-  },
-  {
     name: 'REX prefixes count among prefixes that make an instruction too long',
     mode: 64,
     row: 'code 4066f3f2f32ef3666766f3f22e6666 4066f3f2f32ef3666766f3f22e6666\n f=202 > rip=100800 exc=13,0',

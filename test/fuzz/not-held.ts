@@ -12,6 +12,7 @@ import {
 import { opcodeIndex } from '../../engine/isa/prefixes.ts';
 import type { Mode } from '../vectors/layout.ts';
 import { withInstruction } from './fuzz-case.ts';
+import { isLacked } from './own-features.ts';
 
 /** Time, and what else is not the same when it is asked for again. */
 export const TELLS_OF_THE_MACHINE = 'tells of the machine';
@@ -70,7 +71,10 @@ export function reasonNotHeld(instruction: Instruction, mode: Mode, gpr: readonl
     return 'without an iteration, upper halves differ';
   if (mode === 16 && instruction.memorySegment === Register.CS) return 'only real-address mode writes through CS';
   if (mode !== 16 && usesOtherBase(instruction)) return 'FS and GS are the recorder’s';
-  if (features(instruction).some((feature) => AMD_ONLY.test(feature))) return 'AMD processors have it';
+  if (form === 'Pause' && mode === 64) return 'with REX.B, AMD processors exchange';
+  const needs = features(instruction);
+  if (needs.some((feature) => AMD_ONLY.test(feature))) return 'AMD processors have it';
+  if (needs.some(isLacked)) return 'this CPU does not have it';
   return undefined;
 }
 

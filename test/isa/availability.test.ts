@@ -1,7 +1,7 @@
 /** An instruction whose feature is off raises #UD, and one whose features are on does not: every form of the decoder. */
 import { Instruction } from 'iced-x86';
 import { describe, expect, test } from 'vitest';
-import { type CpuConfig, cpuModels } from '../../engine/cpu/cpu-models.ts';
+import { type CpuConfig, cpuModels, vendorOf } from '../../engine/cpu/cpu-models.ts';
 import { implementedFeatures } from '../../engine/cpu/cpuid.ts';
 import { systemInstructions } from '../../engine/cpu/system-table.ts';
 import { availabilityOf, featuresOf } from '../../engine/isa/availability.ts';
@@ -93,4 +93,15 @@ describe('an instruction whose features are on', () => {
       ).toEqual([]);
     }
   });
+});
+
+test('PAUSE with REX.B is XCHG R8, RAX on CPUs of AMD, as they were found to do', () => {
+  const bytes = Uint8Array.of(0xf3, 0x41, 0x90);
+  const mnemonicOf = (model: string) => {
+    const { has } = new VectorMachine(64, NEVER, { model }).host.processor.model;
+    return [...decodeInstructions(bytes, 64, 0, availabilityOf(has))][0]?.mnemonic;
+  };
+  const byVendor = Object.fromEntries(cpuModels.map((model) => [vendorOf(model), mnemonicOf(model.name)]));
+  expect(byVendor).toEqual({ GenuineIntel: 'Pause', AuthenticAMD: 'Xchg' });
+  expect(decodeOne(bytes, 64, 0)?.mnemonic).toBe('Pause');
 });
