@@ -10,9 +10,9 @@ import {
   RegisterExt,
 } from 'iced-x86';
 import { opcodeIndex } from '../../engine/isa/prefixes.ts';
+import { isLackedHere } from '../support/own-features.ts';
 import type { Mode } from '../vectors/layout.ts';
 import { withInstruction } from './fuzz-case.ts';
-import { isLacked } from './own-features.ts';
 
 /** Time, and what else is not the same when it is asked for again. */
 export const TELLS_OF_THE_MACHINE = 'tells of the machine';
@@ -26,7 +26,7 @@ const MNEMONICS: readonly (readonly [RegExp, string])[] = [
   [/^(Wr|Rd)[fg]sbase$/, 'moves the data of the recorder'],
   [/^(Monitorx?|Mwaitx?|Wrpkru|Rdpkru|Umonitor|Umwait|Tpause|Rdssp.|Clzero|Mcommit)$/, 'depends on the processor'],
   [/^(R|Vr)(cp|sqrt)[ps]s$/, 'approximations differ within the bound that the manual gives'],
-  [/^F(2xm1|yl2x|yl2xp1|ptan)$/, 'the last bit may differ'],
+  [/^F(2xm1|yl2x|yl2xp1|ptan|sin|cos|sincos)$/, 'the last bits may differ'],
   [
     /^(Fn?(stenv|save)|Fldenv|Frstor|Fxsave(64)?|Fxrstor(64)?|Xsave.*|Xrstor.*)$/,
     'AMD processors save the pointers of the x87 only sometimes',
@@ -72,9 +72,8 @@ export function reasonNotHeld(instruction: Instruction, mode: Mode, gpr: readonl
   if (mode === 16 && instruction.memorySegment === Register.CS) return 'only real-address mode writes through CS';
   if (mode !== 16 && usesOtherBase(instruction)) return 'FS and GS are the recorder’s';
   if (form === 'Pause' && mode === 64) return 'with REX.B, AMD processors exchange';
-  const needs = features(instruction);
-  if (needs.some((feature) => AMD_ONLY.test(feature))) return 'AMD processors have it';
-  if (needs.some(isLacked)) return 'this CPU does not have it';
+  if (features(instruction).some((feature) => AMD_ONLY.test(feature))) return 'AMD processors have it';
+  if (isLackedHere(instruction)) return 'this CPU does not have it';
   return undefined;
 }
 

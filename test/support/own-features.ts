@@ -1,5 +1,6 @@
-/** What the CPU that the fuzzer runs on does not have, so that it can tell nothing of it. */
+/** What the CPU that the tests run on does not have, so that it can tell nothing of it. */
 import { existsSync, readFileSync } from 'node:fs';
+import { CpuidFeature, type Instruction } from 'iced-x86';
 
 /** Features that a CPU of ours may have and this one not: the decoder's names, and those of /proc/cpuinfo. */
 const FLAGS: Readonly<Record<string, string>> = {
@@ -40,10 +41,13 @@ const CPUINFO = '/proc/cpuinfo';
 
 let missing: ReadonlySet<string> | undefined;
 
-/** Whether this CPU lacks a feature, by the decoder's name of it. What is not known is taken to be there. */
-export function isLacked(feature: string): boolean {
+/** Whether this CPU lacks a feature that an instruction needs. What is not in the table is taken to be there. */
+export function isLackedHere(instruction: Instruction): boolean {
   missing ??= readMissing();
-  return missing.has(feature);
+  const lacked = missing;
+  return Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string).some((name) =>
+    lacked.has(name),
+  );
 }
 
 function readMissing(): ReadonlySet<string> {
