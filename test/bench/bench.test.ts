@@ -45,7 +45,7 @@ describe('measuring', () => {
     group: 'integer',
     needs: [],
     commandLine: { full: '', quick: '' },
-    works: { alu: [CHECKSUM, CHECKSUM] },
+    works: { alu: { full: CHECKSUM, quick: CHECKSUM } },
   };
   const machine = (name: string, ...runs: GuestRun[]): Emulator => ({
     name,

@@ -28,6 +28,10 @@ interface Results {
   readonly latencies: readonly Latency[];
 }
 
+/** How often each latency is measured. */
+const LATENCIES = 9;
+const QUICK_LATENCIES = 3;
+
 const ARMAMENTS = [...armaments([]).keys()];
 const [PLAIN = '', ...ARMED] = ARMAMENTS;
 
@@ -68,10 +72,18 @@ async function measure(options: BenchOptions, files: BenchFiles): Promise<Result
   return {
     peers: peers.map(({ name }) => name),
     speed: await measureGuests(sections.includes('speed') ? wanted : [], beside, options, files),
-    armed: await measureGuests(sections.includes('armed') ? armable : [], armed, options, files),
-    latencies: sections.includes('latencies') ? await measureLatencies(files, options.size) : [],
+    armed: await measureGuests(sections.includes('armed') ? armable : [], armed, ofArmed(options), files),
+    latencies: sections.includes('latencies')
+      ? await measureLatencies(files, options.size === 'quick' ? QUICK_LATENCIES : LATENCIES)
+      : [],
   };
 }
+
+/** What starting costs is no matter of what is armed. */
+const ofArmed = (options: BenchOptions): BenchOptions => ({
+  ...options,
+  size: options.size === 'quick' ? 'quick' : 'long',
+});
 
 function installedPeers(wanted: readonly string[], root: string): Emulator[] {
   const folder = path.join(root, 'test/bench');
@@ -106,17 +118,22 @@ async function measureGuests(
   return joined(all);
 }
 
-function report({ peers, speed, armed, latencies }: Results, { size, rounds, clock }: BenchOptions): void {
-  const time = clock === 'cpu' ? ', processor time' : '';
-  const turns = rounds === 1 ? 'one round' : `medians of ${rounds} rounds, taken in turn`;
-  const how = `${size} size, ${turns}${time}`;
+function report({ peers, speed, armed, latencies }: Results, options: BenchOptions): void {
+  const how = howMeasured(options);
   const section = (title: string, table: string) => console.log(`${title}\n\n${table}\n`);
   const { samples, memory } = speed;
   if (samples.length > 0) section(`Millions of guest instructions a second (${how})`, guestTable(speed, peers));
   if (samples.length > 0 && peers.length > 0) section('How many times as fast', groupTable(samples, peers));
   if (samples.length > 0) section('Peak memory of the process in MiB', memoryTable(memory, [RINGSIDE, ...peers]));
-  if (armed.samples.length > 0) section(`Armed runs as parts of a plain one (${how})`, armedTable(armed, ARMAMENTS));
+  if (armed.samples.length > 0)
+    section(`Armed runs as parts of a plain one (${howMeasured(ofArmed(options))})`, armedTable(armed, ARMAMENTS));
   if (latencies.length > 0) section('Latencies in milliseconds', latencyTable(latencies));
+}
+
+function howMeasured({ size, rounds, clock }: BenchOptions): string {
+  const time = clock === 'cpu' ? ', processor time' : '';
+  const turns = rounds === 1 ? 'one round' : `medians of ${rounds} rounds, taken in turn`;
+  return `${size} size, ${turns}${time}`;
 }
 
 /** Returns whether something is far below the baseline, or nothing can be said. */

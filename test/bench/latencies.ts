@@ -6,7 +6,6 @@ import { promisify } from 'node:util';
 import { DebugClient } from '@vscode/debugadapter-testsupport';
 import { readExpected } from '../samples/judges.ts';
 import type { BenchFiles } from './bench.ts';
-import type { Size } from './guests.ts';
 import { number, table } from './report.ts';
 import { quantile } from './statistics.ts';
 
@@ -17,14 +16,13 @@ export interface Latency {
   readonly failure?: string;
 }
 
-const RUNS: Readonly<Record<Size, number>> = { full: 9, quick: 3 };
 const SAMPLE = 'rings';
 /** The sample runs for longer. */
 const STEPS = 100;
 const TIME_LIMIT_MS = 30_000;
 
 /** What is shipped is measured as it is shipped, so it must have been built before. */
-export async function measureLatencies(files: BenchFiles, size: Size): Promise<Latency[]> {
+export async function measureLatencies(files: BenchFiles, runs: number): Promise<Latency[]> {
   const program = path.join(files.root, `samples/${SAMPLE}/${SAMPLE}.asm`);
   const processes = [
     { file: 'dist/ringside.js', what: `cold start: ringside run ${SAMPLE}, to its end`, once: coldRun },
@@ -33,12 +31,12 @@ export async function measureLatencies(files: BenchFiles, size: Size): Promise<L
   const latencies: Latency[] = [];
   for (const { file, what, once } of processes) {
     const script = path.join(files.root, file);
-    if (existsSync(script)) latencies.push(await repeat(what, RUNS[size], () => once(script, program)));
+    if (existsSync(script)) latencies.push(await repeat(what, runs, () => once(script, program)));
     else console.error(`left out, as ${file} has not been built: ${what}`);
   }
   const adapter = path.join(files.root, 'dist/debug-adapter.js');
   if (existsSync(adapter)) latencies.push(...(await stepLatencies(adapter, program)));
-  return [...latencies, ...(await inProcess(files, size))];
+  return [...latencies, ...(await inProcess(files, runs))];
 }
 
 export function latencyTable(latencies: readonly Latency[]): string {
@@ -132,8 +130,8 @@ function launchArguments(program: string) {
 }
 
 /** What is measured inside of a process of its own, where nothing has been warmed up. */
-async function inProcess({ root, latencyProcess }: BenchFiles, size: Size): Promise<Latency[]> {
+async function inProcess({ root, latencyProcess }: BenchFiles, runs: number): Promise<Latency[]> {
   const options = { timeout: TIME_LIMIT_MS * 10, maxBuffer: 64 * 1024 * 1024 };
-  const { stdout } = await promisify(execFile)(process.execPath, [latencyProcess, root, `${RUNS[size]}`], options);
+  const { stdout } = await promisify(execFile)(process.execPath, [latencyProcess, root, `${runs}`], options);
   return JSON.parse(stdout);
 }

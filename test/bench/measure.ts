@@ -5,7 +5,7 @@ import type { Group, Guest, Size } from './guests.ts';
 import type { Work } from './work-marks.ts';
 
 /** No run takes longer, in seconds. */
-const LIMIT_SECONDS: Readonly<Record<Size, number>> = { full: 600, quick: 60 };
+const LIMIT_SECONDS: Readonly<Record<Size, number>> = { full: 600, quick: 60, long: 600 };
 
 /** All samples of one piece of work. */
 export interface WorkSamples {
@@ -47,7 +47,10 @@ export interface MeasureOptions {
   progress(text: string): void;
 }
 
-/** The emulators take turns, so that whatever else the computer does hits all of them alike. */
+/**
+ * The emulators take turns, there and back, so that whatever else the computer does, and however warm it has become, hits
+ * all of them alike.
+ */
 export async function measureGuest(guest: Guest, options: MeasureOptions): Promise<Measurements> {
   const samples = Object.keys(guest.works).map(
     (work): WorkSamples => ({
@@ -61,10 +64,11 @@ export async function measureGuest(guest: Guest, options: MeasureOptions): Promi
   const memory: MemorySamples = { guest: guest.name, peakMib: new Map() };
   const failures = new Map<string, Failure>();
   const able = options.emulators.filter(({ lacks }) => !guest.needs.some((feature) => lacks.includes(feature)));
-  const image: GuestImage = { elf: options.pathOf(guest), commandLine: guest.commandLine[options.size] };
+  const image: GuestImage = { elf: options.pathOf(guest), commandLine: guest.commandLine[options.size] ?? '' };
   const settings = { clock: options.clock, limitSeconds: LIMIT_SECONDS[options.size] };
   for (let round = 1; round <= options.rounds; round++) {
-    for (const emulator of able.filter(({ name }) => !failures.has(name))) {
+    const turns = round % 2 === 1 ? able : [...able].reverse();
+    for (const emulator of turns.filter(({ name }) => !failures.has(name))) {
       options.progress(`${guest.name} on ${emulator.name}, round ${round} of ${options.rounds}`);
       const run = await emulator.run(image, settings);
       if (run.peakMib !== undefined) add(memory.peakMib, emulator.name, run.peakMib);
@@ -105,6 +109,6 @@ function takeRun(run: GuestRun, guest: Guest, size: Size, emulator: string, samp
 }
 
 function wrongChecksum({ name, checksum }: Work, guest: Guest, size: Size): string[] {
-  const expected = guest.works[name]?.[size === 'full' ? 0 : 1];
+  const expected = guest.works[name]?.[size];
   return checksum === expected ? [] : [`${name} computed ${checksum}, expected ${expected ?? 'no such work'}`];
 }
