@@ -24,6 +24,8 @@ interface Choice {
 const [UD, SS, GP, PF] = [6, 12, 13, 14];
 /** With fewer prefixes, nothing is longer than an instruction may be. */
 const SOME_PREFIXES = 4;
+/** Prefixes of two and three bytes. */
+const VEX = new Set([0xc5, 0xc4]);
 /** FSW: an unmasked exception is pending (ES, B). */
 const PENDING = 0x8080;
 /** From here on, an operand may end behind 4 GiB. */
@@ -59,12 +61,20 @@ const choices: readonly Choice[] = [
       isOneOf(held.run.outcome.exception, [SS, GP, PF]) &&
       (held.expected.extended.fsw & PENDING) === PENDING,
   },
+  // Intel's take the flags back of a repeated SCAS or CMPS that faults (SDM volume 2, "REP"), AMD's leave those of the last iteration.
+  { isOpen: (held) => bothFault(held) && /^Scas/.test(last(held)), leaves: /^flags:/ },
+  // Intel's have made a mask of all bits of each lane, as the manual has it, before a gather faults.
+  { isOpen: (held) => bothFault(held) && /^Vp?gather/.test(last(held)), leaves: /^[xy]mm\d+:/ },
+  // Which byte of the lanes that are stored is told of.
+  { isOpen: (held) => bothFault(held) && /^Vp?maskmov/.test(last(held)), leaves: /^address of the fault:/ },
+  // Intel's store some operands in pieces, of which the first may have a page.
+  { isOpen: (held) => bothFault(held) && /^(Movbe|Fbstp)$/.test(last(held)), leaves: /^byte at/ },
   // Intel's enter the MMX state before an access that faults.
   { isOpen: (held) => bothFault(held) && /^Mov(ntq|[dq])$/.test(last(held)), leaves: /^fsw0?:/ },
   // Intel's have stored where to return before they find that CALL leads nowhere.
   { isOpen: (held) => bothFault(held) && last(held) === 'Call', leaves: /^byte at/ },
-  // Intel's set these for an exception that is unmasked when it occurs; AMD's, for one that is unmasked later, too.
-  { isOpen: (held) => executed(held, /^Fldcw$/), leaves: /^f[od]p:/ },
+  // Intel's set these by instructions whose own exception is unmasked; AMD's, by those before it, too.
+  { isOpen: ({ run }) => run.executed.length > 1, leaves: /^f[od]p:/ },
 ];
 
 /** Without the differences that are left to the processor. */
@@ -80,11 +90,13 @@ const bothFault = ({ run, expected }: Held): boolean =>
 
 /**
  * How long an instruction is that does not exist, and so whether it is too long (#GP) or undefined (#UD), a processor
- * knows from tables of its own.
+ * knows from tables of its own. Intel's raise #GP for some VEX forms, too.
  */
 function isLongAndUndefined({ fuzzCase: { instructions, mode }, run: { outcome }, expected }: Held): boolean {
   const code = instructions.at(-1);
   const areBoth = [outcome.exception, expected.exception].every((exception) => isOneOf(exception, [UD, GP]));
   if (!code || !areBoth || outcome.rip !== expected.rip) return false;
-  return opcodeIndex(code, mode) >= SOME_PREFIXES && withInstruction(code, mode, ({ isInvalid }) => isInvalid);
+  const prefixes = opcodeIndex(code, mode);
+  const mayBeOpen = prefixes >= SOME_PREFIXES || VEX.has(code[prefixes] ?? 0);
+  return mayBeOpen && withInstruction(code, mode, ({ isInvalid }) => isInvalid);
 }
