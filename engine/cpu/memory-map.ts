@@ -65,6 +65,11 @@ export const SCRATCH_ADDRESS = 0x2090;
  * somebody has to be told of them.
  */
 export const ORDINARY_TRANSLATION_ADDRESS = 0x20a0;
+/**
+ * u32: 1 while each translation is held against the tables, which is done outside of compiled code: that may find out that there
+ * is none, no more.
+ */
+export const AUDITED_ADDRESS = 0x20a4;
 
 /** Arguments and results of functions that compiled code calls out to (exec/pure-functions.ts), 16 bytes each. */
 export const CALL_ARGUMENTS_ADDRESS = 0x2100;

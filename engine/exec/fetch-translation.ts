@@ -3,7 +3,7 @@
  * rule. With it, code that was found before is found again after its translation was dropped, without the run loop.
  */
 
-import { LINEAR_TLB_ADDRESS, PAGE_BYTES, RAM_BYTES_ADDRESS } from '../cpu/memory-map.ts';
+import { AUDITED_ADDRESS, LINEAR_TLB_ADDRESS, PAGE_BYTES, RAM_BYTES_ADDRESS } from '../cpu/memory-map.ts';
 import { CR4 } from '../cpu/register-bits.ts';
 import { MappingFlag } from '../mmu/access.ts';
 
@@ -27,6 +27,8 @@ class FetchTranslation extends WalkEmitter {
   emit(ofGuests: number): Uint8Array {
     const f = this.f;
     f.block();
+    f.i32(AUDITED_ADDRESS).memory(memoryOp.i32Load);
+    this.leave();
     this.#ofGuests(ofGuests);
     this.checkMode();
     const found = f.local(I32);

@@ -6,6 +6,7 @@
  */
 
 import {
+  AUDITED_ADDRESS,
   EMPTY_FAST_TLB_ADDRESS,
   FAST_TLB_ADDRESS,
   FAST_TLB_ENTRY_BYTES,
@@ -157,6 +158,8 @@ class Refill extends WalkEmitter {
     f.get(found).emit(op.i32Eqz).if();
     this.walk();
     f.end();
+    f.i32(AUDITED_ADDRESS).memory(memoryOp.i32Load);
+    this.leave();
     this.#checkRights();
     this.#checkPage();
     f.get(found).if();
@@ -180,6 +183,7 @@ class Refill extends WalkEmitter {
     this.leave(1);
     // Data breakpoints are the MMU's, for one.
     f.i32(LINEAR_TLB_ADDRESS).memory(memoryOp.i32Load).emit(op.i32Eqz);
+    f.i32(AUDITED_ADDRESS).memory(memoryOp.i32Load).emit(op.i32Or);
     this.leave(1);
     f.get(this.linear).i64(32n).emit(op.i64ShrU).i64(0n).emit(op.i64Ne);
     this.leave(1);

@@ -1,13 +1,14 @@
 /**
  * The filter "stale translation used": holds what the TLB translates against a fresh walk. What a walk has confirmed stays in
- * the fast TLB until some paging structure is written, so most accesses go at full speed even while the filter is on.
+ * the fast TLB until an entry that the walk has read is written, so most accesses go at full speed even while the filter is on.
  */
 import { hex } from '../cpu/hexadecimal.ts';
-import type { LinearAddress } from '../isa/linear-address.ts';
+import { type LinearAddress, offsetInPage } from '../isa/linear-address.ts';
 import { Access, type Privilege } from '../mmu/access.ts';
 import type { EntryFormat } from '../mmu/paging-structures.ts';
 import type { TranslationAudit } from '../mmu/translation-context.ts';
 import { Outcome, Walk, type WalkTrace } from '../mmu/walk.ts';
+import { ConfirmedPages } from './confirmed-pages.ts';
 import { common } from './event-descriptions.ts';
 import type { Host } from './host.ts';
 import type { MachineEvent } from './machine-api.ts';
@@ -66,6 +67,7 @@ export class StaleTranslations implements TranslationAudit {
   /** Addresses of pages that hold paging structures. */
   readonly #tables = new Set<number>();
   readonly #changes = new Map<number, Change>();
+  readonly #confirmed = new ConfirmedPages();
   /** The access that was told of last: one is translated more than once on its way. */
   #told = '';
 
@@ -83,6 +85,7 @@ export class StaleTranslations implements TranslationAudit {
     if (isOn) return;
     for (const page of this.#tables) mmu.watchTable(page, false);
     this.#tables.clear();
+    this.#confirmed.clear();
   }
 
   /** A run begins, maybe where the machine has been before. */
@@ -96,7 +99,7 @@ export class StaleTranslations implements TranslationAudit {
     this.#entries.list = [];
     const isMapped = mmu.walkPeek(linear, access, privilege, walk, mmu.currentSpace());
     for (const { address } of this.#entries.list) this.#isTable(address);
-    if (isMapped && walk.physical === physical) return false;
+    if (isMapped && walk.physical === physical) return this.#confirm(linear, access);
     const { clock, loaded } = this.#host;
     const told = `${clock.instructions} ${linear} ${access} ${loaded}`;
     if (this.#told === told) return true;
@@ -106,6 +109,34 @@ export class StaleTranslations implements TranslationAudit {
     return true;
   }
 
+  /** Returns false: nothing is contradicted. */
+  #confirm(linear: LinearAddress, access: Access): false {
+    if (this.#confirmed.isFull) this.#forget();
+    const page = typeof linear === 'number' ? linear - offsetInPage(linear) : undefined;
+    for (const { address } of this.#entries.list)
+      this.#confirmed.add(address - (address % ENTRY_BYTES), page, access === Access.Execute);
+    return false;
+  }
+
+  /** Everything has to be confirmed again. */
+  #forget(): void {
+    this.#confirmed.clear();
+    this.#host.mmu.tablesChanged();
+    this.#host.runtime.stopRequested = true;
+  }
+
+  /** An entry is going to be written. */
+  #changed(entry: number): void {
+    const pages = this.#confirmed.take(entry);
+    if (!pages) return this.#forget();
+    const { mmu, runtime } = this.#host;
+    for (const page of pages) {
+      const hasCode = this.#confirmed.hasCode(page);
+      mmu.tablesOfPageChanged(page, hasCode);
+      if (hasCode) runtime.stopRequested = true;
+    }
+  }
+
   #isTable(address: number): void {
     const page = address - (address % 4096);
     if (this.#tables.has(page)) return;
@@ -113,21 +144,20 @@ export class StaleTranslations implements TranslationAudit {
     this.#host.mmu.watchTable(page, true);
   }
 
-  /** A page with paging structures is going to be written: what was confirmed has to be confirmed again. */
+  /** A page with paging structures is going to be written: what was confirmed by its entries has to be confirmed again. */
   #written(address: number, lengthBytes: number): void {
-    const { mmu, runtime, loaded, clock } = this.#host;
+    const { mmu, loaded, clock } = this.#host;
     if (mmu.settingFlagsFor !== undefined) return;
     const { cause } = this.#watches;
     for (let at = address - (address % ENTRY_BYTES); at < address + lengthBytes; at += ENTRY_BYTES) {
       this.#changes.delete(at);
       this.#changes.set(at, { cause, vcpu: loaded, count: clock.instructions });
+      this.#changed(at);
     }
     for (const at of this.#changes.keys()) {
       if (this.#changes.size <= REMEMBERED) break;
       this.#changes.delete(at);
     }
-    mmu.tablesChanged();
-    runtime.stopRequested = true;
   }
 
   /** The change made last of what the walk has read, if it is known. */

@@ -4,6 +4,7 @@
  */
 
 import {
+  AUDITED_ADDRESS,
   EMPTY_FAST_TLB_ADDRESS,
   FAST_TLB_SETS_OF_WORLD,
   LINEAR_TLB_ADDRESS,
@@ -34,6 +35,7 @@ export class FastTranslation {
   /** What the fast translations of the two worlds were made for. */
   readonly #worlds = [new WorldRegisters(0), new WorldRegisters(1)] as const;
   #mayRefill = true;
+  #isAudited = false;
 
   constructor(state: CpuState) {
     this.state = state;
@@ -61,9 +63,10 @@ export class FastTranslation {
     this.view.setUint32(PLANNED_VMCS_ADDRESS, 0, true);
   }
 
-  /** Whether compiled code may fill the fast TLB by itself. */
-  protected set mayRefill(value: boolean) {
-    this.#mayRefill = value;
+  /** Whether compiled code may translate by itself at all, and whether what it found would have to be audited. */
+  protected letRefill(may: boolean, isAudited: boolean): void {
+    this.#mayRefill = may;
+    this.#isAudited = isAudited;
     this.#publishMappings();
   }
 
@@ -76,6 +79,7 @@ export class FastTranslation {
     const isOrdinary = !cachesStructures && isOrdinaryEpt && ((pkru | pkrs) & 3) === 0;
     const mayRefill = isOrdinary && this.#mayRefill;
     this.view.setUint32(ORDINARY_TRANSLATION_ADDRESS, isOrdinary ? 1 : 0, true);
+    this.view.setUint32(AUDITED_ADDRESS, this.#isAudited ? 1 : 0, true);
     this.view.setUint32(LINEAR_TLB_ADDRESS, mayRefill ? this.#vcpu.tlb.linear.address : 0, true);
   }
 
@@ -103,6 +107,11 @@ export class FastTranslation {
   tablesChanged(): void {
     this.fast.dropAll();
     this.onCodeMappingsChanged(undefined, 0, undefined);
+  }
+
+  /** The same, of structures that translate one page, which has code or has not. */
+  tablesOfPageChanged(page: number, hasCode: boolean): void {
+    this.#mappingDropped(page, 12, hasCode ? MappingFlag.Executed : 0, false);
   }
 
   /** CR3 was written: nothing fast of the world in which that happened survives. */

@@ -50,7 +50,7 @@ export class PageAccess extends TranslationControl {
     this.#slowPathsChanged();
   }
   #slowPathsChanged(): void {
-    this.mayRefill = this.#dataBreakpoints === undefined && this.audit === undefined;
+    this.letRefill(this.#dataBreakpoints === undefined, this.audit !== undefined);
     this.contextChanged();
   }
 

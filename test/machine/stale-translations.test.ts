@@ -4,10 +4,12 @@ import { describe, expect, test } from 'vitest';
 import type { MachineEvent, Stop } from '../../engine/index.ts';
 import type { Machine } from '../../engine/machine/machine.ts';
 import { SECONDARY } from '../../engine/vmx/controls.ts';
+import { bootGuest } from '../support/guests.ts';
 import { guestFromFile, guestFromSource } from '../vmm/run-guest.ts';
 import { bareHypervisor, EPT_ROOT, SKIP } from '../vmx/bare-hypervisor.ts';
 
 const samples = resolve(import.meta.dirname, '../../samples');
+const benchGuests = resolve(import.meta.dirname, '../bench/guests');
 
 /** RBX is the address of a page that only [table] maps; R8 one that is mapped by [table + 8]. */
 const paged = (body: string): string => `bits 64
@@ -103,6 +105,14 @@ describe('stops after', () => {
       'write',
     ]);
   });
+  test('each page of many under an entry that was changed', async () => {
+    const eachPage = (turn: string) => `mov ecx, 20\n ${turn}:\n mov rdx, rcx\n shl rdx, 12\n`;
+    const machine = await armed(
+      `${eachPage('first')} lea rsi, [rdx + 0x300003]\n mov [table + rcx * 8], rsi\n mov eax, [rbx + rdx]\n loop first
+       mov qword [0x201000], 0x203003\n ${eachPage('second')} mov eax, [rbx + rdx]\n loop second`,
+    );
+    expect(stopsOf(machine)).toHaveLength(20);
+  });
   test('a condition', async () => {
     const machine = await armed('mov [rbx], eax\n mov qword [table], 0x302003\n mov eax, [rbx]\n mov [rbx + 8], eax');
     machine.setFilter('stale-translation', true, ({ values }) => values.access === 'write');
@@ -174,6 +184,16 @@ describe('under EPT', () => {
     machine.setFilter('stale-translation', true);
     expect(machine.run()).toMatchObject({ kind: 'exited', code: 18 });
   });
+});
+
+test('page faults at each turn are what they are without the filter', async () => {
+  const end = async (isOn: boolean) => {
+    const { machine } = await bootGuest(`${benchGuests}/ring64.elf`, { commandLine: 'sys=10 int=10 pf=20000' });
+    machine.setFilter('stale-translation', isOn);
+    expect(machine.run()).toMatchObject({ kind: 'exited' });
+    return { instructions: machine.instructionCount, hash: machine.stateHash() };
+  };
+  expect(await end(true)).toEqual(await end(false));
 });
 
 test.each(['c-program/c-program.elf', 'rings/rings.asm', 'paging/paging.asm'])(
