@@ -21,7 +21,7 @@ interface Choice {
   readonly leaves?: RegExp;
 }
 
-const [UD, SS, GP, PF] = [6, 12, 13, 14];
+const [BR, UD, SS, GP, PF] = [5, 6, 12, 13, 14];
 /** With fewer prefixes, nothing is longer than an instruction may be. */
 const SOME_PREFIXES = 4;
 /** Prefixes of two and three bytes. */
@@ -69,6 +69,10 @@ const choices: readonly Choice[] = [
   { isOpen: (held) => bothFault(held) && /^Vp?maskmov/.test(last(held)), leaves: /^address of the fault:/ },
   // Intel's store some operands in pieces, of which the first may have a page.
   { isOpen: (held) => bothFault(held) && /^(Movbe|Fbstp)$/.test(last(held)), leaves: /^byte at/ },
+  // Intel's compare with the lower bound before they read the upper one.
+  { isOpen: (held) => last(held) === 'Bound' && isOneOf(held.expected.exception, [BR]) },
+  // Intel's have converted, and noted exceptions, before they find that there is no place for the result.
+  { isOpen: (held) => bothFault(held) && last(held) === 'Vcvtps2ph', leaves: /^mxcsr/ },
   // Intel's enter the MMX state before an access that faults.
   { isOpen: (held) => bothFault(held) && /^Mov(ntq|[dq])$/.test(last(held)), leaves: /^fsw0?:/ },
   // Intel's have stored where to return before they find that CALL leads nowhere.
