@@ -68,7 +68,7 @@ const choices: readonly Choice[] = [
   // Which byte of the lanes that are stored is told of.
   { isOpen: (held) => bothFault(held) && /^Vp?maskmov/.test(last(held)), leaves: /^address of the fault:/ },
   // Intel's store some operands in pieces, of which the first may have a page.
-  { isOpen: (held) => bothFault(held) && /^(Movbe|Fbstp)$/.test(last(held)), leaves: /^byte at/ },
+  { isOpen: (held) => bothFault(held) && /^(Movbe|Fb?stp)$/.test(last(held)), leaves: /^byte at/ },
   // Intel's compare with the lower bound before they read the upper one.
   { isOpen: (held) => last(held) === 'Bound' && isOneOf(held.expected.exception, [BR]) },
   // Intel's have converted, and noted exceptions, before they find that there is no place for the result.
