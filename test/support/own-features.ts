@@ -40,6 +40,13 @@ const FLAGS: Readonly<Record<string, string>> = {
 const CPUINFO = '/proc/cpuinfo';
 
 let missing: ReadonlySet<string> | undefined;
+let isIntel: boolean | undefined;
+
+/** Whether this CPU is Intel's. */
+export function isIntelHere(): boolean {
+  isIntel ??= existsSync(CPUINFO) && readFileSync(CPUINFO, 'utf8').includes('GenuineIntel');
+  return isIntel;
+}
 
 /** Whether this CPU lacks a feature that an instruction needs. What is not in the table is taken to be there. */
 export function isLackedHere(instruction: Instruction): boolean {
