@@ -33,13 +33,15 @@ const featureNames: Readonly<Record<string, readonly string[]>> = {
 
 const byCode = new Map<number, readonly string[]>();
 
+/** What the decoder says that an instruction needs, by its own names. */
+export const decoderFeatures = (instruction: Instruction): string[] =>
+  Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string);
+
 /** The features that an instruction needs, all of them. */
 export function featuresOf(instruction: Instruction): readonly string[] {
   let features = byCode.get(instruction.code);
   if (!features) {
-    features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string).flatMap(
-      (name) => featureNames[name] ?? [name],
-    );
+    features = decoderFeatures(instruction).flatMap((name) => featureNames[name] ?? [name]);
     byCode.set(instruction.code, features);
   }
   return features;

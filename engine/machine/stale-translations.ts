@@ -54,6 +54,8 @@ interface Contradiction {
 }
 
 const ENTRY_BYTES = 8;
+/** Entries of 4 bytes count by twos. */
+const entryAt = (address: number): number => address - (address % ENTRY_BYTES);
 /** So many entries are remembered with who wrote them, the latest ones. */
 const REMEMBERED = 4096;
 const accessNames = { [Access.Read]: 'read', [Access.Write]: 'write', [Access.Execute]: 'execute' } as const;
@@ -99,7 +101,10 @@ export class StaleTranslations implements TranslationAudit {
     this.#entries.list = [];
     const isMapped = mmu.walkPeek(linear, access, privilege, walk, mmu.currentSpace());
     for (const { address } of this.#entries.list) this.#isTable(address);
-    if (isMapped && walk.physical === physical) return this.#confirm(linear, access);
+    if (isMapped && walk.physical === physical) {
+      this.#confirm(linear, access);
+      return false;
+    }
     const { clock, loaded } = this.#host;
     const told = `${clock.instructions} ${linear} ${access} ${loaded}`;
     if (this.#told === told) return true;
@@ -109,13 +114,12 @@ export class StaleTranslations implements TranslationAudit {
     return true;
   }
 
-  /** Returns false: nothing is contradicted. */
-  #confirm(linear: LinearAddress, access: Access): false {
+  /** A walk has led to where the TLB does. */
+  #confirm(linear: LinearAddress, access: Access): void {
     if (this.#confirmed.isFull) this.#forget();
     const page = typeof linear === 'number' ? linear - offsetInPage(linear) : undefined;
     for (const { address } of this.#entries.list)
-      this.#confirmed.add(address - (address % ENTRY_BYTES), page, access === Access.Execute);
-    return false;
+      this.#confirmed.add(entryAt(address), page, access === Access.Execute);
   }
 
   /** Everything has to be confirmed again. */
@@ -149,7 +153,7 @@ export class StaleTranslations implements TranslationAudit {
     const { mmu, loaded, clock } = this.#host;
     if (mmu.settingFlagsFor !== undefined) return;
     const { cause } = this.#watches;
-    for (let at = address - (address % ENTRY_BYTES); at < address + lengthBytes; at += ENTRY_BYTES) {
+    for (let at = entryAt(address); at < address + lengthBytes; at += ENTRY_BYTES) {
       this.#changes.delete(at);
       this.#changes.set(at, { cause, vcpu: loaded, count: clock.instructions });
       this.#changed(at);
@@ -164,7 +168,7 @@ export class StaleTranslations implements TranslationAudit {
   #lastChange({ entries }: Contradiction): (Change & EntryRead) | undefined {
     let last: (Change & EntryRead) | undefined;
     for (const entry of entries) {
-      const change = this.#changes.get(entry.address - (entry.address % ENTRY_BYTES));
+      const change = this.#changes.get(entryAt(entry.address));
       // After a step back some are yet to come.
       if (!change || change.count > this.#host.clock.instructions) continue;
       if (!last || change.count >= last.count) last = { ...change, ...entry };

@@ -21,6 +21,11 @@ export class ByteWriter {
     this.#length += bytes.length;
   }
 
+  /** What another one has written. */
+  appendAll(other: ByteWriter): void {
+    this.append(other.#bytes.subarray(0, other.#length));
+  }
+
   #makeRoom(more: number): void {
     const needed = this.#length + more;
     if (needed <= this.#bytes.length) return;

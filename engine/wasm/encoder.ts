@@ -183,7 +183,7 @@ export class FunctionBody {
     const rest = this.#code;
     this.#code = new ByteWriter();
     write();
-    this.#code.append(rest.toBytes());
+    this.#code.appendAll(rest);
   }
   branch(depth: number): this {
     return this.#with(0x0c, depth);
@@ -215,7 +215,7 @@ export class FunctionBody {
       out.byte(1);
       out.byte(type);
     });
-    out.append(this.#code.toBytes());
+    out.appendAll(this.#code);
     out.byte(op.end);
     return out.toBytes();
   }
@@ -276,7 +276,7 @@ function section(out: ByteWriter, id: number, write: (content: ByteWriter) => vo
   write(content);
   out.byte(id);
   out.unsigned(content.length);
-  out.append(content.toBytes());
+  out.appendAll(content);
 }
 
 function writeType(content: ByteWriter, { parameters, results }: FunctionType): void {

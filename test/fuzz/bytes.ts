@@ -1,9 +1,7 @@
 /** Bytes that are, might be, or just fail to be an instruction: prefixes, all opcode maps, ModRM, SIB, the rest. */
+import { MAX_INSTRUCTION_BYTES } from '../../engine/isa/prefixes.ts';
 import { DATA_ADDRESS, DATA_BYTES, type Mode } from '../vectors/layout.ts';
 import type { Random } from '../vectors/record/random.ts';
-
-/** As long as an instruction may be. */
-export const MAX_INSTRUCTION_BYTES = 15;
 
 const PREFIXES = [0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3];
 /** Those that choose instructions and sizes. */

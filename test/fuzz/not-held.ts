@@ -1,14 +1,6 @@
 /** What the fuzzer does not hold against the real CPU, and why: CPUs differ, or the operating system has a say. */
-import {
-  Code,
-  CpuidFeature,
-  DecoderOptions,
-  type Instruction,
-  Mnemonic,
-  OpKind,
-  Register,
-  RegisterExt,
-} from 'iced-x86';
+import { Code, DecoderOptions, type Instruction, Mnemonic, OpKind, Register, RegisterExt } from 'iced-x86';
+import { decoderFeatures } from '../../engine/isa/availability.ts';
 import { opcodeIndex } from '../../engine/isa/prefixes.ts';
 import { isLackedHere } from '../support/own-features.ts';
 import type { Mode } from '../vectors/layout.ts';
@@ -72,7 +64,7 @@ export function reasonNotHeld(instruction: Instruction, mode: Mode, gpr: readonl
   if (mode === 16 && instruction.memorySegment === Register.CS) return 'only real-address mode writes through CS';
   if (mode !== 16 && usesOtherBase(instruction)) return 'FS and GS are the recorder’s';
   if (form === 'Pause' && mode === 64) return 'with REX.B, AMD processors exchange';
-  if (features(instruction).some((feature) => AMD_ONLY.test(feature))) return 'AMD processors have it';
+  if (decoderFeatures(instruction).some((feature) => AMD_ONLY.test(feature))) return 'AMD processors have it';
   if (isLackedHere(instruction)) return 'this CPU does not have it';
   return undefined;
 }
@@ -104,9 +96,6 @@ const hasSmallAddresses = (instruction: Instruction): boolean =>
 
 const usesOtherBase = ({ memorySegment, segmentPrefix }: Instruction): boolean =>
   [memorySegment, segmentPrefix].some((register) => register === Register.FS || register === Register.GS);
-
-const features = (instruction: Instruction): string[] =>
-  Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string);
 
 /** Whether AMD's processors decode the bytes in another way. */
 export const decodesOtherwise = (bytes: Uint8Array, mode: Mode): boolean =>

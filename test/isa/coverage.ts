@@ -1,10 +1,10 @@
 /** Which instructions there are, which of them the engine executes, and what they were held against: docs/instructions.md. */
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { Code, CodeExt, CpuidFeature, Instruction, Mnemonic } from 'iced-x86';
+import { Code, CodeExt, Instruction, Mnemonic } from 'iced-x86';
 import { createCpuModel } from '../../engine/cpu/model.ts';
 import { systemInstructions } from '../../engine/cpu/system-table.ts';
-import { featuresOf } from '../../engine/isa/availability.ts';
+import { decoderFeatures, featuresOf } from '../../engine/isa/availability.ts';
 import { instructionSet } from '../../engine/isa/instruction-set.ts';
 import { firstDifference } from '../lockstep/compare.ts';
 import { departuresOf, recordedGuest } from '../lockstep/named-guests.ts';
@@ -47,7 +47,7 @@ function coverageOf(form: string, has: (feature: string) => boolean, vmx: readon
   const instruction = new Instruction();
   try {
     instruction.code = code;
-    const features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string);
+    const features = decoderFeatures(instruction);
     const mnemonic = Mnemonic[instruction.mnemonic] as string;
     const isOld = features.some((feature) => historic.test(feature)) || withWait.has(mnemonic);
     if (!info.isInstruction || isOld || mnemonic === 'INVALID') return undefined;

@@ -1,6 +1,7 @@
-/** What the CPU that the tests run on does not have, so that it can tell nothing of it. */
+/** What the CPU that the tests run on is, and does not have, so that it can tell nothing of it. */
 import { existsSync, readFileSync } from 'node:fs';
-import { CpuidFeature, type Instruction } from 'iced-x86';
+import type { Instruction } from 'iced-x86';
+import { decoderFeatures } from '../../engine/isa/availability.ts';
 
 /** Features that a CPU of ours may have and this one not: the decoder's names, and those of /proc/cpuinfo. */
 const FLAGS: Readonly<Record<string, string>> = {
@@ -39,27 +40,31 @@ const FLAGS: Readonly<Record<string, string>> = {
 /** Where there is none, nothing is held against the CPU. */
 const CPUINFO = '/proc/cpuinfo';
 
-let missing: ReadonlySet<string> | undefined;
-let isIntel: boolean | undefined;
+interface OwnCpu {
+  readonly isIntel: boolean;
+  /** By the decoder's names. */
+  readonly lacks: ReadonlySet<string>;
+}
+
+let known: OwnCpu | undefined;
+
+function ownCpu(): OwnCpu {
+  known ??= existsSync(CPUINFO) ? readCpu(readFileSync(CPUINFO, 'utf8')) : { isIntel: false, lacks: new Set() };
+  return known;
+}
+
+function readCpu(text: string): OwnCpu {
+  const [, flagsText = ''] = /^flags\s*:(.*)$/m.exec(text) ?? [];
+  const flags = new Set(flagsText.trim().split(' '));
+  const lacks = new Set(Object.keys(FLAGS).filter((name) => !flags.has(FLAGS[name] as string)));
+  return { isIntel: text.includes('GenuineIntel'), lacks };
+}
 
 /** Whether this CPU is Intel's. */
-export function isIntelHere(): boolean {
-  isIntel ??= existsSync(CPUINFO) && readFileSync(CPUINFO, 'utf8').includes('GenuineIntel');
-  return isIntel;
-}
+export const isIntelHere = (): boolean => ownCpu().isIntel;
 
 /** Whether this CPU lacks a feature that an instruction needs. What is not in the table is taken to be there. */
 export function isLackedHere(instruction: Instruction): boolean {
-  missing ??= readMissing();
-  const lacked = missing;
-  return Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string).some((name) =>
-    lacked.has(name),
-  );
-}
-
-function readMissing(): ReadonlySet<string> {
-  if (!existsSync(CPUINFO)) return new Set();
-  const [, text = ''] = /^flags\s*:(.*)$/m.exec(readFileSync(CPUINFO, 'utf8')) ?? [];
-  const flags = new Set(text.trim().split(' '));
-  return new Set(Object.keys(FLAGS).filter((name) => !flags.has(FLAGS[name] as string)));
+  const { lacks } = ownCpu();
+  return decoderFeatures(instruction).some((name) => lacks.has(name));
 }

@@ -1,6 +1,7 @@
 /** Random guests: instructions of all groups, on random registers, at addresses that are mapped, read-only, absent, or beyond. */
-import { CodeExt, CpuidFeature, Instruction, Mnemonic } from 'iced-x86';
+import { CodeExt, Instruction, Mnemonic } from 'iced-x86';
 import { assemble } from '../../../debug-adapter/assembler/index.ts';
+import { decoderFeatures } from '../../../engine/isa/availability.ts';
 import { type InstructionSample, instructionSamples } from '../../support/instruction-samples.ts';
 import type { Mode } from '../../vectors/layout.ts';
 import { Random } from '../../vectors/record/random.ts';
@@ -56,7 +57,7 @@ function isChosen({ code, form, bytes }: InstructionSample, ring: number, judge:
   instruction.code = code;
   const info = CodeExt.opCode(code);
   try {
-    const features = Array.from(instruction.cpuidFeatures(), (feature) => CpuidFeature[feature] as string);
+    const features = decoderFeatures(instruction);
     const mnemonic = Mnemonic[instruction.mnemonic] as string;
     return info.isInstruction && reasonLeftOut({ form, mnemonic, features }, ring, judge) === undefined;
   } finally {
