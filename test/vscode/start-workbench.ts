@@ -33,6 +33,15 @@ export interface Served {
   close(): Promise<void>;
 }
 
+/** Where the last click left the mouse a hover would cover what the next one is about, and never go away. */
+const HOVER_MS = 3_600_000;
+
+const testSettings = {
+  ...quietSettings,
+  'workbench.hover.delay': HOVER_MS,
+  'workbench.hover.reducedDelay': HOVER_MS,
+};
+
 const packaged = new Map<string, Promise<string>>();
 
 /** The .vsix of the extension in `folder`, packaged once for each test file. */
@@ -51,7 +60,7 @@ function payload(values: Record<string, string>): string {
 
 async function serveWeb({ extension = repository, settings, testsPath }: WorkbenchOptions, workspace: string) {
   const extensions = testsPath === undefined ? { installed: [extension] } : { developed: [extension], testsPath };
-  return serveWorkbench({ workspace, settings: { ...quietSettings, ...settings }, ...extensions });
+  return serveWorkbench({ workspace, settings: { ...testSettings, ...settings }, ...extensions });
 }
 
 async function serveNode(
@@ -59,7 +68,7 @@ async function serveNode(
   workspace: string,
   data: string,
 ) {
-  const common = { workspace, data, settings: { ...quietSettings, ...settings } };
+  const common = { workspace, data, settings: { ...testSettings, ...settings } };
   if (testsPath === undefined) return startCodeServer({ ...common, vsix: [await vsixOf(extension)] });
   const { url, authority, close } = await startCodeServer({ ...common, smokeTestDriver: true });
   const remote = (path: string) => `vscode-remote://${authority}${resolve(path)}`;
