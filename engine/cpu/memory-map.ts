@@ -66,8 +66,8 @@ export const SCRATCH_ADDRESS = 0x2090;
  */
 export const ORDINARY_TRANSLATION_ADDRESS = 0x20a0;
 /**
- * u32: 1 while each translation is held against the tables, which is done outside of compiled code: that may find out that there
- * is none, no more.
+ * u32: 1 while each translation is held against the tables. Compiled code may do that for itself if the walk is one of the
+ * confirmed ones.
  */
 export const AUDITED_ADDRESS = 0x20a4;
 
@@ -105,6 +105,11 @@ export const FAST_TLB_PAGES_ADDRESS = 0x360_0000;
 export const FAST_TLB_LOG_ENTRIES = 8192;
 export const FAST_TLB_LOGS_ADDRESS = FAST_TLB_PAGES_ADDRESS + FAST_TLB_SLOTS * 4;
 export const FAST_TLB_FILLED_ADDRESS = FAST_TLB_LOGS_ADDRESS + 2 * FAST_TLB_LOG_ENTRIES * 4;
+
+/** Walks by which pages were confirmed, while translations are audited; see mmu/confirmed-walks.ts. */
+export const CONFIRMED_WALKS_ADDRESS = 0x368_0000;
+export const CONFIRMED_WALKS = 4096;
+export const CONFIRMED_WALK_BYTES = 32;
 
 /** The linear mappings of the first vCPUs; those of further ones lie outside of this memory. */
 export const LINEAR_TLBS_ADDRESS = 0x370_0000;

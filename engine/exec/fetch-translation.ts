@@ -24,24 +24,20 @@ export function emitFetchTranslation(physicalAddressBits: number, pages1GB: bool
 }
 
 class FetchTranslation extends WalkEmitter {
+  protected override readonly isFetch = true;
+
   emit(ofGuests: number): Uint8Array {
     const f = this.f;
     f.block();
-    f.i32(AUDITED_ADDRESS).memory(memoryOp.i32Load);
-    this.leave();
     this.#ofGuests(ofGuests);
     this.checkMode();
-    const found = f.local(I32);
-    for (const shift of [12, 21, 30]) this.find(shift, found);
-    f.get(found).emit(op.i32Eqz).if();
-    this.walk();
-    f.end();
+    this.translate();
     this.#checkRights();
     f.get(this.physical).i32(RAM_BYTES_ADDRESS).memory(memoryOp.i32Load);
     f.i32(~(PAGE_BYTES - 1)).emit(op.i32And, op.i32GeU);
     this.leave();
     f.get(this.flags).i32(MappingFlag.Executed).emit(op.i32Or).set(this.flags);
-    f.get(found).if();
+    f.get(this.found).if();
     this.setOfSlot('words', WORD.flags, () => f.get(this.flags));
     this.count('hits');
     f.else();
@@ -52,11 +48,12 @@ class FetchTranslation extends WalkEmitter {
     return f.i32(NO_FETCH).bytes();
   }
 
-  /** Mappings that are watched, or not in this memory, are the run loop's. */
+  /** Mappings that are watched or audited, or not in this memory, are the run loop's. */
   #ofGuests(translate: number): void {
     const f = this.f;
     this.field('nonRoot').if();
     f.i32(LINEAR_TLB_ADDRESS).memory(memoryOp.i32Load).emit(op.i32Eqz);
+    f.i32(AUDITED_ADDRESS).memory(memoryOp.i32Load).emit(op.i32Or);
     this.leave(1);
     f.get(this.linear).call(translate).emit(op.return).end();
   }

@@ -143,6 +143,8 @@ function slowAccess(slowly: keyof typeof wideOf): Uint8Array {
 
 /** (linear, write) → Refilled. */
 class Refill extends WalkEmitter {
+  protected override readonly isFetch = false;
+
   constructor(physicalAddressBits: number, pages1GB: boolean) {
     super(new FunctionBody(2), 1, physicalAddressBits, pages1GB);
   }
@@ -152,17 +154,10 @@ class Refill extends WalkEmitter {
     f.block();
     this.#unpaged();
     this.checkMode();
-    // Found mappings leave this block with what they lead to; others walk.
-    const found = f.local(I32);
-    for (const shift of [12, 21, 30]) this.find(shift, found);
-    f.get(found).emit(op.i32Eqz).if();
-    this.walk();
-    f.end();
-    f.i32(AUDITED_ADDRESS).memory(memoryOp.i32Load);
-    this.leave();
+    this.translate();
     this.#checkRights();
     this.#checkPage();
-    f.get(found).if();
+    f.get(this.found).if();
     this.count('hits');
     f.else();
     this.insert(() => this.setEntryFlags());
@@ -193,9 +188,10 @@ class Refill extends WalkEmitter {
     f.i32(Refilled.Yes).emit(op.return).end();
   }
 
-  /** #PF. */
+  /** #PF, unless there is a mapping all the same: a stale one. */
   protected override notPresent(): void {
     const { f } = this;
+    f.get(this.found).branchIf(3);
     this.count('misses');
     f.i32(PAGE_FAULT_ADDRESS).i32(1).memory(memoryOp.i32Store, pageFaultField.isPending);
     f.i32(PAGE_FAULT_ADDRESS)

@@ -4,6 +4,10 @@
  */
 
 import {
+  AUDITED_ADDRESS,
+  CONFIRMED_WALK_BYTES,
+  CONFIRMED_WALKS,
+  CONFIRMED_WALKS_ADDRESS,
   EMPTY_FAST_TLB_ADDRESS,
   LINEAR_TLB_ADDRESS,
   PAGE_BYTES,
@@ -15,11 +19,15 @@ import {
 import { CR0, CR4, EFER } from '../cpu/register-bits.ts';
 import { fieldAddress } from '../cpu/state-layout.ts';
 import { ALL_EPT_RIGHTS, KEY_HIGH, MappingFlag } from '../mmu/access.ts';
+import { CONFIRMED_FOR_FETCHES, confirmedWalk, ROOT_FACTOR, ROOT_SHIFT } from '../mmu/confirmed-walks.ts';
 import { Entry, guestFormats, PagingMode, XD_HIGH } from '../mmu/paging-structures.ts';
-import { PAGE_TABLE } from '../mmu/physical-memory.ts';
-import { type FunctionBody, I32, memoryOp, op } from '../wasm/encoder.ts';
+import { PAGE_TABLE, WATCH } from '../mmu/physical-memory.ts';
+import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { emitHas57Bits } from './canonical-emitter.ts';
 import { MappingEmitter } from './mapping-emitter.ts';
+
+/** What a mapping must say as the tables do. The dirty flag may be set in them since. */
+const AUDITED_FLAGS = MappingFlag.Write | MappingFlag.User | MappingFlag.Execute;
 
 /** Offsets in the statistics of the TLB. */
 const STATISTICS = { hits: 0, misses: 8 } as const;
@@ -31,6 +39,11 @@ export abstract class WalkEmitter extends MappingEmitter {
   readonly #entry = this.f.local(I32);
   readonly #low = this.f.local(I32);
   readonly #needed = this.f.local(I32);
+  /** Locals by level: wasm addresses of the entries that were read. */
+  readonly #entries = [0, 1, 2, 3].map(() => this.f.local(I32));
+  /** Local: whether a mapping was found, so that there is no need to walk but for an audit. */
+  protected readonly found = this.f.local(I32);
+  protected abstract readonly isFetch: boolean;
 
   constructor(f: FunctionBody, write: number, physicalAddressBits: number, pages1GB: boolean) {
     super(f, write);
@@ -60,8 +73,52 @@ export abstract class WalkEmitter extends MappingEmitter {
     this.leave();
   }
 
+  /** Looks for a mapping, or walks. While translations are audited it does both, and leaves unless all is well. */
+  protected translate(): void {
+    const { f, found } = this;
+    for (const shift of [12, 21, 30]) this.find(shift, found);
+    const isAudited = () => f.i32(AUDITED_ADDRESS).memory(memoryOp.i32Load);
+    f.get(found).emit(op.i32Eqz);
+    isAudited().emit(op.i32Or).if();
+    const [physical, flags] = [f.local(I32), f.local(I32)];
+    f.get(this.physical).set(physical).get(this.flags).set(flags);
+    this.#walk();
+    f.get(found).if();
+    f.get(this.physical).get(physical).emit(op.i32Ne);
+    f.get(this.flags).get(flags).emit(op.i32Xor).i32(AUDITED_FLAGS).emit(op.i32And, op.i32Or);
+    this.leave(2);
+    f.get(flags).set(this.flags).end();
+    isAudited().if();
+    this.#unlessConfirmed();
+    this.leave(2);
+    f.end().end();
+  }
+
+  /** Pushes whether the walk is not among the confirmed ones; ConfirmedWalks. */
+  #unlessConfirmed(): void {
+    const f = this.f;
+    const [at, page] = [f.local(I32), f.local(I64)];
+    f.get(this.linear).i64(12n).emit(op.i64ShrU, op.i32WrapI64);
+    this.field('cr3').i32(12).emit(op.i32ShrU).i32(ROOT_FACTOR).emit(op.i32Mul).i32(ROOT_SHIFT).emit(op.i32ShrU);
+    f.emit(op.i32Xor)
+      .i32(CONFIRMED_WALKS - 1)
+      .emit(op.i32And)
+      .i32(CONFIRMED_WALK_BYTES)
+      .emit(op.i32Mul)
+      .set(at);
+    const fetches = BigInt(CONFIRMED_FOR_FETCHES);
+    f.get(this.linear).i64(-BigInt(PAGE_BYTES)).emit(op.i64And).i64(fetches).emit(op.i64Or).set(page);
+    f.get(at).memory(memoryOp.i64Load, CONFIRMED_WALKS_ADDRESS + confirmedWalk.page);
+    if (!this.isFetch) f.i64(fetches).emit(op.i64Or);
+    f.get(page).emit(op.i64Ne);
+    for (const [level, entry] of this.#entries.entries()) {
+      f.get(at).memory(memoryOp.i32Load, CONFIRMED_WALKS_ADDRESS + confirmedWalk.entries + 4 * level);
+      f.get(entry).emit(op.i32Ne, op.i32Or);
+    }
+  }
+
   /** The walk, level by level; GuestWalker.walk. Inside one `if`: leaves at depth 1. */
-  protected walk(): void {
+  #walk(): void {
     const f = this.f;
     const { levels, addressMaskHigh } = guestFormats(this.#physicalAddressBits, this.#pages1GB)[
       PagingMode.Level4
@@ -76,14 +133,19 @@ export abstract class WalkEmitter extends MappingEmitter {
     this.leave(1);
     this.field('cr3').i32(~0xfff).emit(op.i32And).set(table);
     f.i32(-1).set(allowed).i32(0).set(forbidden).block();
-    for (const level of levels) {
+    for (const [nth, level] of levels.entries()) {
       f.get(table).i32(RAM_BYTES_ADDRESS).memory(memoryOp.i32Load).i32(PAGE_BYTES).emit(op.i32Sub, op.i32GtU);
       this.leave(2);
       const index = () =>
         f.get(this.linear).i64(BigInt(level.shift)).emit(op.i64ShrU, op.i32WrapI64).i32(511).emit(op.i32And);
       f.get(table);
       index().i32(8).emit(op.i32Mul, op.i32Add).i32(RAM_ADDRESS).emit(op.i32Add).tee(this.#entry);
-      f.memory(memoryOp.i32Load).set(low).get(this.#entry).memory(memoryOp.i32Load, 4).set(high);
+      f.tee(this.#entries[nth] as number)
+        .memory(memoryOp.i32Load)
+        .set(low)
+        .get(this.#entry)
+        .memory(memoryOp.i32Load, 4)
+        .set(high);
       f.get(low).i32(Entry.P).emit(op.i32And, op.i32Eqz).if();
       this.notPresent();
       f.end();
@@ -173,7 +235,9 @@ export abstract class WalkEmitter extends MappingEmitter {
     const at = () => f.get(this.#entry).i32(RAM_ADDRESS).emit(op.i32Sub);
     f.get(this.#low).get(this.#needed).emit(op.i32And).get(this.#needed).emit(op.i32Ne).if();
     this.pageTableAddress(PAGE_TABLE.code, at).memory(memoryOp.i32Load8U);
-    this.pageTableAddress(PAGE_TABLE.watched, at).memory(memoryOp.i32Load8U).emit(op.i32Or);
+    // An audit wants to know what tables say, which these flags are no part of.
+    this.pageTableAddress(PAGE_TABLE.watched, at).memory(memoryOp.i32Load8U).i32(~WATCH.TABLE);
+    f.emit(op.i32And, op.i32Or);
     this.leave(2);
     f.get(this.#entry).get(this.#low).get(this.#needed).emit(op.i32Or).memory(memoryOp.i32Store);
     this.pageTableAddress(PAGE_TABLE.dirty, at).i32(1).memory(memoryOp.i32Store8).end();

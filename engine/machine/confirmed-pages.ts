@@ -33,10 +33,9 @@ export class ConfirmedPages {
     if (isCode && page !== undefined) this.#code.add(page);
   }
 
-  /** Those that an entry had a part in: they count as confirmed by it no more. Undefined if they are too many to tell. */
-  take(entry: number): readonly number[] | undefined {
+  /** Those that an entry has had a part in. Undefined if they are too many to tell. */
+  under(entry: number): readonly number[] | undefined {
     const pages = this.#under.get(entry) ?? [];
-    this.#under.delete(entry);
     return pages === MANY ? undefined : pages;
   }
 

@@ -5,12 +5,14 @@
 import { hex } from '../cpu/hexadecimal.ts';
 import { type LinearAddress, offsetInPage } from '../isa/linear-address.ts';
 import { Access, type Privilege } from '../mmu/access.ts';
-import type { EntryFormat } from '../mmu/paging-structures.ts';
+import { ConfirmedWalks } from '../mmu/confirmed-walks.ts';
+import { type EntryFormat, PagingMode } from '../mmu/paging-structures.ts';
 import type { TranslationAudit } from '../mmu/translation-context.ts';
-import { Outcome, Walk, type WalkTrace } from '../mmu/walk.ts';
+import { type AddressSpace, Outcome, Walk, type WalkTrace } from '../mmu/walk.ts';
 import { ConfirmedPages } from './confirmed-pages.ts';
 import { common } from './event-descriptions.ts';
 import type { Host } from './host.ts';
+import { LatestConfirmations } from './latest-confirmations.ts';
 import type { MachineEvent } from './machine-api.ts';
 import { StopBefore } from './stop-before.ts';
 import type { Cause } from './watches/watch-causes.ts';
@@ -70,6 +72,8 @@ export class StaleTranslations implements TranslationAudit {
   readonly #tables = new Set<number>();
   readonly #changes = new Map<number, Change>();
   readonly #confirmed = new ConfirmedPages();
+  readonly #latest = new LatestConfirmations();
+  readonly #walks: ConfirmedWalks;
   /** The access that was told of last: one is translated more than once on its way. */
   #told = '';
 
@@ -78,6 +82,7 @@ export class StaleTranslations implements TranslationAudit {
     this.#host = host;
     this.#watches = watches;
     this.#report = report;
+    this.#walks = new ConfirmedWalks(host.state.view.buffer);
   }
 
   arm(isOn: boolean): void {
@@ -87,22 +92,37 @@ export class StaleTranslations implements TranslationAudit {
     if (isOn) return;
     for (const page of this.#tables) mmu.watchTable(page, false);
     this.#tables.clear();
+    this.#clear();
+  }
+  #clear(): void {
     this.#confirmed.clear();
+    this.#latest.clear();
+    this.#walks.clear();
   }
 
   /** A run begins, maybe where the machine has been before. */
   begin(): void {
     this.#told = '';
+    this.#latest.clear();
   }
 
   contradicts(linear: LinearAddress, access: Access, privilege: Privilege, physical: number): boolean {
     const { mmu } = this.#host;
     const walk = this.#walk;
+    const space = mmu.currentSpace();
+    const offset = offsetInPage(linear);
+    // An address that a number does not hold has no page that one could remember.
+    const question =
+      typeof linear === 'number'
+        ? { page: linear - offset, access, policy: mmu.policyOf(privilege, access), space }
+        : undefined;
+    if (question && this.#latest.has(question, physical - offset)) return false;
     this.#entries.list = [];
-    const isMapped = mmu.walkPeek(linear, access, privilege, walk, mmu.currentSpace());
+    const isMapped = mmu.walkPeek(linear, access, privilege, walk, space);
     for (const { address } of this.#entries.list) this.#isTable(address);
     if (isMapped && walk.physical === physical) {
-      this.#confirm(linear, access);
+      this.#confirm(question?.page, access, space);
+      if (question) this.#latest.add(question, physical - offset);
       return false;
     }
     const { clock, loaded } = this.#host;
@@ -114,27 +134,30 @@ export class StaleTranslations implements TranslationAudit {
     return true;
   }
 
-  /** A walk has led to where the TLB does. */
-  #confirm(linear: LinearAddress, access: Access): void {
+  /** A walk has led to where the TLB does, for a page. */
+  #confirm(page: number | undefined, access: Access, { mode, root, ept }: AddressSpace): void {
     if (this.#confirmed.isFull) this.#forget();
-    const page = typeof linear === 'number' ? linear - offsetInPage(linear) : undefined;
-    for (const { address } of this.#entries.list)
-      this.#confirmed.add(entryAt(address), page, access === Access.Execute);
+    const entries = this.#entries.list.map(({ address }) => address);
+    for (const address of entries) this.#confirmed.add(entryAt(address), page, access === Access.Execute);
+    if (page === undefined || ept || mode !== PagingMode.Level4) return;
+    if (entries.every((address) => this.#host.physical.isRam(address)))
+      this.#walks.add(page, root, entries, this.#confirmed.hasCode(page));
   }
 
   /** Everything has to be confirmed again. */
   #forget(): void {
-    this.#confirmed.clear();
+    this.#clear();
     this.#host.mmu.tablesChanged();
     this.#host.runtime.stopRequested = true;
   }
 
   /** An entry is going to be written. */
   #changed(entry: number): void {
-    const pages = this.#confirmed.take(entry);
+    const pages = this.#confirmed.under(entry);
     if (!pages) return this.#forget();
     const { mmu, runtime } = this.#host;
     for (const page of pages) {
+      this.#latest.drop(page);
       const hasCode = this.#confirmed.hasCode(page);
       mmu.tablesOfPageChanged(page, hasCode);
       if (hasCode) runtime.stopRequested = true;

@@ -18,13 +18,21 @@ interface SessionState {
   isStopped: boolean;
   vcpu: number;
   frameId: number | undefined;
+  /** Runs out if nobody asks for the stack after a stop. */
+  stackDue: ReturnType<typeof setTimeout> | undefined;
 }
+
+/**
+ * After a stop VS Code asks for the stack first, and goes to where the answer leads, with what it has to say of the stop. What
+ * the views ask would hold that up, so they wait, but not for longer than this.
+ */
+const STACK_MS = 500;
 
 /** Requests after whose success the guest runs. */
 const resuming = new Set(['continue', 'next', 'stepIn', 'stepOut', 'stepBack', 'reverseContinue']);
 
 /** Events after which everything shown may be different. */
-const changing = new Set(['stopped', 'invalidated', 'memory']);
+const changing = new Set(['invalidated', 'memory']);
 
 const vcpuOfThread = (threadId: number): number => threadId - 1;
 
@@ -50,6 +58,7 @@ export class DebugModel implements vscode.Disposable {
       vscode.debug.onDidChangeActiveDebugSession(() => this.refresh()),
       vscode.debug.onDidChangeActiveStackItem((item) => this.#focus(item)),
       vscode.debug.onDidTerminateDebugSession((session) => {
+        clearTimeout(this.#states.get(session.id)?.stackDue);
         if (this.#states.delete(session.id)) this.refresh();
       }),
     );
@@ -111,7 +120,7 @@ export class DebugModel implements vscode.Disposable {
   }
 
   #track(session: vscode.DebugSession): vscode.DebugAdapterTracker {
-    const state: SessionState = { isStopped: false, vcpu: 0, frameId: undefined };
+    const state: SessionState = { isStopped: false, vcpu: 0, frameId: undefined, stackDue: undefined };
     this.#states.set(session.id, state);
     return { onDidSendMessage: (message: TrackedMessage) => this.#hear(session, state, message) };
   }
@@ -120,6 +129,7 @@ export class DebugModel implements vscode.Disposable {
     const { type, event, command, success } = message;
     const resumed = event === 'continued' || (type === 'response' && success === true && resuming.has(command ?? ''));
     if (resumed) {
+      clearTimeout(state.stackDue);
       state.isStopped = false;
       state.frameId = undefined;
       this.#resumed.fire();
@@ -127,9 +137,23 @@ export class DebugModel implements vscode.Disposable {
     if (event === 'stopped') {
       state.isStopped = true;
       if (message.body?.threadId !== undefined) state.vcpu = vcpuOfThread(message.body.threadId);
+      this.#answers.clear();
+      clearTimeout(state.stackDue);
+      state.stackDue = setTimeout(() => this.#settled(session, state), STACK_MS);
     }
-    const isShown = session.id === this.session?.id;
-    if (isShown && type === 'event' && changing.has(event ?? '')) this.refresh();
+    if (type === 'response' && command === 'stackTrace' && state.stackDue !== undefined) this.#settled(session, state);
+    if (type === 'event' && changing.has(event ?? '')) this.#refreshIfShown(session);
+  }
+
+  /** The stop is on the screen: it is the views' turn. */
+  #settled(session: vscode.DebugSession, state: SessionState): void {
+    clearTimeout(state.stackDue);
+    state.stackDue = undefined;
+    this.#refreshIfShown(session);
+  }
+
+  #refreshIfShown(session: vscode.DebugSession): void {
+    if (session.id === this.session?.id) this.refresh();
   }
 
   #focus(item: vscode.DebugThread | vscode.DebugStackFrame | undefined): void {

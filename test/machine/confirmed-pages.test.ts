@@ -4,24 +4,24 @@ import { ConfirmedPages } from '../../engine/machine/confirmed-pages.ts';
 const ENTRY = 0x1008;
 const PAGE = 0x4000;
 
-test('an entry has the pages that it confirmed, until they are taken', () => {
+test('an entry has the pages that it confirmed, each once', () => {
   const confirmed = new ConfirmedPages();
   for (const page of [PAGE, -PAGE, PAGE]) confirmed.add(ENTRY, page, false);
   confirmed.add(ENTRY + 8, PAGE, false);
-  expect(confirmed.take(ENTRY)).toEqual([PAGE, -PAGE]);
-  expect(confirmed.take(ENTRY)).toEqual([]);
-  expect(confirmed.take(ENTRY + 8)).toEqual([PAGE]);
+  expect(confirmed.under(ENTRY)).toEqual([PAGE, -PAGE]);
+  expect(confirmed.under(ENTRY + 16)).toEqual([]);
+  expect(confirmed.under(ENTRY + 8)).toEqual([PAGE]);
 });
 
 test('more than a few, or pages that are no numbers, are too many to tell', () => {
   const confirmed = new ConfirmedPages();
   for (let n = 0; n < 8; n++) confirmed.add(ENTRY, n * PAGE, false);
   confirmed.add(ENTRY, PAGE, false);
-  expect(confirmed.take(ENTRY)).toHaveLength(8);
+  expect(confirmed.under(ENTRY)).toHaveLength(8);
   for (let n = 0; n < 9; n++) confirmed.add(ENTRY, n * PAGE, false);
-  expect(confirmed.take(ENTRY)).toBeUndefined();
+  expect(confirmed.under(ENTRY)).toBeUndefined();
   confirmed.add(ENTRY, undefined, false);
-  expect(confirmed.take(ENTRY)).toBeUndefined();
+  expect(confirmed.under(ENTRY)).toBeUndefined();
 });
 
 test('what was confirmed for a fetch once may have code, until all is cleared', () => {
