@@ -7,13 +7,20 @@
 export const STATE_ADDRESS = 0x1000;
 export const STATE_BYTES = 0x1000;
 
-/**
- * u32, common to all vCPUs: not 0 while a filter wants to be told of ring changes, exceptions or system instructions, or an
- * instruction breakpoint of DR7 is enabled, so that they must take the slow way.
- */
+/** u32, common to all vCPUs: WATCHED bits, for what must take the slow way, where somebody is told of it. */
 export const WATCHED_ADDRESS = 0x2000;
-/** Its bits, by who watches. */
-export const WATCHED_BY = { transitions: 1, debugRegisters: 2, instructions: 4 } as const;
+export const WATCHED = {
+  ringChanges: 1,
+  /** An instruction breakpoint of DR7 is enabled: what ends an instruction in an unusual way has to be looked at. */
+  debugRegisters: 2,
+  /** System instructions, those that change the ring among them. */
+  instructions: 4,
+  /** Exceptions, and CR2. */
+  exceptions: 8,
+  /** Instructions that access control registers or fields of the VMCS. */
+  registers: 16,
+} as const;
+export const ALL_WATCHED = Object.values(WATCHED).reduce((all, bit) => all | bit, 0);
 /** u32 each: bytes of RAM, and the wasm address of its page tables (see mmu/physical-memory.ts), 0 if they lie outside. */
 export const RAM_BYTES_ADDRESS = 0x2004;
 export const PAGE_TABLES_ADDRESS = 0x2008;

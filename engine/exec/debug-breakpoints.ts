@@ -5,7 +5,7 @@
 
 import { DebugFault } from '../cpu/debug-exceptions.ts';
 import { BreakpointKind, enabledBreakpoints, hasBreakpoints, matchBreakpoints } from '../cpu/debug-registers.ts';
-import { WATCHED_ADDRESS, WATCHED_BY } from '../cpu/memory-map.ts';
+import { WATCHED, WATCHED_ADDRESS } from '../cpu/memory-map.ts';
 import { linearOfRip } from '../cpu/modes.ts';
 import { endMonitoring } from '../cpu/monitoring.ts';
 import { ACTIVITY, DEBUGCTL, DR6, RFLAGS } from '../cpu/register-bits.ts';
@@ -66,9 +66,9 @@ export class DebugBreakpoints implements DataBreakpoints {
     this.#cache.setMarks(this.#marks, 'debug-registers');
     this.#mmu.setDataBreakpoints(this.#pages.size > 0 ? this : undefined);
     const { view } = this.#state;
-    const others = view.getUint32(WATCHED_ADDRESS, true) & ~WATCHED_BY.debugRegisters;
+    const others = view.getUint32(WATCHED_ADDRESS, true) & ~WATCHED.debugRegisters;
     // RF, which keeps a breakpoint from being met again, is the run loop's.
-    view.setUint32(WATCHED_ADDRESS, others | (this.onInstructions ? WATCHED_BY.debugRegisters : 0), true);
+    view.setUint32(WATCHED_ADDRESS, others | (this.onInstructions ? WATCHED.debugRegisters : 0), true);
   }
 
   /** The exception of a breakpoint on the instruction at RIP, which comes before all other faults of it. */

@@ -3,7 +3,7 @@
  * cpu/interrupt-gate.ts does, where nothing about it is out of the ordinary (see ring-transitions.ts).
  */
 import { Vector } from '../cpu/events.ts';
-import { EVENTS_ADDRESS, PAGE_FAULT_ADDRESS, pageFaultField } from '../cpu/memory-map.ts';
+import { EVENTS_ADDRESS, PAGE_FAULT_ADDRESS, pageFaultField, WATCHED, WATCHED_ADDRESS } from '../cpu/memory-map.ts';
 import { CpuMode } from '../cpu/modes.ts';
 import { ACCESS, RFLAGS } from '../cpu/register-bits.ts';
 import { CS, SS, TR } from '../cpu/state.ts';
@@ -55,6 +55,7 @@ export function deliverPageFaultFunction(): Uint8Array {
   const word = (address: number) => f.i32(address).memory(memoryOp.i32Load);
   f.block();
   f.i32(PAGE_FAULT_ADDRESS).memory(memoryOp.i32Load, pageFaultField.isPending).emit(op.i32Eqz).branchIf(0);
+  word(WATCHED_ADDRESS).i32(WATCHED.exceptions).emit(op.i32And).branchIf(0);
   // With all of the budget taken, the run loop goes block by block, or ends.
   f.i32(fieldAddress.budget).memory(memoryOp.i64Load).i64(0n).emit(op.i64LeS).branchIf(0);
   word(EVENTS_ADDRESS)
@@ -111,6 +112,7 @@ function deliver(t: TransitionEmitter): void {
   const inner = f.local(I32);
   f.get(cpl);
   t.field('cpl').emit(op.i32LtU).set(inner);
+  t.unlessToldOfRing(() => f.get(inner));
   const top = stackTop(t, { cpl, inner, ist: gate.ist, oldPointer });
   const start = f.local(I64);
   const length = f.local(I32);

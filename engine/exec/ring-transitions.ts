@@ -92,6 +92,7 @@ export const emitSyscall = (): Uint8Array =>
   handler((t) => {
     const { f } = t;
     systemCallsEnabled(t);
+    t.unlessToldOfRing(() => f.i32(1));
     const flags = f.local(I32);
     const other = f.local(I32);
     const cpl = f.local(I32);
@@ -116,6 +117,7 @@ export const emitSysretq = (): Uint8Array =>
     const { f } = t;
     systemCallsEnabled(t);
     t.when(() => t.field('cpl'));
+    t.unlessToldOfRing(() => f.i32(1));
     const target = f.local(I64);
     t.gpr(RCX).set(target);
     t.canonical(target);
@@ -240,6 +242,10 @@ function readReturnSegments(t: TransitionEmitter, { cs, ss }: Popped): ReturnSeg
   t.when(() => {
     f.get(cpl);
     t.field('cpl').emit(op.i32LtU);
+  });
+  t.unlessToldOfRing(() => {
+    f.get(cpl);
+    t.field('cpl').emit(op.i32Ne);
   });
   let stack: DescriptorLocals | undefined;
   t.either(

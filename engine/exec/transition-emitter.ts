@@ -11,6 +11,7 @@ import {
   FAST_TLB_SET_BYTES,
   FAST_TLB_SETS_OF_WORLD,
   PAGE_BYTES,
+  WATCHED,
   WATCHED_ADDRESS,
 } from '../cpu/memory-map.ts';
 import { ACCESS, CR0, CR4, RFLAGS } from '../cpu/register-bits.ts';
@@ -81,10 +82,22 @@ export class TransitionEmitter {
     this.f.end();
   }
 
+  watched(bits: number): FunctionBody {
+    return this.f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load).i32(bits).emit(op.i32And);
+  }
+  /** Goes on only if nobody wants to know of ring changes, or `isChanged` pushes 0: the ring stays what it is. */
+  unlessToldOfRing(isChanged: Push): void {
+    this.when(() => {
+      this.watched(WATCHED.ringChanges).i32(0);
+      isChanged();
+      this.f.emit(op.select);
+    });
+  }
+
   /** Nobody watches, and the boundary after the transition is an ordinary one. Sets the supervisor's set. */
   begin(): void {
     const { f } = this;
-    this.when(() => f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load));
+    this.when(() => this.watched(WATCHED.debugRegisters | WATCHED.instructions));
     this.when(() => {
       this.field('interruptibility');
       this.field('pendingDebug');

@@ -14,8 +14,8 @@ import {
   FAST_TLB_SET_BYTES,
   FAST_TLB_SETS,
   LINEAR_TLB_ADDRESS,
+  WATCHED,
   WATCHED_ADDRESS,
-  WATCHED_BY,
   WORLD_REGISTERS_ADDRESS,
   worldRegister,
 } from '../cpu/memory-map.ts';
@@ -40,9 +40,9 @@ const NO_FLUSH = 1n << 63n;
 const BOTH_WORLDS: readonly World[] = [0, 1];
 
 /** Handler of INVLPG with a 64-bit address. */
-export const emitInvlpg = (): Uint8Array => new TranslationChange().invlpg();
+export const emitInvlpg = (): Uint8Array => new TranslationChange(0).invlpg();
 /** Handler of MOV to CR3. */
-export const emitMovToCr3 = (): Uint8Array => new TranslationChange().movToCr3();
+export const emitMovToCr3 = (): Uint8Array => new TranslationChange(WATCHED.registers).movToCr3();
 
 class TranslationChange extends MappingArrayEmitter {
   /** Label of the block that leads to the slow way. */
@@ -51,14 +51,15 @@ class TranslationChange extends MappingArrayEmitter {
   readonly #owner: number;
   readonly #executed: number;
 
-  constructor() {
+  /** `watched`: WATCHED bits of those who want to be told of this instruction, beside those of all. */
+  constructor(watched: number) {
     super(new FunctionBody(1));
     const { f } = this;
     this.#owner = f.local(I32);
     this.#executed = f.local(I32);
     f.block();
     this.#slow = f.label;
-    this.#checkState();
+    this.#checkState(watched | WATCHED.debugRegisters | WATCHED.instructions);
   }
 
   /** Leaves for the slow way if the value on the stack is not 0. */
@@ -68,7 +69,7 @@ class TranslationChange extends MappingArrayEmitter {
   }
 
   /** Ring 0 of root operation at an ordinary boundary, unwatched, mappings in this memory, none of 4 MBytes or in fragments. */
-  #checkState(): void {
+  #checkState(watched: number): void {
     const { f } = this;
     this.field('nonRoot');
     this.field('cpl').emit(op.i32Or);
@@ -77,7 +78,7 @@ class TranslationChange extends MappingArrayEmitter {
     this.field('flagsOther')
       .i32(RFLAGS.TF | RFLAGS.RF)
       .emit(op.i32And, op.i32Or);
-    f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load).i32(~WATCHED_BY.transitions).emit(op.i32And, op.i32Or);
+    f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load).i32(watched).emit(op.i32And, op.i32Or);
     f.i32(LINEAR_TLB_ADDRESS).memory(memoryOp.i32Load).tee(this.tlb).emit(op.i32Eqz, op.i32Or);
     this.#leave();
     this.live(22);

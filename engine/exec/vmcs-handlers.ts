@@ -6,8 +6,8 @@ import {
   RAM_ADDRESS,
   VMCS_ENCODINGS,
   VMCS_OFFSETS_ADDRESS,
+  WATCHED,
   WATCHED_ADDRESS,
-  WATCHED_BY,
   WRITABLE_VMCS_ADDRESS,
 } from '../cpu/memory-map.ts';
 import { RFLAGS } from '../cpu/register-bits.ts';
@@ -37,7 +37,10 @@ function checkState(f: FunctionBody): void {
   state(f, 'interruptibility').emit(op.i32Or);
   state(f, 'pendingDebug').emit(op.i32Or);
   state(f, 'flagsOther').i32(RFLAGS.TF).emit(op.i32And, op.i32Or);
-  f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load).i32(~WATCHED_BY.transitions).emit(op.i32And, op.i32Or).branchIf(SLOW);
+  f.i32(WATCHED_ADDRESS)
+    .memory(memoryOp.i32Load)
+    .i32(~(WATCHED.ringChanges | WATCHED.exceptions));
+  f.emit(op.i32And, op.i32Or).branchIf(SLOW);
 }
 
 /** Leaves the encoding in a local, and the wasm address of the field that it names; for the slow way if there is none. */

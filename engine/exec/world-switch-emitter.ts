@@ -14,8 +14,8 @@ import {
   PLANNED_VMCS_ADDRESS,
   RAM_ADDRESS,
   SET_ASIDE_ADDRESS,
+  WATCHED,
   WATCHED_ADDRESS,
-  WATCHED_BY,
   WORLD_REGISTERS_ADDRESS,
   WORLD_REGISTERS_BYTES,
   WRITABLE_VMCS_ADDRESS,
@@ -99,7 +99,11 @@ export abstract class WorldSwitch extends TransitionEmitter {
    */
   protected checkBoundary(outerRing: Push): void {
     const { f } = this;
-    this.when(() => this.word(WATCHED_ADDRESS).i32(~WATCHED_BY.transitions).emit(op.i32And));
+    this.when(() =>
+      this.word(WATCHED_ADDRESS)
+        .i32(~(WATCHED.ringChanges | WATCHED.exceptions))
+        .emit(op.i32And),
+    );
     this.isZero('interruptibility', 'pendingDebug', 'monitorTrap', 'monitorArmed', 'debugctl', 'svmGuest');
     this.is(fieldAddress.mode, () => f.i32(CpuMode.long64));
     this.is(fieldAddress.dr7, () => f.i32(DR7_RESET));
@@ -112,7 +116,7 @@ export abstract class WorldSwitch extends TransitionEmitter {
     this.when(() => {
       outerRing();
       f.i32(0);
-      this.word(WATCHED_ADDRESS).emit(op.select);
+      this.word(WATCHED_ADDRESS).i32(WATCHED.ringChanges).emit(op.i32And, op.select);
     });
   }
 

@@ -8,14 +8,15 @@ import { type CpuOptions, PHYSICAL_ADDRESS_BITS } from '../cpu/cpuid.ts';
 import { isDebugFault } from '../cpu/debug-exceptions.ts';
 import type { GuestFault } from '../cpu/events.ts';
 import {
+  ALL_WATCHED,
   LINEAR_TLB_BYTES,
   LINEAR_TLBS,
   LINEAR_TLBS_ADDRESS,
   RAM_ADDRESS,
   STATE_ADDRESS,
   STATE_BYTES,
+  WATCHED,
   WATCHED_ADDRESS,
-  WATCHED_BY,
 } from '../cpu/memory-map.ts';
 import { createCpuModel } from '../cpu/model.ts';
 import { type Hooks, type Intercepts, type Ports, Processor } from '../cpu/processor.ts';
@@ -172,7 +173,7 @@ export class Host {
       hotSpots: config.hotSpots,
     });
     this.mmu.onCodeMappingsChanged = (_linear, _lengthBytes, world) => this.executor.translationsChanged(world);
-    this.watch({ transitions: true, instructions: true });
+    this.watch(ALL_WATCHED);
     this.clock.executing = () => this.#executing();
     for (let index = 0; index < config.cpus; index++) {
       const state = new Uint8Array(STATE_BYTES);
@@ -312,14 +313,13 @@ export class Host {
   }
 
   /**
-   * Watched ring changes and exceptions, and watched system instructions, of all vCPUs go through the functions that tell
-   * the hooks. All are watched until the owner says what is.
+   * What is watched (WATCHED bits), of all vCPUs, goes through the functions that tell the hooks. All is until the owner says
+   * what is. Debug registers are the guest's matter, whatever is given here.
    */
-  watch({ transitions, instructions }: { readonly transitions: boolean; readonly instructions: boolean }): void {
+  watch(bits: number): void {
     const { view } = this.state;
-    const others = view.getUint32(WATCHED_ADDRESS, true) & WATCHED_BY.debugRegisters;
-    const bits = (transitions ? WATCHED_BY.transitions : 0) | (instructions ? WATCHED_BY.instructions : 0);
-    view.setUint32(WATCHED_ADDRESS, others | bits, true);
+    const guests = view.getUint32(WATCHED_ADDRESS, true) & WATCHED.debugRegisters;
+    view.setUint32(WATCHED_ADDRESS, guests | (bits & ~WATCHED.debugRegisters), true);
   }
 
   /** Delivers an exception of the instruction at RIP if nothing about it is out of the ordinary; else does nothing. */

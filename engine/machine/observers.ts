@@ -1,4 +1,5 @@
 /** Who is told of what the guest does: the hooks and functions through which filters hear of it, armed only while wanted. */
+import { WATCHED } from '../cpu/memory-map.ts';
 import type { Hooks } from '../cpu/processor.ts';
 import type { DecodedInstruction } from '../isa/decode.ts';
 import { instructionEvent, ringEvent, tripleFaultEvent } from './event-descriptions.ts';
@@ -10,9 +11,7 @@ import type { StopConditions } from './stop-conditions.ts';
 import type { Virtualizer } from './virtualizer.ts';
 import type { Watches } from './watches/watches.ts';
 
-/** Filters that want to be told of what the fast ring transitions do. */
-const TRANSITION_FILTERS = ['ring-change', 'page-fault', 'exception'] as const;
-
+const EXCEPTION_FILTERS = ['page-fault', 'exception'] as const;
 const INSTRUCTION_FILTERS = ['sensitive-instruction', 'privileged-instruction'] as const;
 
 interface Observed {
@@ -42,16 +41,22 @@ export class Observers {
     virtualizer.filtersChanged();
     staleTranslations?.arm(stops.mayStopAt('stale-translation'));
     const filtersInstructions = INSTRUCTION_FILTERS.some((filter) => stops.watches(filter));
-    const watchesInstructions = watches?.wantsInstructions === true;
-    const transitions = TRANSITION_FILTERS.some((filter) => stops.watches(filter));
-    const instructions = filtersInstructions || watchesInstructions;
-    host.watch({ transitions: transitions || watches?.wantsTransitions === true, instructions });
-    host.runtime.beforeSystem = instructions
-      ? (instruction) => {
-          if (filtersInstructions) this.#filter(instruction, host);
-          if (watchesInstructions) watches?.beforeSystem(instruction);
-        }
-      : undefined;
+    const filtersExceptions = EXCEPTION_FILTERS.some((filter) => stops.watches(filter));
+    const ofWatches = watches?.watched ?? 0;
+    host.watch(
+      ofWatches |
+        (stops.watches('ring-change') ? WATCHED.ringChanges : 0) |
+        (filtersExceptions ? WATCHED.exceptions : 0) |
+        (filtersInstructions ? WATCHED.instructions : 0),
+    );
+    const watchesInstructions = (ofWatches & (WATCHED.instructions | WATCHED.registers)) !== 0;
+    host.runtime.beforeSystem =
+      filtersInstructions || watchesInstructions
+        ? (instruction) => {
+            if (filtersInstructions) this.#filter(instruction, host);
+            if (watchesInstructions) watches?.beforeSystem(instruction);
+          }
+        : undefined;
   }
 
   #filter(instruction: DecodedInstruction, host: Host): void {

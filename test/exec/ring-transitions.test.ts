@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { GuestFault } from '../../engine/cpu/events.ts';
 import { WRITABLE_FLAGS, writeFlags } from '../../engine/cpu/flags.ts';
 import { raiseFault } from '../../engine/cpu/interrupts.ts';
+import { ALL_WATCHED, WATCHED } from '../../engine/cpu/memory-map.ts';
 import { refreshMode } from '../../engine/cpu/modes.ts';
 import { silentHooks } from '../../engine/cpu/processor.ts';
 import { RFLAGS } from '../../engine/cpu/register-bits.ts';
@@ -98,15 +99,15 @@ class Subject {
     this.host.physical.view.setBigUint64(address, BigInt.asUintN(64, value), true);
   }
 
-  /** What a run of so many instructions leaves behind. */
-  outcome(before: { state: Uint8Array; ram: Uint8Array }, watched: boolean, instructions: number) {
+  /** What a run of so many instructions leaves behind, with WATCHED bits. */
+  outcome(before: { state: Uint8Array; ram: Uint8Array }, watched: number, instructions: number) {
     const { host } = this;
     const { state, physical } = host;
     state.bytes.set(before.state);
     physical.bytes.set(before.ram);
     host.processor.delivering = undefined;
     host.mmu.privilegeChanged();
-    host.watch({ transitions: watched, instructions: false });
+    host.watch(watched);
     host.executor.translationsChanged();
     this.slow = 0;
     this.dealt = 0;
@@ -229,9 +230,9 @@ describe.each(Object.entries(instructions))('%s', (name, bytes) => {
       state.rip = CODE;
       const before = { state: state.bytes.slice(), ram: physical.bytes.slice(0, 0x2_0000) };
       const count = pick(next, [1, 2, 3, 40]);
-      const slowly = subject.outcome(before, true, count);
+      const slowly = subject.outcome(before, ALL_WATCHED, count);
       const { dealt } = subject;
-      const quickly = subject.outcome(before, false, count);
+      const quickly = subject.outcome(before, 0, count);
       if (subject.slow === 0) fast++;
       if (subject.dealt < dealt) inPlace++;
       expect(quickly, `scenario ${scenario}`).toEqual(slowly);
@@ -242,5 +243,44 @@ describe.each(Object.entries(instructions))('%s', (name, bytes) => {
     // Most scenarios are legal in one of the rings only.
     expect(fast).toBeGreaterThan(SCENARIOS / 8);
     if (name === 'a page fault') expect(inPlace).toBeGreaterThan(SCENARIOS / 20);
+  });
+
+  test('goes the slow way for those only who are told of it', () => {
+    const subject = new Subject();
+    const { physical, state } = subject.host;
+    physical.bytes.fill(0x90, CODE, CODE + 0x300);
+    physical.bytes.set([...bytes, 0xeb, 0x40], CODE);
+    const next = random(0x8765_4321);
+    let changes = 0;
+    for (let scenario = 0; scenario < SCENARIOS / 2; scenario++) {
+      setTables(subject, next);
+      setRegisters(subject, next);
+      setFrame(subject, next);
+      state.rip = CODE;
+      const { cpl } = state;
+      const before = { state: state.bytes.slice(), ram: physical.bytes.slice(0, 0x2_0000) };
+      const run = (watched: number) => {
+        const outcome = subject.outcome(before, watched, 1);
+        const { slow, dealt } = subject;
+        return { outcome, slow, dealt };
+      };
+      // The slow way fills the fast TLB.
+      run(ALL_WATCHED);
+      const unwatched = run(0);
+      expect(run(WATCHED.registers), `scenario ${scenario}`).toEqual(unwatched);
+      const excepting = run(WATCHED.exceptions);
+      if (name === 'a page fault') expect(excepting.dealt, `scenario ${scenario}`).toBe(1);
+      else expect(excepting, `scenario ${scenario}`).toEqual(unwatched);
+      const changing = run(WATCHED.ringChanges);
+      expect(changing.outcome, `scenario ${scenario}`).toEqual(unwatched.outcome);
+      if (unwatched.outcome.cpl !== cpl) {
+        changes++;
+        expect(changing.slow, `scenario ${scenario}`).toBeGreaterThan(0);
+      } else if (!/^SYS/.test(name)) expect(changing.slow, `scenario ${scenario}`).toBe(unwatched.slow);
+      state.bytes.set(before.state);
+      physical.bytes.set(before.ram);
+      state.activityState = 0;
+    }
+    expect(changes).toBeGreaterThan(SCENARIOS / 20);
   });
 });

@@ -2,6 +2,7 @@
 import { GuestFault } from '../../engine/cpu/events.ts';
 import { readFlags, writeFlags } from '../../engine/cpu/flags.ts';
 import { raiseFault } from '../../engine/cpu/interrupts.ts';
+import { ALL_WATCHED } from '../../engine/cpu/memory-map.ts';
 import { refreshMode } from '../../engine/cpu/modes.ts';
 import { BLOCKING } from '../../engine/cpu/register-bits.ts';
 import { powerUp } from '../../engine/cpu/reset.ts';
@@ -33,7 +34,7 @@ export class LockstepMachine {
         this.#end = 'shut down';
       },
     });
-    this.host.watch({ transitions: watched, instructions: watched });
+    this.host.watch(watched ? ALL_WATCHED : 0);
     powerUp(this.host.processor);
     this.host.physical.poke(0, guest.ram);
     this.#shadow = guest.ram.slice();

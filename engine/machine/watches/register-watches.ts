@@ -6,6 +6,7 @@ import { bindInstruction } from '../../cpu/bind-instruction.ts';
 import { GuestFault } from '../../cpu/events.ts';
 import { readStatusFlags } from '../../cpu/flags.ts';
 import type { DecodedInstruction as SystemSite } from '../../cpu/instruction.ts';
+import { WATCHED } from '../../cpu/memory-map.ts';
 import { RFLAGS } from '../../cpu/register-bits.ts';
 import { readRegister } from '../../inspect/registers.ts';
 import { peekVmcsField } from '../../inspect/vmcs.ts';
@@ -75,12 +76,14 @@ export class RegisterWatches {
     });
   }
 
-  get isEmpty(): boolean {
-    return this.#registers.length + this.#fields.length === 0;
-  }
-  /** Whether ring changes and exceptions change what is watched. */
-  get changesInTransitions(): boolean {
-    return this.#registers.some(({ watch: { target } }) => target.kind === 'control-register' && target.name === 'cr2');
+  /** WATCHED bits: what may access what is watched. */
+  get watched(): number {
+    if (this.#registers.length + this.#fields.length === 0) return 0;
+    const targets = this.#registers.map(({ watch }) => watch.target);
+    // Segments, whose bases are MSRs, are loaded by instructions that change the ring; page faults load CR2.
+    const hasMsrs = targets.some(({ kind }) => kind === 'msr');
+    const hasCr2 = targets.some((target) => target.kind === 'control-register' && target.name === 'cr2');
+    return WATCHED.registers | (hasMsrs ? WATCHED.instructions : 0) | (hasCr2 ? WATCHED.exceptions : 0);
   }
 
   #peek(target: RegisterTarget): bigint | undefined {

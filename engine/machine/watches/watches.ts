@@ -52,12 +52,9 @@ export class Watches {
   get isArmed(): boolean {
     return this.#isArmed && !this.#isQuiet();
   }
-  /** Whether system instructions have to be told of, and ring changes and exceptions. */
-  get wantsInstructions(): boolean {
-    return this.isArmed && !this.#registers.isEmpty;
-  }
-  get wantsTransitions(): boolean {
-    return this.isArmed && this.#registers.changesInTransitions;
+  /** WATCHED bits: what has to be told of. */
+  get watched(): number {
+    return this.isArmed ? this.#registers.watched : 0;
   }
 
   /** Something was noted that the next boundary judges. */
