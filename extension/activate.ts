@@ -5,6 +5,7 @@ import { registerConfigurationProviders } from './debug/configuration-provider.t
 import type { Host } from './host.ts';
 import { MemoryDocuments } from './memory/memory-documents.ts';
 import { DebugModel, debugType } from './session/debug-model.ts';
+import { keepTopFrame } from './session/top-frame.ts';
 import { keepVmcsBaseline } from './session/vmcs-baseline.ts';
 import { ModeStatus } from './status-bar.ts';
 import { TranslationPanel } from './translation/translation-panel.ts';
@@ -55,6 +56,7 @@ export function activateRingside(context: vscode.ExtensionContext, host: Host): 
     translation,
     new ModeStatus(model),
     keepVmcsBaseline(model),
+    keepTopFrame(),
     ...Object.values(trees),
     ...registerConfigurationProviders(),
     ...registerCommands({ extension: context.extensionUri, model, memory, translation, trees, exitFilter, vmcsChoice }),

@@ -128,6 +128,17 @@ describeWithChromium('Ringside in a window', () => {
     }),
   );
 
+  it.each(hosts)('explains a VM exit at the stop, in another file than the one before, %s extension host', (host) =>
+    withWorkbench(host, 'explanation', async (workbench) => {
+      await workbench.showDebugViews();
+      await workbench.startDebugging('tiny-hypervisor: a hypervisor and its guest');
+      await workbench.waitForStoppedLine();
+      await workbench.checkFilter('VM exit');
+      await workbench.clickToolbar('continue');
+      await workbench.waitForExplanation('CPUID');
+    }),
+  );
+
   it.each(hosts)('goes back in time, %s extension host', (host) =>
     withWorkbench(host, 'time-travel', async (workbench) => {
       const file = 'paging/paging.asm';

@@ -10,7 +10,7 @@ export interface VariableRow {
   value: string;
 }
 
-/** After so long a click into the gutter counts as lost. */
+/** After so long a click into the gutter counts as lost, and an answer is not expected any more. */
 const CLICK_MS = 6_000;
 
 /** Names of the debug toolbar's buttons, as their icons are called. */
@@ -63,10 +63,15 @@ export class Workbench {
   // Commands, files, breakpoints
 
   /** Types into the quick-input box, with its prefix, and takes the first row that contains `row`. */
-  private async quickPick(shortcut: string, text: string, row: string): Promise<void> {
+  private async quickPick(
+    shortcut: string,
+    text: string,
+    row: string,
+    options: { timeout?: number } = {},
+  ): Promise<void> {
     await this.page.keyboard.press(shortcut);
     await this.page.locator('.quick-input-widget input').first().fill(text);
-    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: row }).first().click();
+    await this.page.locator('.quick-input-list .monaco-list-row', { hasText: row }).first().click(options);
   }
 
   /** Runs a command from the palette by its title, "Category: Title" if it has a category. */
@@ -146,8 +151,21 @@ export class Workbench {
   /** Starts the launch configuration `name`; without one presses F5. */
   async startDebugging(name?: string): Promise<void> {
     if (name === undefined) await this.page.keyboard.press('F5');
-    else await this.quickPick('Control+p', `debug ${name}`, name);
+    else await this.#pickConfiguration(name);
     await this.page.locator('.debug-toolbar').waitFor();
+  }
+
+  /** While the extension host is starting, no configuration is offered, and none comes while the box is open. */
+  async #pickConfiguration(name: string): Promise<void> {
+    for (let attempts = 5; ; attempts--) {
+      try {
+        await this.quickPick('Control+p', `debug ${name}`, name, { timeout: CLICK_MS });
+        return;
+      } catch (error) {
+        if (attempts === 1) throw error;
+        await this.page.keyboard.press('Escape');
+      }
+    }
   }
 
   /** Waits until the program is stopped at `line` of the active editor, or at any line. Returns the line. */
@@ -239,6 +257,17 @@ export class Workbench {
     const rows = this.page.locator('.disassembly-view .monaco-list-row', { hasNotText: 'Disassembly not available' });
     await rows.locator('.instruction', { hasText: /\S/ }).first().waitFor();
     return (await rows.allInnerTexts()).map(oneLine);
+  }
+
+  /** Checks an exception filter in the Breakpoints view. */
+  async checkFilter(name: string): Promise<void> {
+    const row = this.page.locator('.debug-breakpoints .monaco-list-row', { hasText: name }).first();
+    await row.locator('[role=checkbox], .monaco-custom-toggle, input').first().click();
+  }
+
+  /** Waits until the widget below the stopped line says what happened. */
+  async waitForExplanation(text: string | RegExp): Promise<void> {
+    await this.page.locator('.exception-widget', { hasText: text }).first().waitFor();
   }
 
   // The extension's own views
