@@ -3,7 +3,7 @@
  * cpu/interrupt-gate.ts does, where nothing about it is out of the ordinary (see ring-transitions.ts).
  */
 import { Vector } from '../cpu/events.ts';
-import { EVENTS_ADDRESS, PAGE_FAULT_ADDRESS, pageFaultField, WATCHED, WATCHED_ADDRESS } from '../cpu/memory-map.ts';
+import { EVENTS_ADDRESS, PAGE_FAULT_ADDRESS, pageFaultField, WATCHED } from '../cpu/memory-map.ts';
 import { CpuMode } from '../cpu/modes.ts';
 import { ACCESS, RFLAGS } from '../cpu/register-bits.ts';
 import { CS, SS, TR } from '../cpu/state.ts';
@@ -13,6 +13,7 @@ import { MAX_EVENTS } from './exits.ts';
 import { record } from './record.ts';
 import { SharedFunction } from './shared-functions.ts';
 import { type DescriptorLocals, FOR_WRITING, type Frame, RSP, TransitionEmitter } from './transition-emitter.ts';
+import { emitWatched } from './watched-emitter.ts';
 
 /** What kind of event is delivered. */
 export const EventKind = {
@@ -55,7 +56,7 @@ export function deliverPageFaultFunction(): Uint8Array {
   const word = (address: number) => f.i32(address).memory(memoryOp.i32Load);
   f.block();
   f.i32(PAGE_FAULT_ADDRESS).memory(memoryOp.i32Load, pageFaultField.isPending).emit(op.i32Eqz).branchIf(0);
-  word(WATCHED_ADDRESS).i32(WATCHED.exceptions).emit(op.i32And).branchIf(0);
+  emitWatched(f, WATCHED.exceptions).branchIf(0);
   // With all of the budget taken, the run loop goes block by block, or ends.
   f.i32(fieldAddress.budget).memory(memoryOp.i64Load).i64(0n).emit(op.i64LeS).branchIf(0);
   word(EVENTS_ADDRESS)

@@ -12,7 +12,6 @@ import {
   FAST_TLB_SETS_OF_WORLD,
   PAGE_BYTES,
   WATCHED,
-  WATCHED_ADDRESS,
 } from '../cpu/memory-map.ts';
 import { ACCESS, CR0, CR4, RFLAGS } from '../cpu/register-bits.ts';
 import { type CS, DS, ES, FS, GS, SS } from '../cpu/state.ts';
@@ -20,6 +19,7 @@ import { type FieldName, fieldAddress, gprAddress, segmentAddress, segmentLayout
 import { FastSet } from '../mmu/fast-tlb.ts';
 import { FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { SharedFunction } from './shared-functions.ts';
+import { emitWatched } from './watched-emitter.ts';
 
 /** Emits code that pushes a value. */
 export type Push = () => void;
@@ -82,13 +82,10 @@ export class TransitionEmitter {
     this.f.end();
   }
 
-  watched(bits: number): FunctionBody {
-    return this.f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load).i32(bits).emit(op.i32And);
-  }
   /** Goes on only if nobody wants to know of ring changes, or `isChanged` pushes 0: the ring stays what it is. */
   unlessToldOfRing(isChanged: Push): void {
     this.when(() => {
-      this.watched(WATCHED.ringChanges).i32(0);
+      emitWatched(this.f, WATCHED.ringChanges).i32(0);
       isChanged();
       this.f.emit(op.select);
     });
@@ -97,7 +94,7 @@ export class TransitionEmitter {
   /** Nobody watches, and the boundary after the transition is an ordinary one. Sets the supervisor's set. */
   begin(): void {
     const { f } = this;
-    this.when(() => this.watched(WATCHED.debugRegisters | WATCHED.instructions));
+    this.when(() => emitWatched(f, WATCHED.debugRegisters | WATCHED.instructions));
     this.when(() => {
       this.field('interruptibility');
       this.field('pendingDebug');

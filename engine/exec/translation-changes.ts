@@ -15,7 +15,6 @@ import {
   FAST_TLB_SETS,
   LINEAR_TLB_ADDRESS,
   WATCHED,
-  WATCHED_ADDRESS,
   WORLD_REGISTERS_ADDRESS,
   worldRegister,
 } from '../cpu/memory-map.ts';
@@ -33,6 +32,7 @@ import { MappingArrayEmitter } from './mapping-array-emitter.ts';
 import { record } from './record.ts';
 import { emitSlowWay } from './ring-transitions.ts';
 import { SharedFunction } from './shared-functions.ts';
+import { emitWatched } from './watched-emitter.ts';
 
 /** The record's address, parameter of a handler. */
 const REC = 0;
@@ -78,7 +78,7 @@ class TranslationChange extends MappingArrayEmitter {
     this.field('flagsOther')
       .i32(RFLAGS.TF | RFLAGS.RF)
       .emit(op.i32And, op.i32Or);
-    f.i32(WATCHED_ADDRESS).memory(memoryOp.i32Load).i32(watched).emit(op.i32And, op.i32Or);
+    emitWatched(f, watched).emit(op.i32Or);
     f.i32(LINEAR_TLB_ADDRESS).memory(memoryOp.i32Load).tee(this.tlb).emit(op.i32Eqz, op.i32Or);
     this.#leave();
     this.live(22);

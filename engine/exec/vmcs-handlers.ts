@@ -2,20 +2,14 @@
  * VMREAD and VMWRITE between registers of 64-bit code, as WebAssembly: what hypervisors do most. Where anything is out of
  * the ordinary, the instruction's function (vmx/instructions.ts) does it, with nothing changed before.
  */
-import {
-  RAM_ADDRESS,
-  VMCS_ENCODINGS,
-  VMCS_OFFSETS_ADDRESS,
-  WATCHED,
-  WATCHED_ADDRESS,
-  WRITABLE_VMCS_ADDRESS,
-} from '../cpu/memory-map.ts';
+import { RAM_ADDRESS, VMCS_ENCODINGS, VMCS_OFFSETS_ADDRESS, WRITABLE_VMCS_ADDRESS } from '../cpu/memory-map.ts';
 import { RFLAGS } from '../cpu/register-bits.ts';
 import { type FieldName, fieldAddress } from '../cpu/state-layout.ts';
 import { FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { record } from './record.ts';
 import { emitSlowWay } from './ring-transitions.ts';
 import { SharedFunction } from './shared-functions.ts';
+import { emitWatched, WATCHED_OF_VMX } from './watched-emitter.ts';
 
 /** The record's address, parameter of a handler. */
 const REC = 0;
@@ -37,10 +31,7 @@ function checkState(f: FunctionBody): void {
   state(f, 'interruptibility').emit(op.i32Or);
   state(f, 'pendingDebug').emit(op.i32Or);
   state(f, 'flagsOther').i32(RFLAGS.TF).emit(op.i32And, op.i32Or);
-  f.i32(WATCHED_ADDRESS)
-    .memory(memoryOp.i32Load)
-    .i32(~(WATCHED.ringChanges | WATCHED.exceptions));
-  f.emit(op.i32And, op.i32Or).branchIf(SLOW);
+  emitWatched(f, WATCHED_OF_VMX).emit(op.i32Or).branchIf(SLOW);
 }
 
 /** Leaves the encoding in a local, and the wasm address of the field that it names; for the slow way if there is none. */

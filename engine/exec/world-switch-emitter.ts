@@ -15,7 +15,6 @@ import {
   RAM_ADDRESS,
   SET_ASIDE_ADDRESS,
   WATCHED,
-  WATCHED_ADDRESS,
   WORLD_REGISTERS_ADDRESS,
   WORLD_REGISTERS_BYTES,
   WRITABLE_VMCS_ADDRESS,
@@ -33,6 +32,7 @@ import { type FunctionBody, I32, I64, memoryOp, op } from '../wasm/encoder.ts';
 import { flatAddress, generationAddress, KEYS_OF_GENERATION } from './code-world.ts';
 import { keyOfExtensions, keyOfSizes } from './jump-cache.ts';
 import { type Push, TransitionEmitter } from './transition-emitter.ts';
+import { emitWatched, WATCHED_OF_VMX } from './watched-emitter.ts';
 
 /** From the index of a row in the exit log to the wasm address of its words, and of its numbers. */
 export const addressOfWord = (f: FunctionBody): FunctionBody =>
@@ -99,11 +99,7 @@ export abstract class WorldSwitch extends TransitionEmitter {
    */
   protected checkBoundary(outerRing: Push): void {
     const { f } = this;
-    this.when(() =>
-      this.word(WATCHED_ADDRESS)
-        .i32(~(WATCHED.ringChanges | WATCHED.exceptions))
-        .emit(op.i32And),
-    );
+    this.when(() => emitWatched(f, WATCHED_OF_VMX));
     this.isZero('interruptibility', 'pendingDebug', 'monitorTrap', 'monitorArmed', 'debugctl', 'svmGuest');
     this.is(fieldAddress.mode, () => f.i32(CpuMode.long64));
     this.is(fieldAddress.dr7, () => f.i32(DR7_RESET));
@@ -116,7 +112,7 @@ export abstract class WorldSwitch extends TransitionEmitter {
     this.when(() => {
       outerRing();
       f.i32(0);
-      this.word(WATCHED_ADDRESS).i32(WATCHED.ringChanges).emit(op.i32And, op.select);
+      emitWatched(f, WATCHED.ringChanges).emit(op.select);
     });
   }
 

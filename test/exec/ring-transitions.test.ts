@@ -213,52 +213,60 @@ const instructions: Readonly<Record<string, readonly number[]>> = {
   'a division by zero': [0xf7, 0xf5],
 };
 
+/** Behind the instruction a jump, so that its block is short and leaves something of the budget. */
+function subjectWith(bytes: readonly number[]): Subject {
+  const subject = new Subject();
+  const { physical } = subject.host;
+  physical.bytes.fill(0x90, CODE, CODE + 0x300);
+  physical.bytes.set([...bytes, 0xeb, 0x40], CODE);
+  return subject;
+}
+
+/** Random scenarios, each from where the one before it began. */
+function forEachScenario(
+  subject: Subject,
+  { seed, count }: { readonly seed: number; readonly count: number },
+  work: (before: { state: Uint8Array; ram: Uint8Array }, next: Random, label: string) => void,
+): void {
+  const { physical, state } = subject.host;
+  const next = random(seed);
+  for (let scenario = 0; scenario < count; scenario++) {
+    setTables(subject, next);
+    setRegisters(subject, next);
+    setFrame(subject, next);
+    state.rip = CODE;
+    const before = { state: state.bytes.slice(), ram: physical.bytes.slice(0, 0x2_0000) };
+    work(before, next, `scenario ${scenario}`);
+    state.bytes.set(before.state);
+    physical.bytes.set(before.ram);
+    state.activityState = 0;
+  }
+}
+
 describe.each(Object.entries(instructions))('%s', (name, bytes) => {
   test('does the same the fast and the slow way', () => {
-    const subject = new Subject();
-    const { physical, state } = subject.host;
-    physical.bytes.fill(0x90, CODE, CODE + 0x300);
-    // Behind the instruction a jump, so that its block is short and leaves something of the budget.
-    physical.bytes.set([...bytes, 0xeb, 0x40], CODE);
-    const next = random(0x1234_5678);
+    const subject = subjectWith(bytes);
     let fast = 0;
     let inPlace = 0;
-    for (let scenario = 0; scenario < SCENARIOS; scenario++) {
-      setTables(subject, next);
-      setRegisters(subject, next);
-      setFrame(subject, next);
-      state.rip = CODE;
-      const before = { state: state.bytes.slice(), ram: physical.bytes.slice(0, 0x2_0000) };
+    forEachScenario(subject, { seed: 0x1234_5678, count: SCENARIOS }, (before, next, label) => {
       const count = pick(next, [1, 2, 3, 40]);
       const slowly = subject.outcome(before, ALL_WATCHED, count);
       const { dealt } = subject;
       const quickly = subject.outcome(before, 0, count);
       if (subject.slow === 0) fast++;
       if (subject.dealt < dealt) inPlace++;
-      expect(quickly, `scenario ${scenario}`).toEqual(slowly);
-      state.bytes.set(before.state);
-      physical.bytes.set(before.ram);
-      state.activityState = 0;
-    }
+      expect(quickly, label).toEqual(slowly);
+    });
     // Most scenarios are legal in one of the rings only.
     expect(fast).toBeGreaterThan(SCENARIOS / 8);
     if (name === 'a page fault') expect(inPlace).toBeGreaterThan(SCENARIOS / 20);
   });
 
   test('goes the slow way for those only who are told of it', () => {
-    const subject = new Subject();
-    const { physical, state } = subject.host;
-    physical.bytes.fill(0x90, CODE, CODE + 0x300);
-    physical.bytes.set([...bytes, 0xeb, 0x40], CODE);
-    const next = random(0x8765_4321);
+    const subject = subjectWith(bytes);
     let changes = 0;
-    for (let scenario = 0; scenario < SCENARIOS / 2; scenario++) {
-      setTables(subject, next);
-      setRegisters(subject, next);
-      setFrame(subject, next);
-      state.rip = CODE;
-      const { cpl } = state;
-      const before = { state: state.bytes.slice(), ram: physical.bytes.slice(0, 0x2_0000) };
+    forEachScenario(subject, { seed: 0x8765_4321, count: SCENARIOS / 2 }, (before, _, label) => {
+      const { cpl } = subject.host.state;
       const run = (watched: number) => {
         const outcome = subject.outcome(before, watched, 1);
         const { slow, dealt } = subject;
@@ -267,20 +275,17 @@ describe.each(Object.entries(instructions))('%s', (name, bytes) => {
       // The slow way fills the fast TLB.
       run(ALL_WATCHED);
       const unwatched = run(0);
-      expect(run(WATCHED.registers), `scenario ${scenario}`).toEqual(unwatched);
+      expect(run(WATCHED.registers), label).toEqual(unwatched);
       const excepting = run(WATCHED.exceptions);
-      if (name === 'a page fault') expect(excepting.dealt, `scenario ${scenario}`).toBe(1);
-      else expect(excepting, `scenario ${scenario}`).toEqual(unwatched);
+      if (name === 'a page fault') expect(excepting.dealt, label).toBe(1);
+      else expect(excepting, label).toEqual(unwatched);
       const changing = run(WATCHED.ringChanges);
-      expect(changing.outcome, `scenario ${scenario}`).toEqual(unwatched.outcome);
+      expect(changing.outcome, label).toEqual(unwatched.outcome);
       if (unwatched.outcome.cpl !== cpl) {
         changes++;
-        expect(changing.slow, `scenario ${scenario}`).toBeGreaterThan(0);
-      } else if (!/^SYS/.test(name)) expect(changing.slow, `scenario ${scenario}`).toBe(unwatched.slow);
-      state.bytes.set(before.state);
-      physical.bytes.set(before.ram);
-      state.activityState = 0;
-    }
+        expect(changing.slow, label).toBeGreaterThan(0);
+      } else if (!/^SYS/.test(name)) expect(changing.slow, label).toBe(unwatched.slow);
+    });
     expect(changes).toBeGreaterThan(SCENARIOS / 20);
   });
 });

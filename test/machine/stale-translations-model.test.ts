@@ -8,6 +8,7 @@ import type { HotSpotOptions } from '../../engine/exec/compiler/hot-spots.ts';
 import { guestFromSource } from '../vmm/run-guest.ts';
 
 const PAGES = 4;
+const pages = Array.from({ length: PAGES }, (_, page) => page);
 const FIRST_LINEAR = 0x80_0000_0000;
 /** The page directory has one entry; it leads to one of two tables. */
 const DIRECTORY = 0x201000;
@@ -78,8 +79,8 @@ org 0x100000
   mov qword [rax + 8], 0x200003
   mov qword [0x200000], ${DIRECTORY + 3}
   mov qword [${DIRECTORY}], ${TABLES[0] + 3}
-  ${[0, 1, 2, 3].map((page) => TABLES.map((table) => `mov qword [${table + 8 * page}], ${entryOf(page, 0, false)}`).join('\n')).join('\n')}
-  ${[0, 1, 2, 3].map((page) => `mov byte [${pageInRam(page, 0)}], 0xc3\n mov byte [${pageInRam(page, 1)}], 0xc3`).join('\n')}
+  ${pages.map((page) => TABLES.map((table) => `mov qword [${table + 8 * page}], ${entryOf(page, 0, false)}`).join('\n')).join('\n')}
+  ${pages.map((page) => `mov byte [${pageInRam(page, 0)}], 0xc3\n mov byte [${pageInRam(page, 1)}], 0xc3`).join('\n')}
   mov rbx, ${FIRST_LINEAR}
   mov ecx, ${TURNS}
 again:

@@ -126,15 +126,10 @@ export class Workbench {
     const dots = this.page.locator('.editor-group-container.active [class*="codicon-debug-breakpoint"]');
     const before = await dots.count();
     // While the window is still starting, moves and clicks into the gutter can be lost.
-    for (let attempts = 5; ; attempts--) {
-      try {
-        await this.#clickAtHint(x, y);
-        await dots.nth(before).waitFor({ timeout: CLICK_MS });
-        break;
-      } catch (error) {
-        if (attempts === 1) throw error;
-      }
-    }
+    await persistently(async () => {
+      await this.#clickAtHint(x, y);
+      await dots.nth(before).waitFor({ timeout: CLICK_MS });
+    });
     await this.page.mouse.move(x + 400, y);
   }
 
@@ -157,15 +152,10 @@ export class Workbench {
 
   /** While the extension host is starting, no configuration is offered, and none comes while the box is open. */
   async #pickConfiguration(name: string): Promise<void> {
-    for (let attempts = 5; ; attempts--) {
-      try {
-        await this.quickPick('Control+p', `debug ${name}`, name, { timeout: CLICK_MS });
-        return;
-      } catch (error) {
-        if (attempts === 1) throw error;
-        await this.page.keyboard.press('Escape');
-      }
-    }
+    await persistently(
+      () => this.quickPick('Control+p', `debug ${name}`, name, { timeout: CLICK_MS }),
+      () => this.page.keyboard.press('Escape'),
+    );
   }
 
   /** Waits until the program is stopped at `line` of the active editor, or at any line. Returns the line. */
@@ -332,6 +322,18 @@ export class Workbench {
     return (await this.page.locator('.notifications-toasts .notification-list-item-message').allInnerTexts()).map(
       oneLine,
     );
+  }
+}
+
+/** Up to five attempts; throws what ended the last. `recover` comes between two. */
+async function persistently(attempt: () => Promise<void>, recover = async (): Promise<void> => {}): Promise<void> {
+  for (let attempts = 5; ; attempts--) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (attempts === 1) throw error;
+      await recover();
+    }
   }
 }
 
